@@ -1,0 +1,88 @@
+"""Tasks on Ray: a local one started here, or a cluster somewhere else."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+# Nothing is reported to anyone, and the warning about a future default is not the user's concern.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+
+from cluster.executor import Failure, Item, Outcome, Result, attempt
+from cluster.resources import available_cpus
+
+WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
+OBJECT_STORE_BYTES = 256 << 20  # results are small records; pixels never pass through
+RETRIES_OF_A_LOST_WORKER = 1  # a slide that kills two workers is to blame itself
+
+
+class RayExecutor:
+    """The `Executor` on Ray; a context manager that shuts down the Ray it started."""
+
+    def __init__(self, *, address: str | None = None, workers: int | None = None) -> None:
+        """Connect to the cluster at `address`, or start a local Ray with `workers` CPUs."""
+        self._owns = not ray.is_initialized()
+        if self._owns and address is not None:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        elif self._owns:
+            ray.init(
+                num_cpus=workers or available_cpus(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.workers = max(1, int(resources.get("CPU", 1)))
+
+    def map(
+        self, task: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Outcome[Item, Result]]:
+        """See `Executor.map`; a worker that dies becomes a failure of kind ``"worker_lost"``."""
+        remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES_OF_A_LOST_WORKER)(attempt)
+        room = self.workers + WAITING_PER_WORKER * self.workers
+        running: dict[Any, Item] = {}
+        for item in items:
+            running[remote.remote(task, item)] = item
+            if len(running) >= room:
+                yield _take(running)
+        while running:
+            yield _take(running)
+
+    def close(self) -> None:
+        """Shut down Ray if this executor started it."""
+        if self._owns:
+            ray.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _take(running: dict[Any, Item]) -> Outcome[Item, Any]:
+    """Wait for the next task to end, and forget it."""
+    (done,), _ = ray.wait(list(running), num_returns=1)
+    item = running.pop(done)
+    try:
+        outcome: Outcome[Item, Any] = ray.get(done)
+    except ray.exceptions.RayError as error:
+        message = f"the process that worked on it died ({type(error).__name__}): {_first(error)}"
+        return Outcome(item=item, failure=Failure(kind="worker_lost", message=message))
+    return outcome
+
+
+def _first(error: BaseException) -> str:
+    """The first line of Ray's explanation, which can be a page long."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no reason given"

@@ -1,0 +1,30 @@
+"""What this process may use, as the cgroup and the affinity say, not as the machine boasts."""
+
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_cpus(cgroup: Path = CGROUP) -> int:
+    """Whole CPUs this process may use: the least of affinity, cgroup quota and SLURM's grant."""
+    counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()]
+    counts.append(_cgroup_cpus(cgroup))
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    counts.append(int(slurm) if slurm.isdigit() else None)
+    return max(1, min(n for n in counts if n))
+
+
+def _cgroup_cpus(cgroup: Path) -> int | None:
+    """CPUs of the cgroup's quota (version 2, then version 1); None without one."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except OSError:
+        try:
+            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if quota in ("max", "-1"):
+        return None
+    return max(1, int(quota) // int(period))

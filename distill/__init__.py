@@ -1,0 +1,1 @@
+"""Models and their pretraining: encoders, the nuclei teacher and RCKD."""

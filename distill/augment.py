@@ -1,0 +1,65 @@
+"""Augmentation: geometry on image and maps alike, colour on the image alone."""
+
+import torch
+from torch import Generator, Tensor
+
+
+def flip_horizontal(maps: Tensor) -> Tensor:
+    """Mirror (B, 3, H, W) maps left to right; the horizontal distance changes its sign."""
+    nuclei, horizontal, vertical = maps.flip(3).unbind(1)
+    return torch.stack([nuclei, -horizontal, vertical], dim=1)
+
+
+def rotate_quarter(maps: Tensor) -> Tensor:
+    """Turn (B, 3, H, W) maps by 90° counter-clockwise, as `torch.rot90` does with images.
+
+    What pointed right points up, so the vertical distance becomes minus the horizontal one;
+    what pointed down points right.
+    """
+    nuclei, horizontal, vertical = torch.rot90(maps, 1, (2, 3)).unbind(1)
+    return torch.stack([nuclei, vertical, -horizontal], dim=1)
+
+
+def random_geometry(pixels: Tensor, maps: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """One random turn and flip for a whole batch of (B, H, W, 3) pixels and their maps."""
+    for _ in range(_draw(4, generator)):
+        pixels, maps = torch.rot90(pixels, 1, (1, 2)), rotate_quarter(maps)
+    if _draw(2, generator):
+        pixels, maps = pixels.flip(2), flip_horizontal(maps)
+    return pixels, maps
+
+
+def random_crop(
+    pixels: Tensor, maps: Tensor, size_px: int, stride: int, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """Cut the same square from (B, H, W, 3) pixels and from (B, 3, H/stride, W/stride) maps."""
+    top, left = (_draw((n - size_px) // stride + 1, generator) for n in pixels.shape[1:3])
+    edge = size_px // stride
+    crop = maps[:, :, top : top + edge, left : left + edge]
+    top, left = top * stride, left * stride
+    return pixels[:, top : top + size_px, left : left + size_px], crop
+
+
+def jitter_stain(pixels: Tensor, generator: Generator, *, strength: float = 0.15) -> Tensor:
+    """Vary stain and light of (B, H, W, 3) uint8 pixels, image by image: (B, H, W, 3) float 0-255.
+
+    Each channel's optical density is scaled and shifted at random, which changes how strong
+    the stains are and how they are tinted, and leaves white glass nearly white.
+    """
+    density = -torch.log((pixels.float() + 1) / 256)
+    shape = (len(pixels), 1, 1, 3)
+    scale = (
+        1
+        + strength * _uniform(shape, generator)
+        + strength * _uniform((len(pixels), 1, 1, 1), generator)
+    )
+    shift = 0.1 * strength * _uniform(shape, generator)
+    return (256 * torch.exp(-(density * scale + shift)) - 1).clamp(0, 255)
+
+
+def _draw(below: int, generator: Generator) -> int:
+    return int(torch.randint(below, (), generator=generator))
+
+
+def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    return torch.rand(shape, generator=generator) * 2 - 1

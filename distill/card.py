@@ -1,0 +1,121 @@
+"""`model.toml`: what a model is, what it wants to see, and what it was trained on."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from distill.errors import ModelError
+from wsi.atomic import replacing
+from wsi.plan import TileSpec
+
+CARD_NAME = "model.toml"
+
+
+class _Part(BaseModel):
+    """A table of the card: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderCard(_Part):
+    """The encoder: architecture by name, weights by digest; never code."""
+
+    architecture: str
+    identifier: str
+    dim: int = Field(gt=0)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str | None = None
+    sha256: str | None = None
+    licence: str
+
+
+class TileCard(_Part):
+    """The tiles the encoder wants."""
+
+    size_px: int = Field(gt=0)
+    mpp: float = Field(gt=0)
+
+    @property
+    def spec(self) -> TileSpec:
+        """The same as the geometry code takes it."""
+        return TileSpec(size_px=self.size_px, mpp=self.mpp)
+
+
+class OperatingPoint(_Part):
+    """Where scores become a verdict: chosen once, on slides that no test used."""
+
+    threshold: float = Field(ge=0, le=1)
+    criterion: str
+    chosen_on: str
+
+
+class HeadCard(_Part):
+    """The slide-level head."""
+
+    kind: Literal["gated-abmil"]
+    classes: tuple[str, ...] = Field(min_length=2)
+    positive: str
+    hidden_dim: int = Field(gt=0)
+    attention_dim: int = Field(gt=0)
+    weights: str
+    sha256: str
+    operating_point: OperatingPoint
+    calibrated: bool = False
+
+    @model_validator(mode="after")
+    def _positive_is_a_class(self) -> "HeadCard":
+        if self.positive not in self.classes:
+            raise ValueError(f"positive = {self.positive!r} is not one of classes {self.classes}")
+        return self
+
+
+class TrainingCard(_Part):
+    """Where the weights come from; the licence of the data binds the model."""
+
+    data: str
+    data_licence: str
+    method: str
+    measures: dict[str, float] = Field(default_factory=dict)
+
+
+class ModelCard(_Part):
+    """The whole of `model.toml`. A model without a head gives embeddings only."""
+
+    format: Literal[1] = 1
+    encoder: EncoderCard
+    tile: TileCard
+    head: HeadCard | None = None
+    training: TrainingCard
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write `model.toml` into a model's folder."""
+    with replacing(folder / CARD_NAME) as tmp:
+        tmp.write_text(tomli_w.dumps(card.model_dump(exclude_none=True, mode="json")))
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.toml`.
+
+    Raises
+    ------
+    ModelError
+        If the folder or the file is missing, or a key is unknown, missing or wrong.
+    """
+    path = folder / CARD_NAME
+    try:
+        return ModelCard.model_validate(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise ModelError(
+            f"no model at {folder}: it needs a {CARD_NAME} and its weights; "
+            "'raypath demo' makes one in demo/model"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ModelError(f"{path}: {wrong}") from error

@@ -1,0 +1,83 @@
+"""Weights on disk: safetensors, checked against the digest in the card, loaded without code."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from distill.card import EncoderCard, TileCard
+from distill.encoders import Encoder, create_encoder
+from distill.errors import ModelError
+from wsi.atomic import digest, replacing
+
+ENCODER_WEIGHTS = "encoder.safetensors"
+
+
+def save_weights(module: nn.Module, path: Path) -> str:
+    """Write a module's weights; returns their SHA-256."""
+    with replacing(path) as tmp:
+        save_model(module, str(tmp))
+    return digest(path)
+
+
+def weights_path(folder: Path, name: str) -> Path:
+    """Where a card's weights are; a name that leads out of the model's folder is refused."""
+    if Path(name).name != name:
+        raise ModelError(f"weights = {name!r}: a file name inside {folder} is wanted")
+    return folder / name
+
+
+def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
+    """Load weights in place.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, has another digest than `sha256`, or does not fit the module.
+    """
+    if not path.is_file():
+        raise ModelError(f"weights are missing: {path}")
+    found = digest(path)
+    if sha256 and found != sha256:
+        raise ModelError(f"{path} has SHA-256 {found[:12]}…, its card says {sha256[:12]}…")
+    try:
+        load_model(module, str(path))
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{path} does not fit the architecture in its card: {error}") from error
+
+
+def save_encoder(encoder: Encoder, folder: Path, *, architecture: str) -> EncoderCard:
+    """Write an encoder's weights into a model's folder and describe it."""
+    has_weights = any(True for _ in encoder.module.parameters())
+    sha256 = save_weights(encoder.module, folder / ENCODER_WEIGHTS) if has_weights else None
+    return EncoderCard(
+        architecture=architecture,
+        identifier=encoder.identifier,
+        dim=encoder.dim,
+        mean=encoder.mean,
+        std=encoder.std,
+        weights=ENCODER_WEIGHTS if has_weights else None,
+        sha256=sha256,
+        licence=encoder.licence,
+    )
+
+
+def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
+    """Build the encoder a card names and load its weights from the model's folder."""
+    built = create_encoder(card.architecture, spec=tile.spec)
+    if card.weights:
+        load_weights(built.module, weights_path(folder, card.weights), sha256=card.sha256)
+    if built.dim != card.dim:
+        raise ModelError(
+            f"{card.architecture} gives embeddings of {built.dim}, the card says {card.dim}"
+        )
+    return Encoder(
+        module=built.module.eval(),
+        mean=card.mean,
+        std=card.std,
+        spec=built.spec,
+        dim=built.dim,
+        identifier=card.identifier,
+        licence=card.licence,
+    )

@@ -1,0 +1,163 @@
+"""Tile encoders: a network with everything needed to use it rightly, by name.
+
+Any timm architecture is an encoder; `ENCODERS` holds the ones that are not from timm.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from distill.errors import ModelError
+from wsi.plan import TileSpec
+from wsi.slide import Pixels
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """A frozen tile model.
+
+    Attributes
+    ----------
+    module
+        Maps (B, 3, S, S) normalised float32 to embeddings (B, `dim`).
+    mean, std
+        Normalisation of pixels in 0-1, by channel.
+    spec
+        The tiles it wants: edge in pixels and µm per pixel.
+    dim
+        Length of an embedding.
+    identifier
+        Architecture and pretraining in one word, stored beside every embedding.
+    licence
+        Of the weights, which is that of the data they were trained on.
+    """
+
+    module: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    spec: TileSpec
+    dim: int
+    identifier: str
+    licence: str
+
+    def normalise(self, pixels: Pixels) -> Tensor:
+        """Turn (B, S, S, 3) uint8 tiles into the (B, 3, S, S) float32 the module takes."""
+        return normalise(torch.from_numpy(pixels), mean=self.mean, std=self.std)
+
+    @torch.inference_mode()
+    def embed(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Embed (B, S, S, 3) uint8 tiles: (B, D) float32."""
+        if len(pixels) == 0:
+            return np.zeros((0, self.dim), np.float32)
+        embeddings: Tensor = self.module(self.normalise(pixels))
+        return embeddings.float().cpu().numpy()
+
+
+def normalise(
+    pixels: Tensor,
+    *,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> Tensor:
+    """(B, H, W, 3) uint8 or 0-255 float to (B, 3, H, W) float32, channels last in memory."""
+    scaled = pixels.permute(0, 3, 1, 2).float() / 255
+    shift = torch.tensor(mean).view(1, 3, 1, 1)
+    spread = torch.tensor(std).view(1, 3, 1, 1)
+    return ((scaled - shift) / spread).contiguous(memory_format=torch.channels_last)
+
+
+class PooledFeatures(nn.Module):
+    """A timm network without its head: the last feature map, averaged over space."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, D)."""
+        features: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
+        if features.ndim == 4:
+            return features.mean((2, 3))
+        # Token models know which of their tokens stand for the image.
+        tokens: Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        return tokens
+
+
+class MeanColour(nn.Module):
+    """The mean colour of a tile: the baseline without a network, and an exact fiducial."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, 3)."""
+        return x.double().mean((2, 3))
+
+
+def create_backbone(architecture: str, *, seed: int = 0) -> nn.Module:
+    """A timm network by name, without a classifier and with random weights fixed by `seed`.
+
+    Raises
+    ------
+    ModelError
+        If timm has no network of that name; the message proposes similar ones.
+    """
+    known = timm.list_models()
+    if architecture not in known:
+        close = get_close_matches(architecture, known, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
+        raise ModelError(f"no encoder is called {architecture!r}: {hint}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0)
+    return backbone
+
+
+def encoder_of(backbone: nn.Module, *, identifier: str, spec: TileSpec, licence: str) -> Encoder:
+    """Make an encoder of a network from `create_backbone`, in evaluation mode."""
+    module = PooledFeatures(backbone).eval().to(memory_format=torch.channels_last)
+    probe = torch.zeros(1, 3, spec.size_px, spec.size_px)
+    with torch.inference_mode():
+        dim = int(module(probe).shape[1])
+    return Encoder(
+        module=module,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        spec=spec,
+        dim=dim,
+        identifier=identifier,
+        licence=licence,
+    )
+
+
+def _mean_colour(spec: TileSpec) -> Encoder:
+    return Encoder(
+        module=MeanColour().eval(),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        spec=spec,
+        dim=3,
+        identifier="mean-colour",
+        licence="Apache-2.0",
+    )
+
+
+ENCODERS: Mapping[str, Callable[[TileSpec], Encoder]] = {"mean-colour": _mean_colour}
+
+
+def create_encoder(architecture: str, *, spec: TileSpec, seed: int = 0) -> Encoder:
+    """An encoder by name: one of `ENCODERS`, or a timm network with random weights."""
+    if architecture in ENCODERS:
+        return ENCODERS[architecture](spec)
+    return encoder_of(
+        create_backbone(architecture, seed=seed),
+        identifier=f"{architecture}-random",
+        spec=spec,
+        licence="Apache-2.0",
+    )

@@ -1,0 +1,9 @@
+"""What can be wrong with a model."""
+
+from wsi.errors import RayPathError
+
+
+class ModelError(RayPathError, ValueError):
+    """A model is unknown, incomplete, or not what its card says."""
+
+    kind = "model"

@@ -1,0 +1,113 @@
+"""What the numbers of a heatmap mean, and the colours that show them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One quantity of a heatmap, with its legend.
+
+    Attributes
+    ----------
+    name
+        As stored: ``"score:tumour"``, ``"attention"``, ``"attention_percentile"``.
+    title, meaning
+        For people: a heading, and a sentence that says what the number is and is not.
+    low, high
+        Values at the ends of the colour scale; beyond them the colour stays.
+    low_label, high_label
+        What the ends are called in the legend.
+    colormap
+        A matplotlib colour map.
+    scale
+        How a value is placed between the ends: ``"linear"``, or ``"logistic"`` for log-odds.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    low: float
+    high: float
+    low_label: str
+    high_label: str
+    colormap: str
+    scale: Literal["linear", "logistic"] = "linear"
+
+    def fraction(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Place values on the colour scale, 0-1; NaN stays NaN."""
+        if self.scale == "logistic":
+            values = 1 / (1 + np.exp(-np.clip(values, -50, 50)))
+        return np.asarray(np.clip((values - self.low) / (self.high - self.low), 0, 1))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The channel as it is stored and served."""
+        return asdict(self)
+
+
+def score_channel(target: str) -> Channel:
+    """The tile's own log-odds for one class, as the head would score a slide made of it alone."""
+    return Channel(
+        name=f"score:{target}",
+        title=f"{target} score of each tile",
+        meaning=(
+            f"What the model would say of a slide made of this tile alone: 0 not {target}, "
+            f"1 {target}. Comparable between slides; not calibrated, so not a probability."
+        ),
+        low=0.0,
+        high=1.0,
+        low_label=f"not {target}",
+        high_label=target,
+        colormap="RdYlBu_r",
+        scale="logistic",
+    )
+
+
+ATTENTION = Channel(
+    name="attention",
+    title="attention weight",
+    meaning=(
+        "How much this tile weighs in the slide's score, relative to an even share (1). "
+        "The weights of a slide average 1; attention is not a probability of disease."
+    ),
+    low=0.0,
+    high=4.0,
+    low_label="0",
+    high_label="4x an even share",
+    colormap="viridis",
+)
+
+ATTENTION_PERCENTILE = Channel(
+    name="attention_percentile",
+    title="attention, rank within this slide",
+    meaning=(
+        "Share of this slide's tiles with less attention. Relative to the slide: a negative "
+        "slide lights up too. Attention is not a probability of disease."
+    ),
+    low=0.0,
+    high=100.0,
+    low_label="least looked at",
+    high_label="most looked at",
+    colormap="viridis",
+)
+
+
+def colourise(values: NDArray[np.floating], channel: Channel) -> NDArray[np.uint8]:
+    """Colour an (H, W) map: (H, W, 4) uint8 RGBA, fully transparent where the map is NaN."""
+    import matplotlib
+
+    looked_at = np.isfinite(values)
+    fraction = channel.fraction(np.where(looked_at, values, 0.0))
+    rgba = np.asarray(matplotlib.colormaps[channel.colormap](fraction, bytes=True))
+    return np.where(looked_at[..., None], rgba, 0).astype(np.uint8)
+
+
+def colour_stops(channel: Channel, count: int = 17) -> list[str]:
+    """Colours along the scale from low to high as ``#rrggbb``, for a legend."""
+    import matplotlib
+
+    rgba = matplotlib.colormaps[channel.colormap](np.linspace(0, 1, count), bytes=True)
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b, _ in rgba.tolist()]

@@ -1,0 +1,59 @@
+"""`raypath info`: what a slide is, and what will be trouble."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def info(
+    slide: Annotated[Path, typer.Argument(help="A slide.")],
+    mpp: Annotated[float | None, typer.Option(help="µm per pixel of level 0.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show a slide's format, levels, resolution and its source, and its problems."""
+    from wsi.errors import ResolutionError
+    from wsi.open import open_slide
+    from wsi.resolution import resolve_mpp
+
+    facts: dict[str, Any] = {"path": str(slide)}
+    problems: list[str] = []
+    with open_slide(slide) as opened:
+        facts |= {
+            "vendor": opened.vendor,
+            "reader": opened.reader,
+            "levels": [
+                {"width": w, "height": h, "downsample": round(d, 6)}
+                for (w, h), d in zip(opened.level_dimensions, opened.level_downsamples, strict=True)
+            ],
+            "associated_images": list(opened.associated_images),
+            "objective_power": opened.properties.get("openslide.objective-power"),
+        }
+        try:
+            resolution = resolve_mpp(opened.properties, given=mpp)
+            facts |= {"mpp": resolution.mpp, "mpp_source": resolution.source.value}
+            problems += resolution.warnings
+        except ResolutionError as error:
+            facts |= {"mpp": None, "mpp_source": None}
+            problems.append(str(error))
+        named = sorted(set(opened.associated_images) & {"label", "macro"})
+        if named:
+            problems.append(
+                f"{' and '.join(named)} image may show a patient's name; raypath does not copy it"
+            )
+    facts["problems"] = problems
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        if not isinstance(value, list):
+            typer.echo(f"{key:18}{'-' if value is None else value}")
+            continue
+        for number, line in enumerate(value or ["none"]):
+            text = (
+                f"{number}: {line['width']} x {line['height']} px, downsample {line['downsample']}"
+                if isinstance(line, dict)
+                else line
+            )
+            typer.echo(f"{key if number == 0 else '':18}{text}")

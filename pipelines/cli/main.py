@@ -1,0 +1,35 @@
+"""`raypath`: the entry point, and how errors end a command."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from pipelines.cli import convert, demo, info, run, view
+from wsi.errors import RayPathError
+
+EXIT_SLIDES_FAILED = 1
+EXIT_USAGE = 2
+
+cli = typer.Typer(
+    help="Whole-slide pathology: pyramids, embeddings, slide-level predictions and heatmaps. "
+    "Research use only, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cli.command()(demo.demo)
+cli.command()(info.info)
+cli.command()(convert.convert)
+cli.command()(run.run)
+cli.command()(view.view)
+
+
+def app() -> NoReturn:
+    """Run the command line; an error made on purpose becomes one line and exit code 2."""
+    try:
+        cli()
+    except RayPathError as error:
+        typer.secho(f"raypath: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(EXIT_USAGE)
+    sys.exit(0)

@@ -1,0 +1,86 @@
+"""`raypath run`: everything from slides to heatmaps and report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
+
+
+def run(
+    slides: Annotated[
+        list[Path],
+        typer.Argument(help="Slides, folders of slides, or one manifest (CSV, Parquet)."),
+    ],
+    out: Out,
+    model: Annotated[
+        Path | None, typer.Option(help="Model folder; 'raypath demo' makes one in demo/model.")
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(help="µm per pixel of level 0, for slides whose file does not say it."),
+    ] = None,
+    stride_px: Annotated[
+        int | None,
+        typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
+    ] = None,
+    min_tissue_fraction: Annotated[
+        float | None, typer.Option(help="Least share of tissue in a tile, 0-1. [default: 0.25]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Tiles embedded together. [default: 32]")
+    ] = None,
+    feature_dtype: Annotated[
+        str | None, typer.Option(help="float16 or float32 embeddings on disk. [default: float16]")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="ray, or serial for this process alone. [default: ray]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a running Ray; default: start one here.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file whose keys are these flags; flags win.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a slide on standard output.")
+    ] = False,
+) -> None:
+    """Run slides through a model: pyramids, embeddings, predictions, heatmaps, report.
+
+    Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
+    others are finished. 2: the request was wrong and nothing was done. Run the same command
+    again to go on after an interruption: finished steps are not done twice.
+    """
+    from pipelines.cli.progress import slide_progress
+    from pipelines.config import load_config
+    from pipelines.manifest import read_cohort
+    from pipelines.run import make_executor, run_cohort
+
+    flags = {
+        "model": model,
+        "mpp": mpp,
+        "stride_px": stride_px,
+        "min_tissue_fraction": min_tissue_fraction,
+        "batch_size": batch_size,
+        "feature_dtype": feature_dtype,
+        "executor": executor,
+        "workers": workers,
+        "address": address,
+    }
+    settings = load_config(config, flags)
+    entries = read_cohort(slides, mpp=settings.mpp)
+    with (
+        make_executor(settings) as runner,
+        slide_progress(len(entries), as_json=as_json) as report,
+    ):
+        records = run_cohort(entries, out, settings, runner, report=report)
+    verdicts = [record.verdict for record in records]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("ok", "partial", "failed"))
+    typer.echo(f"{counts}. Report: {out / 'report.html'}  Viewer: raypath view {out}", err=True)
+    if "failed" in verdicts:
+        raise typer.Exit(1)

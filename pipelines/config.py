@@ -1,0 +1,72 @@
+"""The settings of a run: one frozen tree; each flag is a key here, and unknown keys are errors."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.errors import ConfigError
+
+
+class RunConfig(BaseModel):
+    """What `raypath run` was asked to do, apart from the slides.
+
+    Attributes
+    ----------
+    model
+        Folder with `model.toml` and weights.
+    mpp
+        µm per level-0 pixel of slides of which the manifest says none; overrides the files.
+    stride_px
+        Step between tiles in tile pixels; None for the tile's size (no overlap).
+    min_tissue_fraction
+        Least share of tissue in a tile, 0-1.
+    batch_size
+        Tiles embedded together.
+    feature_dtype
+        Precision of embeddings in `tiles.h5`.
+    executor, address, workers
+        Where tasks run: this process, a local Ray with `workers` CPUs, or the Ray at `address`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: Path
+    mpp: float | None = Field(default=None, gt=0)
+    stride_px: int | None = Field(default=None, gt=0)
+    min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
+    batch_size: int = Field(default=32, gt=0)
+    feature_dtype: Literal["float16", "float32"] = "float16"
+    executor: Literal["ray", "serial"] = "ray"
+    address: str | None = None
+    workers: int | None = Field(default=None, gt=0)
+
+
+def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
+    """Merge a TOML file with the flags that were given (those not None), which win.
+
+    A relative `model` in the file is relative to the file.
+
+    Raises
+    ------
+    ConfigError
+        If the file does not parse, or a key is unknown, missing or out of range.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"configuration {path}: {error}") from error
+        if isinstance(values.get("model"), str):
+            values["model"] = path.parent / values["model"]
+    values |= {key: value for key, value in flags.items() if value is not None}
+    if "model" not in values:
+        raise ConfigError("no model: give --model DIR ('raypath demo' makes one in demo/model)")
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        known = ", ".join(RunConfig.model_fields)
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{wrong} (known keys: {known})") from error

@@ -1,0 +1,51 @@
+"""A slide as a pyramid and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UsageError
+from wsi.atomic import replacing
+from wsi.open import open_slide
+from wsi.overview import read_overview
+from wsi.pyramid import write_pyramid
+from wsi.ref import SlideRef
+from wsi.resolution import MppSource, resolve_mpp
+from wsi.tissue import OVERVIEW_MPP, find_tissue
+
+
+def convert_slide(ref: SlideRef, path: Path, *, overwrite: bool = False) -> dict[str, Any]:
+    """Write a slide's OME-Zarr pyramid to `path`; returns what was written.
+
+    Slides that no model here can use (fluorescence, blank ones) are converted like any other,
+    with an empty tissue mask that carries the flag.
+
+    Raises
+    ------
+    UsageError
+        If there is something at `path` and `overwrite` is not set.
+    SlideError
+        If the slide cannot be opened, or its resolution is unknown.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists: use --overwrite, or another folder")
+    with open_slide(ref) as slide:
+        resolution = resolve_mpp(
+            slide.properties, given=ref.mpp, given_by=MppSource(ref.mpp_source)
+        )
+        overview = read_overview(slide, downsample=OVERVIEW_MPP / resolution.mpp)
+        tissue = find_tissue(overview, level0_mpp=resolution.mpp)
+        with replacing(path) as tmp:
+            written = write_pyramid(
+                slide, tmp, name=ref.slide_id, resolution=resolution, tissue=tissue
+            )
+        width, height = slide.dimensions
+    return {
+        "verdict": "partial" if written.invalid_chunks else "ok",
+        "path": str(path),
+        "megapixels": round(width * height / 1e6, 1),
+        "levels": len(written.level_shapes),
+        "invalid_chunks": written.invalid_chunks,
+        "bytes_in": ref.path.stat().st_size,
+        "bytes_out": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
+        "flags": list(tissue.flags),
+    }

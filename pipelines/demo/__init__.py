@@ -1,0 +1,1 @@
+"""The whole chain on made-up slides whose truth is known."""

@@ -1,0 +1,27 @@
+"""What can be wrong with what was asked for; the command line answers these with exit code 2."""
+
+from wsi.errors import RayPathError
+
+
+class UsageError(RayPathError, ValueError):
+    """The request cannot be carried out as it stands; nothing was done."""
+
+    kind = "usage"
+
+
+class ManifestError(UsageError):
+    """The manifest contradicts itself; the message lists every problem found."""
+
+    kind = "manifest"
+
+
+class ConfigError(UsageError):
+    """A configuration key is unknown or its value is out of range."""
+
+    kind = "config"
+
+
+class SplitError(UsageError):
+    """A split of the slides leaks, or leaves a side empty."""
+
+    kind = "split"

@@ -1,0 +1,169 @@
+"""Which slides to work on: slide files, folders of them, or a manifest in CSV or Parquet."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ManifestError, UsageError
+from wsi.open import SLIDE_SUFFIXES
+from wsi.ref import SlideRef
+
+MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
+COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
+FORBIDDEN_IN_ID = frozenset('/\\:*?"<>|')  # they would end a file name on some system
+LONGEST_ID = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A slide of a cohort, with what the manifest says of it."""
+
+    ref: SlideRef
+    patient_id: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+
+def read_cohort(arguments: Sequence[Path], *, mpp: float | None = None) -> tuple[Entry, ...]:
+    """Read what stands on the command line: one manifest, or slide files and folders.
+
+    `mpp` is the command line's µm per pixel, for slides of which a manifest says none.
+
+    Raises
+    ------
+    UsageError
+        If there is no slide, or a manifest is mixed with slides.
+    ManifestError
+        If the manifest contradicts itself, or two slides would have the same id.
+    """
+    manifests = [path for path in arguments if path.suffix.lower() in MANIFEST_SUFFIXES]
+    if manifests:
+        if len(arguments) > 1:
+            raise UsageError("give one manifest, or slides, not both")
+        entries = read_manifest(manifests[0])
+    else:
+        entries = tuple(Entry(ref=SlideRef.of(p)) for given in arguments for p in _slides(given))
+        _check(entries, where="the slides given")
+    return tuple(_with_mpp(entry, mpp) for entry in entries)
+
+
+def read_manifest(path: Path) -> tuple[Entry, ...]:
+    """Read a manifest; relative paths are relative to it.
+
+    Columns: `path`, and optionally `slide_id`, `patient_id`, `label`, `split`, `mpp`, `mask`.
+    A slide that does not exist is not an error here: it gets a verdict like any other.
+
+    Raises
+    ------
+    ManifestError
+        Listing every problem: unknown columns, rows without a path, duplicated or unusable ids,
+        mpp that is no number, patients in two splits.
+    """
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = parquet.read_table(path)
+        else:
+            as_text = csv.ConvertOptions(
+                column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True
+            )
+            table = csv.read_csv(path, convert_options=as_text)
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestError(f"manifest {path}: {error}") from error
+    unknown = [name for name in table.column_names if name not in COLUMNS]
+    if "path" not in table.column_names or unknown:
+        raise ManifestError(
+            f"manifest {path}: columns are {', '.join(table.column_names)}; "
+            f"'path' is needed and these are known: {', '.join(COLUMNS)}"
+        )
+    problems: list[str] = []
+    entries = []
+    for number, row in enumerate(table.to_pylist(), start=2):
+        try:
+            entries.append(_entry(row, path.parent))
+        except ManifestError as error:
+            problems.append(f"row {number}: {error}")
+    if problems:
+        raise ManifestError(f"manifest {path}: {'; '.join(problems)}")
+    _check(entries, where=f"manifest {path}")
+    return tuple(entries)
+
+
+def _with_mpp(entry: Entry, mpp: float | None) -> Entry:
+    if mpp is None or entry.ref.mpp is not None:
+        return entry
+    return replace(entry, ref=replace(entry.ref, mpp=mpp, mpp_source="flag"))
+
+
+def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
+    text = {key: str(value).strip() for key, value in row.items() if value not in (None, "")}
+    if not text.get("path"):
+        raise ManifestError("no path")
+    mpp: float | None = None
+    if "mpp" in text:
+        try:
+            mpp = float(text["mpp"])
+        except ValueError as error:
+            raise ManifestError(f"mpp {text['mpp']!r} is not a number") from error
+    path = folder / text["path"]
+    ref = SlideRef(
+        path=path,
+        slide_id=text.get("slide_id", SlideRef.of(path).slide_id),
+        mpp=mpp,
+        mpp_source="manifest",
+        mask=folder / text["mask"] if "mask" in text else None,
+    )
+    return Entry(
+        ref=ref,
+        patient_id=text.get("patient_id"),
+        label=text.get("label"),
+        split=text.get("split"),
+    )
+
+
+def _slides(given: Path) -> list[Path]:
+    """A slide itself, or the slides below a folder in order of their names."""
+    if not given.is_dir():
+        return [given]
+    found = sorted(p for p in given.rglob("*") if p.suffix.lower() in SLIDE_SUFFIXES)
+    if not found:
+        raise UsageError(
+            f"no slides below {given} (looked for {', '.join(sorted(SLIDE_SUFFIXES))})"
+        )
+    return found
+
+
+def _check(entries: Sequence[Entry], *, where: str) -> None:
+    """Find every contradiction between entries, and report them together."""
+    if not entries:
+        raise ManifestError(f"{where}: no slides")
+    problems = []
+    paths: dict[str, list[str]] = defaultdict(list)
+    splits: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        # Ids become folder names, and some file systems do not tell cases apart.
+        paths[entry.ref.slide_id.casefold()].append(str(entry.ref.path))
+        if entry.patient_id and entry.split:
+            splits[entry.patient_id].add(entry.split)
+        problem = _problem_of_id(entry.ref.slide_id)
+        if problem:
+            problems.append(problem)
+    for slide_id, of_id in paths.items():
+        if len(of_id) > 1:
+            problems.append(f"slide_id {slide_id!r} is used {len(of_id)} times: {', '.join(of_id)}")
+    for patient, of_patient in splits.items():
+        if len(of_patient) > 1:
+            problems.append(f"patient {patient!r} is in splits {', '.join(sorted(of_patient))}")
+    if problems:
+        raise ManifestError(f"{where}: {'; '.join(problems)}")
+
+
+def _problem_of_id(slide_id: str) -> str | None:
+    if not slide_id or slide_id.startswith(".") or len(slide_id) > LONGEST_ID:
+        return f"slide_id {slide_id!r} must have 1-{LONGEST_ID} characters and no leading dot"
+    bad = sorted({c for c in slide_id if c in FORBIDDEN_IN_ID or not c.isprintable()})
+    return f"slide_id {slide_id!r} has characters no file name may have: {bad}" if bad else None

@@ -1,0 +1,1 @@
+"""Multiple-instance learning: from the tiles of a slide to one answer about it."""

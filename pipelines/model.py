@@ -1,0 +1,102 @@
+"""A model to run: encoder and slide-level head, loaded once a process."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from distill.card import HeadCard, ModelCard, OperatingPoint, read_card, write_card
+from distill.checkpoint import (
+    load_encoder,
+    load_weights,
+    save_encoder,
+    save_weights,
+    weights_path,
+)
+from distill.encoders import Encoder
+from distill.errors import ModelError
+from pipelines.mil.abmil import GatedAbmil
+from pipelines.mil.training import TrainedHead
+from wsi.atomic import digest
+
+HEAD_WEIGHTS = "head.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """An encoder, perhaps a head, the card that describes them, and the digest of the whole."""
+
+    card: ModelCard
+    encoder: Encoder
+    head: GatedAbmil | None
+    sha256: str
+
+    @property
+    def head_card(self) -> HeadCard:
+        """The head's part of the card; asked for only where there is a head."""
+        if self.card.head is None:
+            raise ModelError("the model has no head: it gives embeddings only")
+        return self.card.head
+
+
+def load_model(folder: Path) -> Model:
+    """Load a model's folder; the second time in a process costs a digest only.
+
+    Raises
+    ------
+    ModelError
+        If the folder is incomplete, or the weights are not those of the card.
+    """
+    read_card(folder)  # a missing or wrong card is reported as such, not as a missing file
+    return _load(folder.resolve(), digest(folder))
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, content: str) -> Model:
+    card = read_card(folder)
+    head = _load_head(folder, card.head, dim=card.encoder.dim) if card.head else None
+    encoder = load_encoder(folder, card.encoder, card.tile)
+    return Model(card=card, encoder=encoder, head=head, sha256=content)
+
+
+def _load_head(folder: Path, card: HeadCard, *, dim: int) -> GatedAbmil:
+    head = GatedAbmil(
+        dim, len(card.classes), hidden_dim=card.hidden_dim, attention_dim=card.attention_dim
+    )
+    load_weights(head, weights_path(folder, card.weights), sha256=card.sha256)
+    return head.eval()
+
+
+def save_model(
+    folder: Path, card: ModelCard, encoder: Encoder, trained: TrainedHead | None = None
+) -> None:
+    """Write encoder, head and card.
+
+    Parameters
+    ----------
+    card
+        Everything but what follows from the weights, which is filled in here.
+    trained
+        The head; None for a model that only embeds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder_card = save_encoder(encoder, folder, architecture=card.encoder.architecture)
+    head_card = _save_head(folder, trained) if trained else None
+    write_card(folder, card.model_copy(update={"encoder": encoder_card, "head": head_card}))
+
+
+def _save_head(folder: Path, trained: TrainedHead) -> HeadCard:
+    sha256 = save_weights(trained.head, folder / HEAD_WEIGHTS)
+    return HeadCard(
+        kind="gated-abmil",
+        classes=trained.classes,
+        positive=trained.positive,
+        hidden_dim=trained.head.classify.in_features,
+        attention_dim=trained.head.attend.in_features,
+        weights=HEAD_WEIGHTS,
+        sha256=sha256,
+        operating_point=OperatingPoint(
+            threshold=trained.threshold,
+            criterion="Youden's index",
+            chosen_on=f"{trained.n_tune} tuning slides",
+        ),
+    )

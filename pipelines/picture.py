@@ -1,0 +1,101 @@
+"""`heatmap.png`: the slide, and the slide under its heatmap, with legend and scale bar."""
+
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from pipelines.channels import Channel, colourise
+from pipelines.heatmap import Heatmap
+from wsi.atomic import replacing
+
+LONGEST_PX = 2048  # of the pyramid level that is drawn
+OPACITY = 0.55
+NICE = (1, 2, 5)
+
+
+def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> None:
+    """Draw the heatmap's first channel over the slide's pyramid `image`, beside the bare slide.
+
+    Both are placed by their physical coordinates, so that what lies together belongs together.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    channel = heatmap.channels[0]
+    width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
+    pixels = _level(image)
+    ratio = height_mm / width_mm
+    figure = Figure(figsize=(13, max(2.5, 6 * ratio) + 1.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=13)
+    axes = figure.subplots(1, 2)
+    for ax in axes:
+        ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
+        ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
+    _scale_bar(axes[0], width_mm, height_mm)
+    _, rows, columns = heatmap.values.shape
+    cell_mm = heatmap.cell_level0_px * heatmap.level0_mpp / 1000
+    axes[1].imshow(
+        colourise(heatmap.values[0], channel),
+        extent=(0, columns * cell_mm, rows * cell_mm, 0),
+        interpolation="nearest",
+        alpha=OPACITY,
+    )
+    axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
+    mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
+    bar = figure.colorbar(mappable, ax=axes[1], fraction=0.05, pad=0.02)
+    bar.ax.set_title(channel.title, fontsize=9, pad=10)
+    _label_ends(bar, channel)
+    figure.supxlabel(
+        "No colour: the model did not look there. Research use only, not a medical device.",
+        fontsize=9,
+        color="0.35",
+    )
+    with replacing(path) as tmp:
+        figure.savefig(tmp, format="png", dpi=110)
+
+
+def _level(image: Path) -> NDArray[np.uint8]:
+    """The finest level of a pyramid that is at most `LONGEST_PX` long, (H, W, 3)."""
+    group = zarr.open_group(image, mode="r")
+    level = 0
+    while max(group[str(level)].shape[1:]) > LONGEST_PX:  # type: ignore[union-attr]
+        level += 1
+    return np.asarray(group[str(level)][...]).transpose(1, 2, 0)  # type: ignore[index]
+
+
+def _label_ends(bar: object, channel: Channel) -> None:
+    middle = (channel.low + channel.high) / 2
+    ticks = [channel.low, middle, channel.high]
+    labels = [
+        f"{channel.low:g}  {channel.low_label}",
+        f"{middle:g}",
+        f"{channel.high:g}  {channel.high_label}",
+    ]
+    bar.set_ticks(ticks, labels=labels)  # type: ignore[attr-defined]
+
+
+def nice_length(longest: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that is at most `longest`.
+
+    Examples
+    --------
+    >>> nice_length(0.37)
+    0.2
+    """
+    power = 10.0 ** np.floor(np.log10(longest))
+    return float(max(n * power for n in NICE if n * power <= longest))
+
+
+def _scale_bar(ax: object, width_mm: float, height_mm: float) -> None:
+    length = nice_length(width_mm / 4)
+    text = f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"
+    left, bottom = width_mm * 0.04, height_mm * 0.96
+    ax.plot([left, left + length], [bottom, bottom], color="black", lw=3)  # type: ignore[attr-defined]
+    ax.text(  # type: ignore[attr-defined]
+        left + length / 2, bottom - height_mm * 0.015, text, ha="center", va="bottom", fontsize=9
+    )

@@ -1,0 +1,99 @@
+"""`receipt.json`: proof of what a step was made from, so that it is done again only when needed."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import distill
+import pipelines
+import wsi
+from wsi.atomic import digest, replacing
+
+RECEIPT_NAME = "receipt.json"
+
+
+@cache
+def code_version() -> str:
+    """The package's version and a digest of the sources that make results."""
+    total = hashlib.sha256()
+    for package in (wsi, distill, pipelines):
+        root = Path(package.__path__[0])
+        for file in sorted(root.rglob("*.py")):
+            total.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return f"{version('raypath')}+{total.hexdigest()[:12]}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Receipts:
+    """The receipts of one slide's folder.
+
+    Attributes
+    ----------
+    folder
+        The slide's folder in the run.
+    source
+        SHA-256 of the slide's file.
+    seconds
+        Time each step took in this process.
+    reused
+        Steps that were not done again.
+    """
+
+    folder: Path
+    source: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: list[str] = field(default_factory=list)
+
+    def do(
+        self,
+        step: str,
+        parameters: Mapping[str, Any],
+        outputs: tuple[str, ...],
+        work: Callable[[], Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """Do a step unless its receipt says that it is done; returns its facts.
+
+        A receipt counts when input digest, parameters, code version and the digests of all
+        `outputs` (names in the folder) are the same. `work` returns facts to remember, which a
+        later run gets without the work.
+        """
+        started = time.perf_counter()
+        key = {
+            "input": self.source,
+            "parameters": json.loads(json.dumps(parameters, default=str)),
+            "code_version": code_version(),
+        }
+        receipts = self._read()
+        receipt = receipts.get(step)
+        if receipt and all(receipt.get(k) == v for k, v in key.items()):
+            found = {name: self._digest(name) for name in outputs}
+            if found == receipt["outputs"]:
+                self.reused.append(step)
+                self.seconds[step] = round(time.perf_counter() - started, 3)
+                return dict(receipt["facts"])
+        facts = dict(work())
+        receipts[step] = key | {
+            "facts": facts,
+            "outputs": {name: self._digest(name) for name in outputs},
+        }
+        with replacing(self.folder / RECEIPT_NAME) as tmp:
+            tmp.write_text(json.dumps(receipts, indent=1))
+        self.seconds[step] = round(time.perf_counter() - started, 3)
+        return facts
+
+    def _digest(self, name: str) -> str | None:
+        path = self.folder / name
+        return digest(path) if path.exists() else None
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            receipts = json.loads((self.folder / RECEIPT_NAME).read_text())
+        except (OSError, json.JSONDecodeError):
+            return {}  # a missing or torn receipt only costs the work again
+        return receipts if isinstance(receipts, dict) else {}

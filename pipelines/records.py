@@ -1,0 +1,87 @@
+"""One row a slide: what `slides.parquet`, the report and the viewer say of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from wsi.atomic import replacing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideRecord:
+    """The verdict on a slide and its numbers.
+
+    Attributes
+    ----------
+    verdict
+        ``"ok"``; ``"partial"`` when something of the slide could not be read; ``"failed"``.
+    reason, message
+        Why it is not ok: a machine-readable kind, and a sentence; empty when it is.
+    flags
+        What a person should know of an ok slide too, such as ``pen_marks``.
+    n_tiles, n_invalid_tiles
+        Tiles embedded, and tiles whose bytes did not decode.
+    tissue_mm2
+        Area of tissue found.
+    prediction
+        The class the model says, by its frozen operating point.
+    score
+        Softmax output for the model's positive class, 0-1, uncalibrated.
+    seconds
+        Time by step.
+    reused
+        Steps whose receipt matched, so that they were not done again.
+    """
+
+    slide_id: str
+    path: str
+    verdict: str
+    reason: str = ""
+    message: str = ""
+    patient_id: str | None = None
+    label: str | None = None
+    split: str | None = None
+    flags: tuple[str, ...] = ()
+    vendor: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mpp: float | None = None
+    mpp_source: str | None = None
+    tissue_mm2: float | None = None
+    n_tiles: int | None = None
+    n_invalid_tiles: int | None = None
+    prediction: str | None = None
+    score: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    reused: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as JSON has it."""
+        return asdict(self)
+
+
+def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
+    """Write `slides.parquet`, one row a slide; times are a JSON string."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64(), "score": pa.float64()}
+    types |= {"n_tiles": pa.int64(), "n_invalid_tiles": pa.int64(), "tissue_mm2": pa.float64()}
+    types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
+    schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
+    rows = [record.as_dict() | {"seconds": json.dumps(record.seconds)} for record in records]
+    with replacing(path) as tmp:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp)
+
+
+def read_records(path: Path) -> tuple[SlideRecord, ...]:
+    """Read `slides.parquet` back."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        row["seconds"] = json.loads(row["seconds"])
+        row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
+    return tuple(SlideRecord(**row) for row in rows)

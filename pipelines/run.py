@@ -1,0 +1,153 @@
+"""A cohort from slides to heatmaps: every slide gets a verdict, whatever happens to the others."""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cluster.executor import Executor, Outcome
+from cluster.serial import SerialExecutor
+from pipelines.config import RunConfig
+from pipelines.errors import UsageError
+from pipelines.manifest import Entry
+from pipelines.model import load_model
+from pipelines.receipts import code_version
+from pipelines.records import SlideRecord, write_records
+from pipelines.slide import SlideJob, run_slide
+from wsi.atomic import replacing, sweep
+
+LIBRARIES = ("openslide-python", "openslide-bin", "tiffslide", "zarr", "torch", "timm", "ray")
+
+
+def make_executor(config: RunConfig) -> AbstractContextManager[Executor]:
+    """The executor a configuration asks for; ends what it started when its context ends."""
+    if config.executor == "serial":
+        return nullcontext(SerialExecutor())
+    from cluster.ray_executor import RayExecutor
+
+    return RayExecutor(address=config.address, workers=config.workers)
+
+
+def run_cohort(
+    entries: Sequence[Entry],
+    out: Path,
+    config: RunConfig,
+    executor: Executor,
+    *,
+    report: Callable[[SlideRecord], None] | None = None,
+) -> tuple[SlideRecord, ...]:
+    """Run every slide and write `run.json`, `slides.parquet` and `report.html`.
+
+    Parameters
+    ----------
+    entries
+        The cohort.
+    out
+        The run's folder; finished steps of an earlier run in it are not done again.
+    report
+        Called with each slide's record as it is finished.
+
+    Returns
+    -------
+    One record an entry, in the cohort's order.
+
+    Raises
+    ------
+    ModelError, UsageError
+        Before any work: if the model does not load, or `out` cannot be written.
+    """
+    from pipelines.report.report import write_report
+
+    config = config.model_copy(update={"model": config.model.resolve()})
+    model = load_model(config.model)
+    _prepare(out, entries)
+    run: dict[str, Any] = {
+        "raypath_version": version("raypath"),
+        "code_version": code_version(),
+        "started": _now(),
+        "finished": None,
+        "config": config.model_dump(mode="json"),
+        "model": {
+            "identifier": model.card.encoder.identifier,
+            "sha256": model.sha256,
+            "training_data": model.card.training.data,
+            "licence": model.card.encoder.licence,
+            "classes": model.card.head.classes if model.card.head else None,
+            "positive": model.card.head.positive if model.card.head else None,
+        },
+        "versions": {name: version(name) for name in LIBRARIES},
+        "machine": {
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "workers": executor.workers,
+        },
+    }
+    _write_run(out, run)
+    jobs = [
+        SlideJob(entry=e, folder=out.resolve() / "slides" / e.ref.slide_id, config=config)
+        for e in entries
+    ]
+    # The largest slides first: they would otherwise be what everyone waits for at the end.
+    jobs.sort(key=_size, reverse=True)
+    records = {}
+    for outcome in executor.map(run_slide, jobs):
+        record = outcome.result or _failed(outcome)
+        records[record.slide_id] = record
+        if report:
+            report(record)
+    ordered = tuple(records[entry.ref.slide_id] for entry in entries)
+    write_records(out / "slides.parquet", ordered)
+    counts = Counter(record.verdict for record in ordered)
+    run |= {"finished": _now(), "counts": {v: counts[v] for v in ("ok", "partial", "failed")}}
+    _write_run(out, run)
+    write_report(out)
+    return ordered
+
+
+def _failed(outcome: Outcome[SlideJob, SlideRecord]) -> SlideRecord:
+    failure, entry = outcome.failure, outcome.item.entry
+    assert failure is not None  # an outcome has a result or a failure
+    if failure.kind == "unexpected":
+        # Kept for the person who has to find the defect; the verdict holds only one line.
+        outcome.item.folder.mkdir(parents=True, exist_ok=True)
+        (outcome.item.folder / "traceback.txt").write_text(failure.trace)
+    return SlideRecord(
+        slide_id=entry.ref.slide_id,
+        path=str(entry.ref.path),
+        verdict="failed",
+        reason=failure.kind,
+        message=failure.message,
+        patient_id=entry.patient_id,
+        label=entry.label,
+        split=entry.split,
+    )
+
+
+def _prepare(out: Path, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
+            raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
+    try:
+        (out / "slides").mkdir(parents=True, exist_ok=True)
+        sweep(out)
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error}") from error
+
+
+def _write_run(out: Path, run: dict[str, Any]) -> None:
+    with replacing(out / "run.json") as tmp:
+        tmp.write_text(json.dumps(run, indent=1))
+
+
+def _size(job: SlideJob) -> int:
+    path = job.entry.ref.path
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

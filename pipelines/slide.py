@@ -1,0 +1,151 @@
+"""One slide from file to heatmap: what an executor runs for each slide of a cohort."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import RunConfig
+from pipelines.manifest import Entry
+from pipelines.model import Model, load_model
+from pipelines.receipts import Receipts
+from pipelines.records import SlideRecord
+from pipelines.steps.embed import embed_slide, lay_grid
+from pipelines.steps.look import Look, look
+from pipelines.steps.predict import OUTPUTS, predict_slide
+from wsi.atomic import digest, replacing, sweep
+from wsi.errors import SlideNotFoundError
+from wsi.open import open_slide
+from wsi.pyramid import write_pyramid
+from wsi.slide import Slide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideJob:
+    """A slide to work on, the folder for its results, and the settings."""
+
+    entry: Entry
+    folder: Path
+    config: RunConfig
+
+
+def run_slide(job: SlideJob) -> SlideRecord:
+    """Do everything for one slide, skipping the steps whose receipts match.
+
+    A model without a head ends with the embeddings.
+
+    Raises
+    ------
+    RayPathError
+        If the slide cannot be used; what earlier steps finished stays in its folder.
+    """
+    ref = job.entry.ref
+    if not ref.path.is_file():
+        raise SlideNotFoundError(f"no slide at {ref.path}: check the path")
+    model = load_model(job.config.model)
+    with open_slide(ref) as slide:
+        seen = look(slide, ref)
+        grid = lay_grid(slide, seen, model.encoder, job.config)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        sweep(job.folder)
+        receipts = Receipts(folder=job.folder, source=digest(ref.path))
+        base = _base_parameters(job, seen)
+        image = receipts.do(
+            "pyramid",
+            base,
+            ("image.ome.zarr",),
+            partial(_write_image, slide, job.folder / "image.ome.zarr", ref.slide_id, seen),
+        )
+        embedding = base | _embedding_parameters(job.config, model)
+        embedded = receipts.do(
+            "embed",
+            embedding,
+            ("tiles.h5",),
+            partial(
+                embed_slide,
+                slide,
+                job.folder / "tiles.h5",
+                name=ref.slide_id,
+                look=seen,
+                grid=grid,
+                model=model,
+                config=job.config,
+            ),
+        )
+        record = _describe(job.entry, slide, seen)
+    if image["invalid_chunks"] or embedded["n_invalid_tiles"]:
+        message = _unreadable(image["invalid_chunks"], embedded)
+        record = replace(record, verdict="partial", reason="unreadable_region", message=message)
+    if model.head is not None:
+        made_from = {"tiles": digest(job.folder / "tiles.h5"), "model": model.sha256}
+        predicted = receipts.do(
+            "predict",
+            embedding | made_from,
+            OUTPUTS,
+            partial(predict_slide, job.folder, model, slide_id=ref.slide_id),
+        )
+        score = predicted["scores"][predicted["positive"]]
+        record = replace(record, prediction=predicted["prediction"], score=score)
+    return replace(
+        record,
+        n_tiles=embedded["n_tiles"],
+        n_invalid_tiles=embedded["n_invalid_tiles"],
+        seconds=receipts.seconds,
+        reused=tuple(receipts.reused),
+    )
+
+
+def _base_parameters(job: SlideJob, seen: Look) -> dict[str, Any]:
+    """What every step depends on besides the slide's bytes."""
+    mask = job.entry.ref.mask
+    return {
+        "slide_id": job.entry.ref.slide_id,
+        "mpp": seen.resolution.mpp,
+        "mpp_source": seen.resolution.source.value,
+        "mask": digest(mask) if mask is not None else None,
+    }
+
+
+def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
+    return {
+        "encoder": model.card.encoder.model_dump(),
+        "tile": model.card.tile.model_dump(),
+        "stride_px": config.stride_px,
+        "min_tissue_fraction": config.min_tissue_fraction,
+        "feature_dtype": config.feature_dtype,
+    }
+
+
+def _write_image(slide: Slide, path: Path, name: str, seen: Look) -> dict[str, int]:
+    with replacing(path) as tmp:
+        written = write_pyramid(
+            slide, tmp, name=name, resolution=seen.resolution, tissue=seen.tissue
+        )
+    return {"invalid_chunks": written.invalid_chunks}
+
+
+def _describe(entry: Entry, slide: Slide, seen: Look) -> SlideRecord:
+    width, height = slide.dimensions
+    return SlideRecord(
+        slide_id=entry.ref.slide_id,
+        path=str(entry.ref.path),
+        verdict="ok",
+        patient_id=entry.patient_id,
+        label=entry.label,
+        split=entry.split,
+        flags=seen.flags,
+        vendor=slide.vendor,
+        width=width,
+        height=height,
+        mpp=seen.resolution.mpp,
+        mpp_source=seen.resolution.source.value,
+        tissue_mm2=seen.tissue_mm2,
+    )
+
+
+def _unreadable(chunks: int, embedded: dict[str, Any]) -> str:
+    tiles = embedded["n_invalid_tiles"]
+    return (
+        f"{tiles} of {tiles + embedded['n_tiles']} tiles and {chunks} blocks of the image do not "
+        "decode; they are left out of the prediction and marked in image.ome.zarr/validity"
+    )

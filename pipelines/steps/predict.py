@@ -1,0 +1,86 @@
+"""Prediction: a slide's embeddings through the head, into everything a person opens."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from distill.card import HeadCard
+from distill.errors import ModelError
+from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
+from pipelines.geojson import write_geojson
+from pipelines.heatmap import make_heatmap, write_heatmap
+from pipelines.mil.abmil import GatedAbmil
+from pipelines.model import Model
+from pipelines.picture import write_picture
+from wsi.atomic import replacing
+from wsi.tilestore import TileTable, read_tiles
+
+OUTPUTS = ("prediction.json", "heatmap.ome.zarr", "heatmap.geojson", "heatmap.png")
+
+
+def predict_slide(folder: Path, model: Model, *, slide_id: str) -> dict[str, Any]:
+    """Write prediction and heatmaps into a slide's folder from its `tiles.h5` and pyramid."""
+    tiles = read_tiles(folder / "tiles.h5")
+    if model.head is None:
+        raise ModelError("the model has no head: it gives embeddings only")
+    prediction, values, channels = score_tiles(tiles, model.head, model.head_card)
+    prediction = {"slide_id": slide_id} | prediction
+    prediction |= {"encoder": model.encoder.identifier, "model_sha256": model.sha256}
+    heatmap = make_heatmap(values, channels, tiles)
+    with replacing(folder / "heatmap.ome.zarr") as tmp:
+        write_heatmap(tmp, heatmap, name=f"{slide_id} heatmap")
+    write_geojson(folder / "heatmap.geojson", tiles, values, channels, slide_id=slide_id)
+    write_picture(folder / "heatmap.png", folder / "image.ome.zarr", heatmap, title=slide_id)
+    with replacing(folder / "prediction.json") as tmp:
+        tmp.write_text(json.dumps(prediction, indent=1))
+    return prediction
+
+
+@torch.inference_mode()
+def score_tiles(
+    tiles: TileTable, head: GatedAbmil, card: HeadCard
+) -> tuple[dict[str, Any], NDArray[np.float64], tuple[Channel, ...]]:
+    """What the head says of a slide and of its tiles.
+
+    Returns
+    -------
+    The prediction, (N, K) values of the tiles, and the K channels they belong to: first the
+    positive class's score, then the other classes' but the first, then attention.
+    """
+    bag = torch.from_numpy(tiles.embeddings)[None]
+    output = head(bag, torch.ones(bag.shape[:2], dtype=torch.bool))
+    probabilities = output.logits.softmax(1)[0].double().numpy()
+    scores = dict(zip(card.classes, probabilities.tolist(), strict=True))
+    attention = output.attention[0].double().numpy()
+    # One class against the rest: the log-odds whose logistic is the softmax.
+    logits = output.tile_logits[0].double()
+    shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
+    odds = [_log_odds(logits, card.classes.index(c)) for c in shown]
+    relative = attention * len(attention)
+    rank = (rankdata(attention, method="average") - 0.5) / len(attention) * 100
+    positive_score = scores[card.positive]
+    others = {c: s for c, s in scores.items() if c != card.positive}
+    is_positive = positive_score >= card.operating_point.threshold
+    prediction = {
+        "prediction": card.positive if is_positive else max(others, key=others.__getitem__),
+        "positive": card.positive,
+        "scores": scores,
+        "threshold": card.operating_point.threshold,
+        "calibrated": card.calibrated,
+        "n_tiles": len(tiles.coords),
+        "n_invalid_tiles": len(tiles.invalid),
+        "level0_mpp": float(tiles.attributes["level0_mpp"]),
+        "notice": "Research use only. Not a medical device.",
+    }
+    channels = (*(score_channel(c) for c in shown), ATTENTION, ATTENTION_PERCENTILE)
+    return prediction, np.stack([*odds, relative, rank], axis=1), channels
+
+
+def _log_odds(logits: torch.Tensor, index: int) -> NDArray[np.float64]:
+    rest = torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
+    return np.asarray(logits[:, index] - rest.logsumexp(1))

@@ -1,0 +1,1 @@
+"""A run's slides and heatmaps in a web browser."""

@@ -1,0 +1,134 @@
+"""What a run's folder holds, finished or not: its settings and one record a slide."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import UsageError
+from pipelines.records import SlideRecord, read_records
+from wsi.atomic import TMP_MARK
+
+RECORDS_NAME = "slides.parquet"
+INFO_NAME = "run.json"
+SLIDES_NAME = "slides"
+IMAGE_NAME = "image.ome.zarr"
+HEATMAP_NAME = "heatmap.ome.zarr"
+UNFINISHED = "unfinished"  # the verdict of a slide in a run that has not written its verdicts
+NOTICE = "Research use only. Not a medical device."
+
+
+class NotARunError(UsageError, FileNotFoundError):
+    """A folder is missing, or holds nothing that a run writes."""
+
+    kind = "not_a_run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """A run as its folder shows it.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    info
+        `run.json`; empty where there is none yet.
+    records
+        One a slide. Before the run has written its verdicts, one for each folder below
+        ``slides``, with the verdict `UNFINISHED`.
+    is_finished
+        Whether the verdicts are there.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    records: tuple[SlideRecord, ...]
+    is_finished: bool
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Slides by verdict; ``ok``, ``partial`` and ``failed`` are always there."""
+        counts = {"ok": 0, "partial": 0, "failed": 0}
+        for record in self.records:
+            counts[record.verdict] = counts.get(record.verdict, 0) + 1
+        return counts
+
+    def slide_folder(self, slide_id: str) -> Path | None:
+        """A slide's folder, None where it has none.
+
+        An id that is more than the name of a folder (``../x``) has none, whatever is there.
+        """
+        if slide_id in ("", ".", "..") or any(c in slide_id for c in "/\\\0"):
+            return None
+        folder = self.path / SLIDES_NAME / slide_id
+        return folder if folder.is_dir() else None
+
+
+def read_run(path: Path) -> RunFolder:
+    """Read what is there of a run.
+
+    Raises
+    ------
+    NotARunError
+        If `path` is no folder, or none of a run's.
+    """
+    path = Path(path)
+    if not any((path / name).exists() for name in (INFO_NAME, RECORDS_NAME, SLIDES_NAME)):
+        raise NotARunError(
+            f"{path} is not the folder of a run: it has no {INFO_NAME}, {RECORDS_NAME} or "
+            f"{SLIDES_NAME}/ (give the folder that 'raypath run' wrote to with -o)"
+        )
+    is_finished = (path / RECORDS_NAME).exists()
+    records = read_records(path / RECORDS_NAME) if is_finished else _unfinished(path)
+    return RunFolder(
+        path=path,
+        info=read_json(path / INFO_NAME),
+        records=tuple(_without_nan(record) for record in records),
+        is_finished=is_finished,
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object with null for NaN; empty where there is no file, or no object in it."""
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    except (OSError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _unfinished(path: Path) -> tuple[SlideRecord, ...]:
+    """A record for each folder of a run that is under way."""
+    folders = (path / SLIDES_NAME).glob("*")
+    names = sorted(f.name for f in folders if f.is_dir() and not f.name.startswith(TMP_MARK))
+    return tuple(_of_folder(path / SLIDES_NAME / name) for name in names)
+
+
+def _of_folder(folder: Path) -> SlideRecord:
+    prediction = read_json(folder / "prediction.json")
+    return SlideRecord(
+        slide_id=folder.name,
+        path="",
+        verdict=UNFINISHED,
+        message="The run has not written its verdicts yet.",
+        prediction=prediction.get("prediction"),
+        score=(prediction.get("scores") or {}).get(prediction.get("positive")),
+        n_tiles=prediction.get("n_tiles"),
+    )
+
+
+def _without_nan(record: SlideRecord) -> SlideRecord:
+    """The record with None for a number that is not finite: JSON has no word for it."""
+    return replace(
+        record,
+        mpp=_finite(record.mpp),
+        tissue_mm2=_finite(record.tissue_mm2),
+        score=_finite(record.score),
+    )
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

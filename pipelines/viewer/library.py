@@ -1,0 +1,146 @@
+"""What the pages ask of a run: its listing, a slide, and that slide's pixels, read when asked."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.heatmap import Heatmap
+from pipelines.viewer.folder import (
+    HEATMAP_NAME,
+    IMAGE_NAME,
+    RECORDS_NAME,
+    SLIDES_NAME,
+    RunFolder,
+    read_json,
+    read_run,
+)
+from pipelines.viewer.overlays import describe_channel, open_heatmap, unreadable_areas
+from pipelines.viewer.tiles import TILE_PX, Pyramid, open_pyramid, version_of
+from wsi.errors import RayPathError
+
+
+class UnknownSlideError(RayPathError, LookupError):
+    """The run has no slide of that id, or the slide has no such file."""
+
+    kind = "unknown_slide"
+
+
+@dataclass(slots=True)
+class Library:
+    """A run that may still be written to: the listing is read again when its file changes."""
+
+    path: Path
+    _run: RunFolder = field(init=False)
+    _seen: tuple[int, ...] = field(init=False)
+    _known: frozenset[str] = field(init=False)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._read(self._stamp())
+
+    def run(self, *, fresh: bool = False) -> RunFolder:
+        """The run as its listing has it; `fresh` looks into the slides of an unfinished one too."""
+        with self._lock:
+            stamp = self._stamp()
+            if stamp != self._seen or (fresh and not self._run.is_finished):
+                self._read(stamp)
+            return self._run
+
+    def folder(self, slide_id: str) -> Path:
+        """The folder of a slide that is in the listing."""
+        run = self.run()
+        folder = run.slide_folder(slide_id) if slide_id in self._known else None
+        if folder is None:
+            raise UnknownSlideError(f"this run has no files of a slide {slide_id!r}")
+        return folder
+
+    def pyramid(self, slide_id: str) -> Pyramid:
+        """The slide's open pyramid."""
+        path, version = self.image(slide_id)
+        return open_pyramid(path, version)
+
+    def image(self, slide_id: str) -> tuple[Path, str]:
+        """Where the slide's pyramid is, and its version."""
+        return self._group(slide_id, IMAGE_NAME)
+
+    def heatmap(self, slide_id: str) -> tuple[Heatmap, str]:
+        """The slide's heatmap and its version."""
+        path, version = self._group(slide_id, HEATMAP_NAME)
+        return open_heatmap(path, version), version
+
+    def listing(self) -> dict[str, Any]:
+        """The run and all of its slides."""
+        run = self.run(fresh=True)
+        slides = []
+        for record in run.records:
+            folder = run.slide_folder(record.slide_id)
+            has_image = folder is not None and (folder / IMAGE_NAME / "zarr.json").exists()
+            slides.append(record.as_dict() | {"has_image": has_image})
+        return {
+            "name": run.path.resolve().name,
+            "info": dict(run.info),
+            "is_finished": run.is_finished,
+            "counts": run.counts,
+            "slides": slides,
+        }
+
+    def describe(self, slide_id: str) -> dict[str, Any]:
+        """A slide: its record, prediction, and the geometry of image and heatmap where it has them.
+
+        Lengths named ``level0_px`` are level-0 pixels; levels are (width, height), finest first.
+        """
+        run = self.run()
+        record = next((r for r in run.records if r.slide_id == slide_id), None)
+        if record is None:
+            raise UnknownSlideError(f"this run has no slide {slide_id!r}")
+        described: dict[str, Any] = record.as_dict() | {
+            "image": None,
+            "heatmap": None,
+            "prediction_file": {},
+        }
+        folder = run.slide_folder(slide_id)
+        if folder is None:
+            return described
+        described["prediction_file"] = read_json(folder / "prediction.json")
+        if version := version_of(folder / IMAGE_NAME):
+            pyramid = open_pyramid(folder / IMAGE_NAME, version)
+            described["image"] = {
+                "version": version,
+                "tile_px": TILE_PX,
+                "levels": pyramid.level_dimensions,
+                "level0_mpp": pyramid.level0_mpp,
+                "unreadable": unreadable_areas(pyramid.path),
+            }
+        if version := version_of(folder / HEATMAP_NAME):
+            heatmap = open_heatmap(folder / HEATMAP_NAME, version)
+            described["heatmap"] = {
+                "version": version,
+                "rows": heatmap.values.shape[1],
+                "columns": heatmap.values.shape[2],
+                "cell_level0_px": heatmap.cell_level0_px,
+                "channels": [describe_channel(channel) for channel in heatmap.channels],
+            }
+        return described
+
+    def _group(self, slide_id: str, name: str) -> tuple[Path, str]:
+        path = self.folder(slide_id) / name
+        version = version_of(path)
+        if not version:
+            raise UnknownSlideError(f"slide {slide_id!r} has no {name}")
+        return path, version
+
+    def _read(self, stamp: tuple[int, ...]) -> None:
+        self._run = read_run(self.path)
+        self._known = frozenset(record.slide_id for record in self._run.records)
+        self._seen = stamp
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Changes when the verdicts are written, and while there are none when a slide begins."""
+        stamp = []
+        for name in (RECORDS_NAME, "run.json", SLIDES_NAME):
+            try:
+                stamp.append((self.path / name).stat().st_mtime_ns)
+            except OSError:
+                stamp.append(0)
+        return tuple(stamp)

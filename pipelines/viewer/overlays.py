@@ -1,0 +1,77 @@
+"""What lies over a slide: heatmap cells, the outline of the tissue, areas that did not decode."""
+
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from PIL import Image
+
+from pipelines.channels import Channel, colour_stops, colourise
+from pipelines.heatmap import Heatmap, read_heatmap
+from wsi import ngff
+
+OPEN_HEATMAPS = 8
+SIMPLIFY_MASK_PX = 0.5  # an outline may leave the mask's edge by this much
+SMALLEST_RING = 4  # points, the first again at the end: a triangle
+
+
+@lru_cache(maxsize=OPEN_HEATMAPS)
+def open_heatmap(path: Path, version: str) -> Heatmap:
+    """Read the heatmap at `path` once for each `version` of it."""
+    return read_heatmap(path)
+
+
+def heatmap_png(heatmap: Heatmap, channel: int) -> bytes:
+    """One plane of a heatmap as RGBA, a pixel a cell, transparent where the model did not look."""
+    rgba = colourise(heatmap.values[channel], heatmap.channels[channel])
+    stream = io.BytesIO()
+    Image.fromarray(rgba).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def describe_channel(channel: Channel) -> dict[str, Any]:
+    """A channel with the colours of its legend, for the page.
+
+    `is_relative` is True where the values only compare tiles of one slide, as attention does.
+    """
+    return channel.as_dict() | {
+        "stops": colour_stops(channel),
+        "is_relative": channel.name.startswith("attention"),
+    }
+
+
+def tissue_rings(image: Path) -> list[list[list[float]]]:
+    """Outlines of the tissue mask of a pyramid: rings of [x, y] in level-0 pixels."""
+    from skimage.measure import approximate_polygon, find_contours
+
+    group = zarr.open_group(image, mode="r")
+    if "labels/tissue/0" not in group:
+        return []
+    mask = np.pad(np.asarray(group["labels/tissue/0"][...]) > 0, 1)  # type: ignore[index]
+    ome: Any = group["labels/tissue"].attrs["ome"]
+    ours: Any = group.attrs["raypath"]
+    transforms = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    downsample, _ = ngff.pixel_of(transforms, level0_mpp=float(ours["level0_mpp"]))
+    rings = []
+    for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
+        ring = approximate_polygon(contour, SIMPLIFY_MASK_PX)  # type: ignore[no-untyped-call]
+        if len(ring) >= SMALLEST_RING:
+            # Contours run through pixel centres; the pad shifted them by a pixel.
+            rings.append(((ring[:, ::-1] - 0.5) * downsample).round(1).tolist())
+    return rings
+
+
+def unreadable_areas(image: Path) -> dict[str, Any]:
+    """Chunks of level 0 that did not decode: their edge in pixels, and [column, row] of each."""
+    group = zarr.open_group(image, mode="r")
+    if "validity" not in group:
+        return {"cell_level0_px": 0, "cells": []}
+    validity: Any = group["validity"]
+    rows, columns = np.nonzero(~np.asarray(validity[...], np.bool_))
+    return {
+        "cell_level0_px": int(validity.attrs["chunk_level0_px"]),
+        "cells": np.stack([columns, rows], axis=1).tolist(),
+    }

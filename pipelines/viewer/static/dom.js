@@ -1,0 +1,57 @@
+// Elements and words: everything that came from a file is set as text, never as markup.
+
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "style") Object.assign(made.style, value);
+    else if (name in made && !name.includes("-")) made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+// Verdicts are told by shape and word as well as by colour.
+const MARKS = {
+  ok: "M3.5 8.5 6.5 11.5 12.5 4.5",
+  partial: "M8 3.5v6M8 12.4v.1",
+  failed: "M4.5 4.5l7 7M11.5 4.5l-7 7",
+  unfinished: "M8 4.5V8l2.5 2",
+};
+
+export function verdictBadge(verdict) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", MARKS[verdict] ?? MARKS.partial);
+  svg.append(path);
+  return element("span", { className: `badge ${verdict in MARKS ? verdict : "partial"}` }, svg, verdict);
+}
+
+export const words = (name) => String(name).replaceAll("_", " ");
+
+export const whole = (n) => Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
+
+export const score = (n) => (n === null || n === undefined ? "" : n.toFixed(3));
+
+export function length(um) {
+  return um >= 1000 ? `${+(um / 1000).toPrecision(3)} mm` : `${+um.toPrecision(3)} µm`;
+}
+
+// The largest of 1, 2, 5 times a power of ten that is at most `longest`.
+export function niceLength(longest) {
+  const power = 10 ** Math.floor(Math.log10(longest));
+  return Math.max(...[1, 2, 5].map((n) => n * power).filter((n) => n <= longest * (1 + 1e-9)), power);
+}
+
+export async function fetchJson(url) {
+  const answer = await fetch(url);
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error ?? `${answer.status} for ${url}`);
+  return body;
+}
+
+export const slideUrl = (slideId) => `api/slides/${encodeURIComponent(slideId)}`;

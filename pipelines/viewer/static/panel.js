@@ -1,0 +1,169 @@
+// The right column: what the run says of a slide, what the colours mean, how it was read.
+
+import { byId, element, score, verdictBadge, whole, words } from "./dom.js";
+
+const REDO = "To try it again, run the same command: finished slides are skipped by their receipts.";
+const RELATIVE =
+  "This map compares tiles within the slide. The slide was called negative, and it lights up all the same.";
+
+export class Panel {
+  constructor({ onChannel, onOverlay, onOutline }) {
+    Object.assign(this, { onChannel, onOverlay, onOutline });
+    this.opacity = 0.5;
+    this.isShown = true;
+    this.isOutlineShown = false;
+  }
+
+  show(slide) {
+    this.slide = slide;
+    this.channel = null;
+    byId("panel").replaceChildren(
+      ...[this.verdict(), this.prediction(), this.heatmap(), this.facts()].filter(Boolean),
+    );
+    byId("panel").scrollTop = 0;
+    if (slide.heatmap && slide.image) this.setChannel(0);
+  }
+
+  verdict() {
+    const { slide } = this;
+    const head = element("div", { className: "title" }, element("h2", {}, slide.slide_id));
+    const section = element("section", {}, head, verdictBadge(slide.verdict));
+    if (slide.verdict === "ok") return section;
+    const note = element("div", { className: `note ${slide.verdict}`, id: "reason" });
+    if (slide.reason) note.append(element("p", { className: "reason" }, words(slide.reason)));
+    if (slide.message) note.append(element("p", {}, slide.message));
+    if (slide.n_invalid_tiles) {
+      const many = slide.n_invalid_tiles > 1 ? "tiles" : "tile";
+      note.append(element("p", {}, `${whole(slide.n_invalid_tiles)} ${many} did not decode and took no part in the prediction.`));
+    }
+    if (slide.verdict === "failed") note.append(element("p", { className: "muted" }, REDO));
+    section.append(note);
+    return section;
+  }
+
+  prediction() {
+    const { slide } = this;
+    if (!slide.prediction) return null;
+    const file = slide.prediction_file;
+    const threshold = file.threshold ?? null;
+    const meter = element("div", { className: "meter", "aria-hidden": "true" });
+    meter.append(element("i", { style: { width: `${100 * (slide.score ?? 0)}%` } }));
+    if (threshold !== null) meter.append(element("b", { style: { left: `${100 * threshold}%` } }));
+    const caption = file.positive
+      ? `Softmax output for ${file.positive}` + (threshold === null ? "" : `, operating point ${score(threshold)}`)
+      : "Softmax output for the positive class";
+    return element(
+      "section",
+      {},
+      element("h3", {}, "Prediction"),
+      element(
+        "p",
+        { className: "says-large" },
+        element("span", {}, slide.prediction),
+        element("b", {}, score(slide.score)),
+      ),
+      slide.score === null ? null : meter,
+      element("p", { className: "muted small" }, caption + (file.calibrated ? "." : ". Not calibrated: not a probability of disease.")),
+    );
+  }
+
+  heatmap() {
+    const { slide } = this;
+    if (!slide.image) return null;
+    const section = element("section", {}, element("h3", {}, "Heatmap"));
+    if (!slide.heatmap) {
+      section.append(element("p", { className: "muted" }, "This slide has no heatmap."));
+    } else {
+      const select = element("select", { id: "channel", "aria-label": "What the heatmap shows" });
+      select.append(...slide.heatmap.channels.map((channel, i) => element("option", { value: i }, channel.title)));
+      select.onchange = () => this.setChannel(Number(select.value));
+      const toggle = element("input", { type: "checkbox", id: "shown", checked: this.isShown });
+      toggle.onchange = () => this.setOverlay({ isShown: toggle.checked });
+      const slider = element("input", { type: "range", id: "opacity", min: 0, max: 100, step: 1, "aria-label": "Opacity of the heatmap" });
+      slider.value = Math.round(100 * this.opacity);
+      slider.oninput = () => this.setOverlay({ opacity: slider.valueAsNumber / 100 });
+      section.append(
+        slide.heatmap.channels.length > 1 ? select : "",
+        element("label", { className: "line" }, toggle, element("span", {}, "Show"), slider, element("output", { id: "opacity-text" }, `${slider.value} %`)),
+        element("div", { id: "legend", className: "legend" }),
+      );
+    }
+    const outline = element("input", { type: "checkbox", id: "outline", checked: this.isOutlineShown });
+    outline.onchange = () => this.setOutline(outline.checked);
+    section.append(element("label", { className: "line" }, outline, element("span", {}, "Outline of the tissue found")));
+    return section;
+  }
+
+  setChannel(index) {
+    const { slide } = this;
+    this.channel = slide.heatmap.channels[index];
+    const { channel } = this;
+    const isNegative = slide.prediction && slide.prediction !== slide.prediction_file.positive;
+    byId("legend").replaceChildren(
+      ...[
+        element("p", { className: "legend-title" }, channel.title),
+        element("div", { className: "bar", style: { background: `linear-gradient(90deg, ${channel.stops.join(", ")})` } }, element("i", { id: "tick", hidden: true })),
+        element("p", { className: "ends" }, element("span", {}, channel.low_label), element("span", {}, channel.high_label)),
+        element("p", { className: "small" }, channel.meaning),
+        channel.is_relative && isNegative ? element("p", { className: "note relative small" }, RELATIVE) : null,
+        element("p", { className: "key" }, element("i", { className: "swatch" }), "Not looked at: no colour over the slide"),
+        slide.image.unreadable.cells.length
+          ? element("p", { className: "key" }, element("i", { className: "swatch hatched" }), "Could not be read from the file")
+          : null,
+      ].filter(Boolean),
+    );
+    this.onChannel(index);
+  }
+
+  setOverlay({ opacity = this.opacity, isShown = this.isShown }) {
+    Object.assign(this, { opacity, isShown });
+    if (byId("shown")) {
+      byId("shown").checked = isShown;
+      byId("opacity").value = Math.round(100 * opacity);
+      byId("opacity-text").textContent = `${byId("opacity").value} %`;
+    }
+    this.onOverlay({ opacity, isShown });
+  }
+
+  setOutline(isShown) {
+    this.isOutlineShown = isShown;
+    if (byId("outline")) byId("outline").checked = isShown;
+    this.onOutline(isShown);
+  }
+
+  // Mark a value on the colour bar and say it in words; null where there is nothing to say.
+  describeValue(value) {
+    const { channel } = this;
+    const tick = byId("tick");
+    if (tick) tick.hidden = value === null || Number.isNaN(value);
+    if (value === null || !channel) return "";
+    if (Number.isNaN(value)) return "not looked at";
+    const shown = channel.scale === "logistic" ? 1 / (1 + Math.exp(-value)) : value;
+    const fraction = (shown - channel.low) / (channel.high - channel.low);
+    tick.style.left = `${100 * Math.min(1, Math.max(0, fraction))}%`;
+    return `${channel.title}: ${channel.high - channel.low > 10 ? shown.toFixed(0) : shown.toFixed(2)}`;
+  }
+
+  facts() {
+    const { slide } = this;
+    const mm = (px) => ((px * slide.mpp) / 1000).toFixed(1);
+    const seconds = Object.values(slide.seconds).reduce((sum, s) => sum + s, 0);
+    const rows = [
+      ["Size", slide.width && `${whole(slide.width)} × ${whole(slide.height)} px`],
+      ["", slide.width && slide.mpp && `${mm(slide.width)} × ${mm(slide.height)} mm`],
+      ["Resolution", slide.mpp && `${+slide.mpp.toPrecision(4)} µm a pixel`],
+      ["", slide.mpp_source && `from ${slide.mpp_source}`],
+      ["Tissue", slide.tissue_mm2 !== null && `${slide.tissue_mm2.toFixed(1)} mm²`],
+      ["Tiles", slide.n_tiles !== null && whole(slide.n_tiles)],
+      ["Noted", slide.flags.map(words).join(", ")],
+      ["Format", slide.vendor],
+      ["Patient", slide.patient_id],
+      ["Label", slide.label],
+      ["Time", seconds > 0 && `${seconds.toFixed(1)} s`],
+      ["File", slide.path && element("span", { className: "path", title: slide.path }, slide.path)],
+    ].filter(([, value]) => value);
+    const list = element("dl", { className: "facts" });
+    for (const [name, value] of rows) list.append(element("dt", {}, name), element("dd", {}, value));
+    return rows.length ? element("section", {}, element("h3", {}, "Slide"), list) : null;
+  }
+}

@@ -1,0 +1,173 @@
+// The middle: the slide in OpenSeadragon, the overlay above it, scale bar and readout.
+
+import { byId, length, niceLength, slideUrl, whole } from "./dom.js";
+import { Overlay, outlineOf } from "./overlay.js";
+
+const OpenSeadragon = window.OpenSeadragon;
+const SCALE_BAR_PX = 140; // at most
+const MAGNIFICATION_UM = 10; // magnification x µm per pixel: 20x is 0.5, by convention
+
+export class Stage {
+  constructor(onValue) {
+    this.onValue = onValue;
+    this.slide = null;
+    this.values = null;
+    this.viewer = OpenSeadragon({
+      element: byId("osd"),
+      drawer: "canvas",
+      showNavigationControl: false,
+      showNavigator: true,
+      navigatorPosition: "BOTTOM_RIGHT",
+      navigatorSizeRatio: 0.17,
+      navigatorAutoFade: false,
+      navigatorBackground: "#fff",
+      navigatorBorderColor: "#c5ccd5",
+      navigatorDisplayRegionColor: "#1d5f6e",
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+      gestureSettingsTouch: { pinchRotate: false },
+      animationTime: 0.35,
+      springStiffness: 9,
+      maxZoomPixelRatio: 8,
+      minZoomImageRatio: 0.6,
+      visibilityRatio: 0.4,
+      preserveImageSizeOnResize: true,
+      timeout: 120_000,
+    });
+    this.overlay = new Overlay(document.createElement("canvas"));
+    this.overlay.canvas.className = "overlay";
+    this.viewer.canvas.append(this.overlay.canvas);
+    this.viewer.addHandler("update-viewport", () => this.redraw());
+    this.viewer.addHandler("canvas-key", (event) => {
+      // R and F would turn and mirror the slide; the other keys are ours.
+      if (["KeyR", "KeyF", "KeyJ", "KeyK"].includes(event.originalEvent.code)) {
+        event.preventDefaultAction = true;
+      }
+    });
+    byId("osd").addEventListener("pointermove", (event) => this.point(event));
+    byId("osd").addEventListener("pointerleave", () => this.point(null));
+    byId("zoom-in").onclick = () => this.zoom(1.6);
+    byId("zoom-out").onclick = () => this.zoom(1 / 1.6);
+    byId("zoom-home").onclick = () => this.home();
+    byId("zoom-one").onclick = () => this.fullResolution();
+  }
+
+  // Show a slide as the server describes it; without an image the stage is empty.
+  open(slide) {
+    this.slide = slide.image ? slide : null;
+    this.values = null;
+    this.overlay.clear();
+    this.viewer.close();
+    for (const id of ["toolbar", "scale"]) byId(id).hidden = !this.slide;
+    this.viewer.navigator.element.hidden = !this.slide;
+    for (const id of ["zoom-text", "cursor-text", "value-text"]) byId(id).textContent = "";
+    if (!this.slide) return;
+    this.overlay.unreadable = slide.image.unreadable;
+    this.viewer.open({ tileSource: tileSource(slide) });
+  }
+
+  // Lay one channel of the heatmap over the slide: its colours, then its numbers for the readout.
+  async showChannel(index) {
+    const { slide } = this;
+    const { version, cell_level0_px: cellPx } = slide.heatmap;
+    const url = `${slideUrl(slide.slide_id)}/heatmap/${index}`;
+    const [picture, numbers] = await Promise.all([
+      fetch(`${url}.png?${version}`).then((answer) => answer.blob()).then(createImageBitmap),
+      fetch(`${url}.f32?${version}`).then((answer) => answer.arrayBuffer()),
+    ]);
+    if (slide !== this.slide) return; // another slide was chosen in the meantime
+    Object.assign(this.overlay, { cells: picture, cellPx });
+    this.values = new Float32Array(numbers);
+    this.redraw();
+  }
+
+  async showOutline(isShown) {
+    const { slide, overlay } = this;
+    overlay.isOutlineShown = isShown;
+    if (isShown && slide && !overlay.outline) {
+      const rings = await fetch(`${slideUrl(slide.slide_id)}/tissue.json`).then((a) => a.json());
+      if (slide === this.slide) overlay.outline = outlineOf(rings);
+    }
+    this.redraw();
+  }
+
+  setOverlay({ opacity, isShown }) {
+    Object.assign(this.overlay, { opacity, isShown });
+    this.redraw();
+  }
+
+  zoom(factor) {
+    if (this.slide) this.viewer.viewport.zoomBy(factor).applyConstraints();
+  }
+
+  home() {
+    if (this.slide) this.viewer.viewport.goHome();
+  }
+
+  fullResolution() {
+    const { viewport } = this.viewer;
+    if (this.slide) viewport.zoomTo(viewport.imageToViewportZoom(1)).applyConstraints();
+  }
+
+  // Where level-0 (0, 0) is on screen and how many CSS pixels a level-0 pixel is.
+  placement() {
+    const { viewport } = this.viewer;
+    const origin = viewport.pixelFromPoint(new OpenSeadragon.Point(0, 0), true);
+    const right = viewport.pixelFromPoint(new OpenSeadragon.Point(1, 0), true);
+    return { origin, scale: (right.x - origin.x) / this.slide.image.levels[0][0] };
+  }
+
+  redraw() {
+    if (!this.slide || !this.viewer.isOpen()) return;
+    const { origin, scale } = this.placement();
+    const size = this.viewer.viewport.getContainerSize();
+    this.overlay.draw({ origin, scale, width: size.x, height: size.y });
+    const screenMpp = this.slide.image.level0_mpp / scale;
+    const um = niceLength(SCALE_BAR_PX * screenMpp);
+    byId("scale-text").textContent = length(um);
+    byId("scale-bar").style.width = `${um / screenMpp}px`;
+    const magnification = +(MAGNIFICATION_UM / screenMpp).toPrecision(2);
+    byId("zoom-text").textContent = `${magnification}× equivalent, ${screenMpp.toPrecision(3)} µm a pixel`;
+  }
+
+  point(event) {
+    const [cursor, value] = [byId("cursor-text"), byId("value-text")];
+    if (!event || !this.slide || !this.viewer.isOpen()) {
+      cursor.textContent = value.textContent = "";
+      this.onValue(null);
+      return;
+    }
+    const box = byId("osd").getBoundingClientRect();
+    const { origin, scale } = this.placement();
+    const x = Math.floor((event.clientX - box.left - origin.x) / scale);
+    const y = Math.floor((event.clientY - box.top - origin.y) / scale);
+    const [width, height] = this.slide.image.levels[0];
+    const isInside = x >= 0 && y >= 0 && x < width && y < height;
+    cursor.textContent = isInside ? `x ${whole(x)}  y ${whole(y)} px` : "";
+    value.textContent = this.onValue(isInside && this.values ? this.valueAt(x, y) : null);
+  }
+
+  valueAt(x, y) {
+    const { rows, columns, cell_level0_px: cellPx } = this.slide.heatmap;
+    const [column, row] = [Math.floor(x / cellPx), Math.floor(y / cellPx)];
+    return column < columns && row < rows ? this.values[row * columns + column] : NaN;
+  }
+}
+
+// Our levels count from the finest, OpenSeadragon's from the coarsest. The last tile of a level
+// may reach past the slide by a part of its pixel; saying so keeps every pixel at its place.
+function tileSource({ slide_id: slideId, image }) {
+  const { levels, tile_px: tilePx, version } = image;
+  const [width, height] = levels[0];
+  const finest = levels.length - 1;
+  const source = new OpenSeadragon.TileSource({ width, height, tileSize: tilePx, minLevel: 0, maxLevel: finest });
+  source.getTileUrl = (level, x, y) =>
+    `${slideUrl(slideId)}/tiles/${finest - level}/${x}_${y}.jpg?${version}`;
+  source.getTileBounds = (level, x, y, isSource) => {
+    const [w, h] = levels[finest - level];
+    const size = [Math.min(tilePx, w - x * tilePx), Math.min(tilePx, h - y * tilePx)];
+    if (isSource) return new OpenSeadragon.Rect(0, 0, ...size);
+    const unit = 2 ** (finest - level) / width;
+    return new OpenSeadragon.Rect(x * tilePx * unit, y * tilePx * unit, size[0] * unit, size[1] * unit);
+  };
+  return source;
+}

@@ -1,0 +1,111 @@
+// Puts list, stage and panel together; the address (#slide_id) says which slide is shown.
+
+import { byId, element, fetchJson, slideUrl, verdictBadge, words } from "./dom.js";
+import { SlideList } from "./list.js";
+import { Panel } from "./panel.js";
+import { Stage } from "./stage.js";
+
+const POLL_MS = 10_000; // while the run is under way
+
+const list = new SlideList((slideId) => {
+  location.hash = encodeURIComponent(slideId);
+});
+const panel = new Panel({
+  onChannel: (index) => stage.showChannel(index).catch(complain),
+  onOverlay: (overlay) => stage.setOverlay(overlay),
+  onOutline: (isShown) => stage.showOutline(isShown).catch(complain),
+});
+const stage = new Stage((value) => panel.describeValue(value));
+let asked = null;
+
+async function load() {
+  const run = await fetchJson("api/run");
+  byId("run-name").textContent = run.name;
+  document.title = `${run.name} · RayPath`;
+  const model = run.info.model?.identifier;
+  const state = run.is_finished ? "" : "Still running: verdicts come at the end";
+  byId("run-about").textContent = [model && `Model ${model}`, state].filter(Boolean).join(". ");
+  byId("run-about").title = run.info.model?.training_data ?? "";
+  list.set(run.slides);
+  if (!run.is_finished) setTimeout(() => load().catch(complain), POLL_MS);
+  return run;
+}
+
+async function show(slideId) {
+  asked = slideId;
+  list.select(slideId);
+  let slide;
+  try {
+    slide = await fetchJson(slideUrl(slideId));
+  } catch (error) {
+    if (asked === slideId) {
+      stage.open({ image: null });
+      byId("panel").replaceChildren();
+      message(element("h2", {}, slideId), element("p", {}, error.message));
+    }
+    return;
+  }
+  if (asked !== slideId) return;
+  stage.open(slide);
+  stage.setOverlay(panel);
+  panel.show(slide);
+  if (panel.isOutlineShown) stage.showOutline(true).catch(complain);
+  byId("message").hidden = Boolean(slide.image);
+  if (!slide.image) {
+    message(
+      verdictBadge(slide.verdict),
+      element("h2", {}, "There is no image of this slide"),
+      slide.reason ? element("p", { className: "reason" }, words(slide.reason)) : null,
+      slide.message ? element("p", {}, slide.message) : null,
+    );
+  }
+}
+
+function message(...content) {
+  byId("message").replaceChildren(...content.filter(Boolean));
+  byId("message").hidden = false;
+}
+
+function complain(error) {
+  message(element("h2", {}, "Something could not be loaded"), element("p", {}, error.message));
+}
+
+function fromAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return location.hash.slice(1);
+  }
+}
+
+window.addEventListener("hashchange", () => show(fromAddress()));
+window.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest?.("input:not([type=range], [type=checkbox]), select");
+  if (event.key === "Escape" && event.target === byId("search")) byId("slides").focus();
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  const isOnSlide = Boolean(event.target.closest?.("#osd")); // OpenSeadragon zooms by itself there
+  const actions = {
+    h: () => panel.setOverlay({ isShown: !panel.isShown }),
+    t: () => panel.setOutline(!panel.isOutlineShown),
+    "/": () => byId("search").focus(),
+    0: () => stage.home(),
+    1: () => stage.fullResolution(),
+    "+": () => isOnSlide || stage.zoom(1.6),
+    "=": () => isOnSlide || stage.zoom(1.6),
+    "-": () => isOnSlide || stage.zoom(1 / 1.6),
+  };
+  const action = actions[event.key];
+  if (action) {
+    event.preventDefault();
+    action();
+  }
+});
+
+load()
+  .then(() => {
+    const first = list.shown.find((slide) => slide.has_image) ?? list.shown[0];
+    if (location.hash) show(fromAddress());
+    else if (first) history.replaceState(null, "", `#${encodeURIComponent(first.slide_id)}`), show(first.slide_id);
+    byId("slides").focus({ preventScroll: true });
+  })
+  .catch(complain);

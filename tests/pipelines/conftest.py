@@ -1,0 +1,205 @@
+"""A run's folder to look at: made images and heatmaps, one slide of each verdict and more."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipelines.channels import ATTENTION_PERCENTILE, score_channel
+from pipelines.heatmap import Heatmap, write_heatmap
+from pipelines.records import SlideRecord, write_records
+from wsi.pyramid import write_pyramid
+from wsi.resolution import MppSource, Resolution
+from wsi.slide import Pixels, Slide
+from wsi.tissue import Tissue
+
+MPP = 0.5
+CELL = 100.0  # level-0 pixels; no divisor of the slides' sizes
+FIDUCIAL = (4, 6)  # row and column of the only hot cell of slide `positive`
+POSITIVE = "positive"
+NEGATIVE = "négative (2) ø"
+PARTIAL = "partial"
+FAILED = "failed <script>alert(1)</script> #2?"
+
+
+class ArraySlide(Slide):
+    """A slide that is an array (H, W, 3)."""
+
+    reader, vendor = "array", "made"
+    level_downsamples = (1.0,)
+    associated_images = ()
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+        self.level_dimensions = ((pixels.shape[1], pixels.shape[0]),)
+        self.properties: Mapping[str, str] = {}
+
+    def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
+        x, y = location
+        return self.pixels[y : y + size[1], x : x + size[0]]
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeSlide:
+    """Pixels (H, W, 3), the tissue in them and the heatmap over them."""
+
+    pixels: Pixels
+    tissue: Tissue
+    heatmap: Heatmap
+
+
+def make_slide(width: int, height: int, *, hot: bool) -> MadeSlide:
+    """Draw pink tissue on glass, with a near-black square where the fiducial cell is."""
+    y, x = np.mgrid[0:height, 0:width]
+    inside = np.hypot((x - width / 2) / width, (y - height / 2) / height) < 0.42
+    pixels = np.where(inside[..., None], (214, 140, 180), (242, 242, 244)).astype(np.uint8)
+    pixels[..., 2] -= ((x // 16 + y // 16) % 2 * 12).astype(np.uint8)
+    row, column = FIDUCIAL
+    top, left = int(row * CELL), int(column * CELL)
+    pixels[top : top + int(CELL), left : left + int(CELL)] = (20, 20, 24)
+    rows, columns = int(np.ceil(height / CELL)), int(np.ceil(width / CELL))
+    odds = np.full((rows, columns), np.nan, np.float32)
+    centre = (np.indices((rows, columns)) + 0.5) * CELL
+    is_tissue = inside[centre[0].astype(int).clip(0, height - 1), centre[1].astype(int).clip(0, width - 1)]
+    odds[is_tissue] = -6.0
+    if hot:
+        odds[FIDUCIAL] = 6.0
+    rank = np.where(np.isnan(odds), np.nan, np.linspace(0, 100, odds.size).reshape(odds.shape))
+    heatmap = Heatmap(
+        values=np.stack([odds, rank]).astype(np.float32),
+        channels=(score_channel("tumour"), ATTENTION_PERCENTILE),
+        cell_level0_px=CELL,
+        dimensions=(width, height),
+        level0_mpp=MPP,
+    )
+    tissue = Tissue(mask=inside[::16, ::16], downsample=16.0)
+    return MadeSlide(pixels=pixels, tissue=tissue, heatmap=heatmap)
+
+
+def write_slide_folder(folder: Path, made: MadeSlide, *, prediction: str, score: float) -> None:
+    """Write what a run leaves in a slide's folder and the viewer reads."""
+    folder.mkdir(parents=True)
+    resolution = Resolution(mpp=MPP, source=MppSource.VENDOR)
+    write_pyramid(
+        ArraySlide(made.pixels),
+        folder / "image.ome.zarr",
+        name=folder.name,
+        resolution=resolution,
+        tissue=made.tissue,
+    )
+    write_heatmap(folder / "heatmap.ome.zarr", made.heatmap, name=folder.name)
+    said: dict[str, Any] = {
+        "slide_id": folder.name,
+        "prediction": prediction,
+        "positive": "tumour",
+        "scores": {"normal": 1 - score, "tumour": score},
+        "threshold": 0.4,
+        "calibrated": False,
+        "n_tiles": int(np.isfinite(made.heatmap.values[0]).sum()),
+    }
+    (folder / "prediction.json").write_text(json.dumps(said))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeRun:
+    """A run's folder and what was drawn into it."""
+
+    path: Path
+    slides: Mapping[str, MadeSlide]
+
+
+def _record(slide_id: str, made: MadeSlide, **fields: Any) -> SlideRecord:
+    height, width = made.pixels.shape[:2]
+    known: dict[str, Any] = {
+        "path": f"/slides/{slide_id}.svs",
+        "verdict": "ok",
+        "vendor": "made",
+        "width": width,
+        "height": height,
+        "mpp": MPP,
+        "mpp_source": "vendor property",
+        "tissue_mm2": 1.25,
+        "n_tiles": 60,
+        "seconds": {"look": 0.1, "pyramid": 0.25},
+    }
+    return SlideRecord(slide_id=slide_id, **(known | fields))
+
+
+@pytest.fixture(scope="session")
+def made_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
+    """A finished run of four slides; read only."""
+    out = tmp_path_factory.mktemp("run")
+    slides = {
+        POSITIVE: make_slide(1301, 1107, hot=True),
+        NEGATIVE: make_slide(1024, 1301, hot=False),
+        PARTIAL: make_slide(1200, 1000, hot=True),
+    }
+    says = {POSITIVE: ("tumour", 0.91), NEGATIVE: ("normal", 0.07), PARTIAL: ("tumour", 0.55)}
+    for slide_id, made in slides.items():
+        prediction, score = says[slide_id]
+        write_slide_folder(
+            out / "slides" / slide_id, made, prediction=prediction, score=score
+        )
+    with _open_validity(out / "slides" / PARTIAL / "image.ome.zarr") as validity:
+        validity[1, 2] = False
+    records = [
+        _record(slide_id, made, prediction=says[slide_id][0], score=says[slide_id][1])
+        for slide_id, made in slides.items()
+        if slide_id != PARTIAL
+    ]
+    records.append(
+        _record(
+            PARTIAL,
+            slides[PARTIAL],
+            verdict="partial",
+            reason="unreadable_tiles",
+            message="3 of 60 tiles did not decode",
+            n_invalid_tiles=3,
+            prediction="tumour",
+            score=float("nan"),
+            flags=("pen_marks",),
+        )
+    )
+    records.append(
+        SlideRecord(
+            slide_id=FAILED,
+            path="/slides/none.svs",
+            verdict="failed",
+            reason="no_mpp",
+            message="nothing says how large a pixel is: <b>give µm per pixel with --mpp</b>",
+        )
+    )
+    write_records(out / "slides.parquet", records)
+    info = {
+        "raypath_version": "0.1.0",
+        "started": "2026-01-02T03:04:05+00:00",
+        "finished": "2026-01-02T03:05:25+00:00",
+        "config": {"stride_px": None, "batch_size": 32},
+        "model": {"identifier": "tiny-rckd", "training_data": "made-up cohort", "licence": "CC0"},
+        "counts": {"ok": 2, "partial": 1, "failed": 1},
+        "versions": {"python": "3.11", "zarr": "3.1"},
+        "machine": {"cpus": 2},
+    }
+    (out / "run.json").write_text(json.dumps(info))
+    return MadeRun(path=out, slides=slides)
+
+
+@contextmanager
+def _open_validity(image: Path) -> Iterator[Any]:
+    import zarr
+
+    yield zarr.open_group(image)["validity"]
+
+
+@pytest.fixture(scope="session")
+def failed_id() -> str:
+    return FAILED

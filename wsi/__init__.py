@@ -1,0 +1,1 @@
+"""Slides, pixels and coordinates: everything below the models and the cluster."""

@@ -1,0 +1,63 @@
+"""What can be wrong with a slide, as types whose `kind` ends up in the slide's verdict."""
+
+from typing import ClassVar
+
+
+class RayPathError(Exception):
+    """Base of every error this project raises on purpose; `kind` is its machine-readable name."""
+
+    kind: ClassVar[str] = "error"
+
+
+class SlideError(RayPathError):
+    """One slide cannot be used as asked; the other slides of a run are not concerned."""
+
+    kind = "slide_error"
+
+
+class SlideNotFoundError(SlideError, FileNotFoundError):
+    """There is no file at the slide's path."""
+
+    kind = "not_found"
+
+
+class UnsupportedSlideError(SlideError, ValueError):
+    """No reader opens the file."""
+
+    kind = "unsupported"
+
+
+class UnreadableRegionError(SlideError, OSError):
+    """The slide opened, but a region of it does not decode."""
+
+    kind = "unreadable_region"
+
+
+class ResolutionError(SlideError, ValueError):
+    """Micrometres per pixel are implausible, contradictory, or coarser than asked for."""
+
+    kind = "resolution"
+
+
+class MissingResolutionError(ResolutionError):
+    """Nothing in the file or from the caller says how large a pixel is."""
+
+    kind = "no_mpp"
+
+
+class NotBrightfieldError(SlideError, ValueError):
+    """The slide is not light tissue on a bright background (fluorescence, for example)."""
+
+    kind = "not_brightfield"
+
+
+class NoTissueError(SlideError, ValueError):
+    """The slide opened, and holds nothing to look at."""
+
+    kind = "no_tissue"
+
+
+class MaskError(SlideError, ValueError):
+    """A given tissue mask cannot be laid over its slide."""
+
+    kind = "mask"
