@@ -40,7 +40,7 @@ def random_crop(
     return pixels[:, top : top + size_px, left : left + size_px], crop
 
 
-def jitter_stain(pixels: Tensor, generator: Generator, *, strength: float = 0.15) -> Tensor:
+def jitter_stain(pixels: Tensor, generator: Generator, *, strength: float = 0.3) -> Tensor:
     """Vary stain and light of (B, H, W, 3) uint8 pixels, image by image: (B, H, W, 3) float 0-255.
 
     Each channel's optical density is scaled and shifted at random, which changes how strong

@@ -56,7 +56,7 @@ def train(
         value = loss(model(inputs), target)
         if not torch.isfinite(value):
             raise ArithmeticError(
-                f"the loss is {float(value)} at step {step}: "
+                f"the loss is {value.item()} at step {step}: "
                 f"lower the learning rate ({schedule.learning_rate:g})"
             )
         optimiser.zero_grad(set_to_none=True)
@@ -64,7 +64,7 @@ def train(
         nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimiser.step()
         rate.step()
-        history.append(float(value))
+        history.append(value.item())
         if report:
             report(step, history[-1])
     if len(history) < schedule.steps:

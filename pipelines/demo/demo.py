@@ -30,8 +30,8 @@ from wsi.testing import CohortSlide, nuclei_crops, plan_cohort, write_cohort_sli
 from wsi.tilestore import read_tiles
 
 SPEC = TileSpec(size_px=224, mpp=0.5)
-TEACHER = "resnet10t"
-STUDENT = "mobilenetv4_conv_small"
+TEACHER = "regnetx_002"
+STUDENT = "regnetx_002"
 POSITIVE = "tumour"
 LICENCE = "Apache-2.0 (made-up pixels, no patient's data)"
 

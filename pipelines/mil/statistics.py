@@ -10,6 +10,9 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 
+EDGE = 1e-9  # distance kept from the ends of 0-1 and from the estimate when solving for bounds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """An estimate with its 95 % confidence interval."""
@@ -49,8 +52,9 @@ def auroc(
         spread = 1 + even * (1 - theta) / (2 - theta) + even * theta / (1 + theta)
         return (value - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (m * n)
 
-    low = 0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, value))
-    high = 1.0 if excess(1.0) <= 0 else float(brentq(excess, value, 1.0))
+    # 0 and 1 are roots themselves when the value is 0 or 1, so the search stops short of them.
+    low = 0.0 if value <= 2 * EDGE else float(brentq(excess, EDGE, value - EDGE))
+    high = 1.0 if value >= 1 - 2 * EDGE else float(brentq(excess, value + EDGE, 1 - EDGE))
     return Interval(value=value, low=low, high=high)
 
 
@@ -60,6 +64,6 @@ def youden_threshold(positive: NDArray[np.bool_], scores: NDArray[np.floating]) 
     Lying halfway between the scores it separates, it does not depend on which side ties fall.
     """
     false_rate, true_rate, thresholds = roc_curve(positive, scores)
-    best = float(thresholds[int(np.argmax(true_rate - false_rate))])
+    best = min(float(thresholds[int(np.argmax(true_rate - false_rate))]), 1.0)
     below = scores[scores < best]
     return (best + float(below.max())) / 2 if len(below) else best

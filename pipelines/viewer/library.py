@@ -70,11 +70,13 @@ class Library:
         return open_heatmap(path, version), version
 
     def listing(self) -> dict[str, Any]:
-        """The run and all of its slides."""
+        """The run, all of its slides, and the class that their scores are for."""
         run = self.run(fresh=True)
-        slides = []
+        slides, positive = [], None
         for record in run.records:
             folder = run.slide_folder(record.slide_id)
+            if positive is None and folder is not None:
+                positive = read_json(folder / "prediction.json").get("positive")
             has_image = folder is not None and (folder / IMAGE_NAME / "zarr.json").exists()
             slides.append(record.as_dict() | {"has_image": has_image})
         return {
@@ -82,6 +84,7 @@ class Library:
             "info": dict(run.info),
             "is_finished": run.is_finished,
             "counts": run.counts,
+            "positive": positive,
             "slides": slides,
         }
 

@@ -1,6 +1,7 @@
 """What lies over a slide: heatmap cells, the outline of the tissue, areas that did not decode."""
 
 import io
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 from pipelines.channels import Channel, colour_stops, colourise
 from pipelines.heatmap import Heatmap, read_heatmap
 from wsi import ngff
+from wsi.slide import Pixels
 
 OPEN_HEATMAPS = 8
 SIMPLIFY_MASK_PX = 0.5  # an outline may leave the mask's edge by this much
@@ -75,3 +77,19 @@ def unreadable_areas(image: Path) -> dict[str, Any]:
         "cell_level0_px": int(validity.attrs["chunk_level0_px"]),
         "cells": np.stack([columns, rows], axis=1).tolist(),
     }
+
+
+def hatch(pixels: Pixels, areas: Mapping[str, Any], *, downsample: float) -> Pixels:
+    """Hatch `areas` (see `unreadable_areas`) of a picture with `downsample` level-0 pixels a pixel.
+
+    They hold zeros, and black would be taken for something on the slide.
+    """
+    marked = pixels.copy()
+    y, x = np.indices(pixels.shape[:2])
+    lines = np.where(((x + y) % 6 == 0)[..., None], (138, 148, 163), (255, 255, 255))
+    cell = areas["cell_level0_px"] / downsample
+    for column, row in areas["cells"]:
+        top, left = int(row * cell), int(column * cell)
+        bottom, right = int(np.ceil((row + 1) * cell)), int(np.ceil((column + 1) * cell))
+        marked[top:bottom, left:right] = lines[top:bottom, left:right]
+    return marked

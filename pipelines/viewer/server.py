@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from pipelines.errors import UsageError
 from pipelines.viewer.headers import SafeHeaders
 from pipelines.viewer.library import Library, UnknownSlideError
-from pipelines.viewer.overlays import heatmap_png, tissue_rings
+from pipelines.viewer.overlays import hatch, heatmap_png, tissue_rings, unreadable_areas
 from pipelines.viewer.tiles import NoSuchTileError, encode_jpeg, read_tile, thumbnail
 from wsi.errors import RayPathError
 
@@ -152,7 +152,10 @@ class _Pages:
         _, version = self.library.image(slide_id)
 
         def render() -> bytes:
-            pixels = thumbnail(self.library.pyramid(slide_id), longest_px=THUMBNAIL_PX)
+            pyramid = self.library.pyramid(slide_id)
+            pixels = thumbnail(pyramid, longest_px=THUMBNAIL_PX)
+            downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
+            pixels = hatch(pixels, unreadable_areas(pyramid.path), downsample=downsample)
             return encode_jpeg(pixels, quality=80)
 
         return _cached(request, version, "image/jpeg", render)

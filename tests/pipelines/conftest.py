@@ -1,15 +1,17 @@
 """A run's folder to look at: made images and heatmaps, one slide of each verdict and more."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+import zarr
+from playwright.sync_api import sync_playwright
 
 from pipelines.channels import ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, write_heatmap
@@ -25,6 +27,15 @@ FIDUCIAL = (4, 6)  # row and column of the only hot cell of slide `positive`
 POSITIVE = "positive"
 NEGATIVE = "négative (2) ø"
 PARTIAL = "partial"
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 FAILED = "failed <script>alert(1)</script> #2?"
 
 
@@ -69,7 +80,8 @@ def make_slide(width: int, height: int, *, hot: bool) -> MadeSlide:
     rows, columns = int(np.ceil(height / CELL)), int(np.ceil(width / CELL))
     odds = np.full((rows, columns), np.nan, np.float32)
     centre = (np.indices((rows, columns)) + 0.5) * CELL
-    is_tissue = inside[centre[0].astype(int).clip(0, height - 1), centre[1].astype(int).clip(0, width - 1)]
+    nearest = centre.astype(int).clip(0, np.array([height - 1, width - 1])[:, None, None])
+    is_tissue = inside[nearest[0], nearest[1]]
     odds[is_tissue] = -6.0
     if hot:
         odds[FIDUCIAL] = 6.0
@@ -111,10 +123,15 @@ def write_slide_folder(folder: Path, made: MadeSlide, *, prediction: str, score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeRun:
-    """A run's folder and what was drawn into it."""
+    """A run's folder, what was drawn into it, and the ids of its slides by what they are for."""
 
     path: Path
     slides: Mapping[str, MadeSlide]
+    positive: str = POSITIVE
+    negative: str = NEGATIVE
+    partial: str = PARTIAL
+    failed: str = FAILED
+    fiducial: tuple[int, int] = FIDUCIAL
 
 
 def _record(slide_id: str, made: MadeSlide, **fields: Any) -> SlideRecord:
@@ -146,11 +163,8 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
     says = {POSITIVE: ("tumour", 0.91), NEGATIVE: ("normal", 0.07), PARTIAL: ("tumour", 0.55)}
     for slide_id, made in slides.items():
         prediction, score = says[slide_id]
-        write_slide_folder(
-            out / "slides" / slide_id, made, prediction=prediction, score=score
-        )
-    with _open_validity(out / "slides" / PARTIAL / "image.ome.zarr") as validity:
-        validity[1, 2] = False
+        write_slide_folder(out / "slides" / slide_id, made, prediction=prediction, score=score)
+    zarr.open_array(out / "slides" / PARTIAL / "image.ome.zarr" / "validity")[1, 2] = False
     records = [
         _record(slide_id, made, prediction=says[slide_id][0], score=says[slide_id][1])
         for slide_id, made in slides.items()
@@ -193,13 +207,29 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
     return MadeRun(path=out, slides=slides)
 
 
-@contextmanager
-def _open_validity(image: Path) -> Iterator[Any]:
-    import zarr
+@pytest.fixture
+def open_page() -> Iterator[Callable[..., Any]]:
+    """Open an address in headless Chromium; an error on any page fails the test.
 
-    yield zarr.open_group(image)["validity"]
+    Called with the address, and switches for Chromium besides `CHROMIUM`.
+    """
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    errors: list[str] = []
+    with sync_playwright() as playwright, ExitStack() as stack:
 
+        def open_address(address: str, *switches: str) -> Any:
+            browser = playwright.chromium.launch(
+                executable_path=executable, args=[*CHROMIUM, *switches]
+            )
+            stack.callback(browser.close)
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+            page.on("dialog", lambda dialog: errors.append(f"dialog: {dialog.message}"))
+            page.goto(address)
+            return page
 
-@pytest.fixture(scope="session")
-def failed_id() -> str:
-    return FAILED
+        yield open_address
+    assert not errors

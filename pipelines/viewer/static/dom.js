@@ -18,7 +18,7 @@ const MARKS = {
   ok: "M3.5 8.5 6.5 11.5 12.5 4.5",
   partial: "M8 3.5v6M8 12.4v.1",
   failed: "M4.5 4.5l7 7M11.5 4.5l-7 7",
-  unfinished: "M8 4.5V8l2.5 2",
+  unfinished: "M8 5v3l2 1.5M8 2a6 6 0 1 0 .01 0",
 };
 
 export function verdictBadge(verdict) {
@@ -28,7 +28,18 @@ export function verdictBadge(verdict) {
   svg.setAttribute("aria-hidden", "true");
   path.setAttribute("d", MARKS[verdict] ?? MARKS.partial);
   svg.append(path);
-  return element("span", { className: `badge ${verdict in MARKS ? verdict : "partial"}` }, svg, verdict);
+  return element(
+    "span",
+    { className: `badge ${verdict in MARKS ? verdict : "partial"}` },
+    svg,
+    verdict,
+  );
+}
+
+// A sentence in which the names of options (--mpp) do not break.
+export function prose(text) {
+  const parts = String(text).split(/(--[\w-]+)/);
+  return element("p", {}, ...parts.map((part, i) => (i % 2 ? element("code", {}, part) : part)));
 }
 
 export const words = (name) => String(name).replaceAll("_", " ");
@@ -44,7 +55,10 @@ export function length(um) {
 // The largest of 1, 2, 5 times a power of ten that is at most `longest`.
 export function niceLength(longest) {
   const power = 10 ** Math.floor(Math.log10(longest));
-  return Math.max(...[1, 2, 5].map((n) => n * power).filter((n) => n <= longest * (1 + 1e-9)), power);
+  return Math.max(
+    ...[1, 2, 5].map((n) => n * power).filter((n) => n <= longest * (1 + 1e-9)),
+    power,
+  );
 }
 
 export async function fetchJson(url) {

@@ -24,15 +24,19 @@ export class SlideList {
     });
   }
 
-  set(slides) {
+  // `positive` is the class that scores are for; null where no slide says it.
+  set(slides, positive) {
     this.slides = slides;
+    this.positive = positive;
+    byId("sort").options[1].textContent = `${positive ?? ""} score, highest first`.trim();
     this.renderFilters();
     this.render();
   }
 
   renderFilters() {
     const counts = new Map([["all", this.slides.length]]);
-    for (const verdict of ["ok", "partial", "failed"]) counts.set(verdict, 0);
+    const hasVerdicts = !this.slides.some((slide) => slide.verdict === "unfinished");
+    for (const verdict of hasVerdicts ? ["ok", "partial", "failed"] : []) counts.set(verdict, 0);
     for (const { verdict } of this.slides) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
     byId("filters").replaceChildren(
       ...[...counts].map(([verdict, count]) =>
@@ -48,8 +52,8 @@ export class SlideList {
               this.render();
             },
           },
-          verdict,
           element("b", {}, String(count)),
+          verdict,
         ),
       ),
     );
@@ -60,8 +64,14 @@ export class SlideList {
     const matches = (slide) =>
       (this.verdict === "all" || slide.verdict === this.verdict) &&
       (!asked ||
-        [slide.slide_id, slide.patient_id, slide.prediction, slide.label, slide.reason, ...slide.flags]
-          .some((text) => text && words(text.toLocaleLowerCase()).includes(words(asked))));
+        [
+          slide.slide_id,
+          slide.patient_id,
+          slide.prediction,
+          slide.label,
+          slide.reason,
+          ...slide.flags,
+        ].some((text) => text && words(text.toLocaleLowerCase()).includes(words(asked))));
     const compare = {
       id: (a, b) => collate(a.slide_id, b.slide_id),
       score: (a, b) => (b.score ?? -1) - (a.score ?? -1) || collate(a.slide_id, b.slide_id),
@@ -80,11 +90,28 @@ export class SlideList {
 
   row(slide, i) {
     const image = slide.has_image
-      ? element("img", { src: `${slideUrl(slide.slide_id)}/thumbnail.jpg`, alt: "", loading: "lazy" })
+      ? element("img", {
+          src: `${slideUrl(slide.slide_id)}/thumbnail.jpg`,
+          alt: "",
+          loading: "lazy",
+        })
       : element("span", { className: "no-image" }, "no image");
     const says = slide.prediction
-      ? element("span", { className: "says" }, slide.prediction, element("b", {}, score(slide.score)))
-      : element("span", { className: "says muted" }, slide.reason ? words(slide.reason) : "no prediction");
+      ? element(
+          "span",
+          { className: "says" },
+          slide.prediction,
+          element(
+            "b",
+            { title: `score for ${this.positive ?? "the positive class"}` },
+            score(slide.score),
+          ),
+        )
+      : element(
+          "span",
+          { className: "says muted" },
+          slide.reason ? words(slide.reason) : "no prediction",
+        );
     return element(
       "li",
       {

@@ -14,6 +14,7 @@ export class Overlay {
   }
 
   clear() {
+    this.canvas.width = 0; // nothing of one slide may stay over another
     this.cells = null; // the heatmap, a pixel a cell
     this.cellPx = 0;
     this.outline = null;
@@ -38,7 +39,8 @@ export class Overlay {
   drawCells({ x, y, scale, w, h }) {
     const cell = this.cellPx * scale;
     const first = (start, limit) => Math.min(limit, Math.max(0, Math.floor(-start / cell)));
-    const last = (start, size, limit) => Math.max(0, Math.min(limit, Math.ceil((size - start) / cell)));
+    const last = (start, size, limit) =>
+      Math.max(0, Math.min(limit, Math.ceil((size - start) / cell)));
     const [c0, r0] = [first(x, this.cells.width), first(y, this.cells.height)];
     const columns = last(x, w, this.cells.width) - c0;
     const rows = last(y, h, this.cells.height) - r0;
@@ -70,7 +72,10 @@ export class Overlay {
     const path = new Path2D();
     path.addPath(this.outline, new DOMMatrix([scale, 0, 0, scale, x, y]));
     context.lineJoin = "round";
-    for (const [style, width] of [[HALO, 3.5], [OUTLINE, 1.75]]) {
+    for (const [style, width] of [
+      [HALO, 3.5],
+      [OUTLINE, 1.75],
+    ]) {
       context.strokeStyle = style;
       context.lineWidth = width * ratio;
       context.stroke(path);

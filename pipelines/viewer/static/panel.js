@@ -1,10 +1,12 @@
 // The right column: what the run says of a slide, what the colours mean, how it was read.
 
-import { byId, element, score, verdictBadge, whole, words } from "./dom.js";
+import { byId, element, prose, score, verdictBadge, whole, words } from "./dom.js";
 
-const REDO = "To try it again, run the same command: finished slides are skipped by their receipts.";
+const REDO =
+  "To try it again, run the same command: finished slides are skipped by their receipts.";
 const RELATIVE =
-  "This map compares tiles within the slide. The slide was called negative, and it lights up all the same.";
+  "This map compares tiles within the slide. " +
+  "The slide was called negative, and it lights up all the same.";
 
 export class Panel {
   constructor({ onChannel, onOverlay, onOutline }) {
@@ -31,11 +33,7 @@ export class Panel {
     if (slide.verdict === "ok") return section;
     const note = element("div", { className: `note ${slide.verdict}`, id: "reason" });
     if (slide.reason) note.append(element("p", { className: "reason" }, words(slide.reason)));
-    if (slide.message) note.append(element("p", {}, slide.message));
-    if (slide.n_invalid_tiles) {
-      const many = slide.n_invalid_tiles > 1 ? "tiles" : "tile";
-      note.append(element("p", {}, `${whole(slide.n_invalid_tiles)} ${many} did not decode and took no part in the prediction.`));
-    }
+    if (slide.message) note.append(prose(slide.message));
     if (slide.verdict === "failed") note.append(element("p", { className: "muted" }, REDO));
     section.append(note);
     return section;
@@ -49,21 +47,28 @@ export class Panel {
     const meter = element("div", { className: "meter", "aria-hidden": "true" });
     meter.append(element("i", { style: { width: `${100 * (slide.score ?? 0)}%` } }));
     if (threshold !== null) meter.append(element("b", { style: { left: `${100 * threshold}%` } }));
-    const caption = file.positive
-      ? `Softmax output for ${file.positive}` + (threshold === null ? "" : `, operating point ${score(threshold)}`)
-      : "Softmax output for the positive class";
+    const caption = [
+      "Softmax output of the slide's head",
+      threshold === null ? "" : `; the mark is the operating point, ${score(threshold)}`,
+      file.calibrated ? "." : ". Not calibrated: not a probability of disease.",
+    ].join("");
     return element(
       "section",
       {},
       element("h3", {}, "Prediction"),
-      element(
-        "p",
-        { className: "says-large" },
-        element("span", {}, slide.prediction),
-        element("b", {}, score(slide.score)),
-      ),
-      slide.score === null ? null : meter,
-      element("p", { className: "muted small" }, caption + (file.calibrated ? "." : ". Not calibrated: not a probability of disease.")),
+      element("p", { className: "says-large" }, slide.prediction),
+      ...(slide.score === null
+        ? []
+        : [
+            element(
+              "p",
+              { className: "says" },
+              `Score for ${file.positive ?? "the positive class"}`,
+              element("b", {}, score(slide.score)),
+            ),
+            meter,
+            element("p", { className: "muted small" }, caption),
+          ]),
     );
   }
 
@@ -75,22 +80,51 @@ export class Panel {
       section.append(element("p", { className: "muted" }, "This slide has no heatmap."));
     } else {
       const select = element("select", { id: "channel", "aria-label": "What the heatmap shows" });
-      select.append(...slide.heatmap.channels.map((channel, i) => element("option", { value: i }, channel.title)));
+      select.append(
+        ...slide.heatmap.channels.map((channel, i) =>
+          element("option", { value: i }, channel.title),
+        ),
+      );
       select.onchange = () => this.setChannel(Number(select.value));
       const toggle = element("input", { type: "checkbox", id: "shown", checked: this.isShown });
       toggle.onchange = () => this.setOverlay({ isShown: toggle.checked });
-      const slider = element("input", { type: "range", id: "opacity", min: 0, max: 100, step: 1, "aria-label": "Opacity of the heatmap" });
+      const slider = element("input", {
+        type: "range",
+        id: "opacity",
+        min: 0,
+        max: 100,
+        step: 1,
+        "aria-label": "Opacity of the heatmap",
+      });
       slider.value = Math.round(100 * this.opacity);
       slider.oninput = () => this.setOverlay({ opacity: slider.valueAsNumber / 100 });
       section.append(
         slide.heatmap.channels.length > 1 ? select : "",
-        element("label", { className: "line" }, toggle, element("span", {}, "Show"), slider, element("output", { id: "opacity-text" }, `${slider.value} %`)),
+        element(
+          "label",
+          { className: "line" },
+          toggle,
+          element("span", {}, "Show"),
+          slider,
+          element("output", { id: "opacity-text" }, `${slider.value} %`),
+        ),
         element("div", { id: "legend", className: "legend" }),
       );
     }
-    const outline = element("input", { type: "checkbox", id: "outline", checked: this.isOutlineShown });
+    const outline = element("input", {
+      type: "checkbox",
+      id: "outline",
+      checked: this.isOutlineShown,
+    });
     outline.onchange = () => this.setOutline(outline.checked);
-    section.append(element("label", { className: "line" }, outline, element("span", {}, "Outline of the tissue found")));
+    section.append(
+      element(
+        "label",
+        { className: "line" },
+        outline,
+        element("span", {}, "Outline of the tissue found"),
+      ),
+    );
     return section;
   }
 
@@ -102,13 +136,37 @@ export class Panel {
     byId("legend").replaceChildren(
       ...[
         element("p", { className: "legend-title" }, channel.title),
-        element("div", { className: "bar", style: { background: `linear-gradient(90deg, ${channel.stops.join(", ")})` } }, element("i", { id: "tick", hidden: true })),
-        element("p", { className: "ends" }, element("span", {}, channel.low_label), element("span", {}, channel.high_label)),
+        element(
+          "div",
+          {
+            className: "bar",
+            style: { background: `linear-gradient(90deg, ${channel.stops.join(", ")})` },
+          },
+          element("i", { id: "tick", hidden: true }),
+        ),
+        element(
+          "p",
+          { className: "ends" },
+          element("span", {}, channel.low_label),
+          element("span", {}, channel.high_label),
+        ),
         element("p", { className: "small" }, channel.meaning),
-        channel.is_relative && isNegative ? element("p", { className: "note relative small" }, RELATIVE) : null,
-        element("p", { className: "key" }, element("i", { className: "swatch" }), "Not looked at: no colour over the slide"),
+        channel.is_relative && isNegative
+          ? element("p", { className: "note relative small" }, RELATIVE)
+          : null,
+        element(
+          "p",
+          { className: "key" },
+          element("i", { className: "swatch" }),
+          "Not looked at: no colour over the slide",
+        ),
         slide.image.unreadable.cells.length
-          ? element("p", { className: "key" }, element("i", { className: "swatch hatched" }), "Could not be read from the file")
+          ? element(
+              "p",
+              { className: "key" },
+              element("i", { className: "swatch hatched" }),
+              "Could not be read from the file",
+            )
           : null,
       ].filter(Boolean),
     );
@@ -141,29 +199,33 @@ export class Panel {
     const shown = channel.scale === "logistic" ? 1 / (1 + Math.exp(-value)) : value;
     const fraction = (shown - channel.low) / (channel.high - channel.low);
     tick.style.left = `${100 * Math.min(1, Math.max(0, fraction))}%`;
-    return `${channel.title}: ${channel.high - channel.low > 10 ? shown.toFixed(0) : shown.toFixed(2)}`;
+    return `${channel.title}: ${shown.toFixed(channel.high - channel.low > 10 ? 0 : 2)}`;
   }
 
   facts() {
     const { slide } = this;
-    const mm = (px) => ((px * slide.mpp) / 1000).toFixed(1);
+    const [width, height] = slide.image?.levels[0] ?? [slide.width, slide.height];
+    const mpp = slide.mpp ?? slide.image?.level0_mpp;
+    const mm = (px) => ((px * mpp) / 1000).toFixed(1);
     const seconds = Object.values(slide.seconds).reduce((sum, s) => sum + s, 0);
     const rows = [
-      ["Size", slide.width && `${whole(slide.width)} × ${whole(slide.height)} px`],
-      ["", slide.width && slide.mpp && `${mm(slide.width)} × ${mm(slide.height)} mm`],
-      ["Resolution", slide.mpp && `${+slide.mpp.toPrecision(4)} µm a pixel`],
+      ["Size", width && `${whole(width)} × ${whole(height)} px`],
+      ["", width && mpp && `${mm(width)} × ${mm(height)} mm`],
+      ["Resolution", mpp && `${+mpp.toPrecision(4)} µm a pixel`],
       ["", slide.mpp_source && `from ${slide.mpp_source}`],
       ["Tissue", slide.tissue_mm2 !== null && `${slide.tissue_mm2.toFixed(1)} mm²`],
       ["Tiles", slide.n_tiles !== null && whole(slide.n_tiles)],
+      ["", slide.n_invalid_tiles && `and ${whole(slide.n_invalid_tiles)} unreadable, left out`],
       ["Noted", slide.flags.map(words).join(", ")],
       ["Format", slide.vendor],
       ["Patient", slide.patient_id],
       ["Label", slide.label],
-      ["Time", seconds > 0 && `${seconds.toFixed(1)} s`],
+      ["Time", seconds >= 0.05 && `${seconds.toFixed(1)} s`],
       ["File", slide.path && element("span", { className: "path", title: slide.path }, slide.path)],
     ].filter(([, value]) => value);
     const list = element("dl", { className: "facts" });
-    for (const [name, value] of rows) list.append(element("dt", {}, name), element("dd", {}, value));
+    for (const [name, value] of rows)
+      list.append(element("dt", {}, name), element("dd", {}, value));
     return rows.length ? element("section", {}, element("h3", {}, "Slide"), list) : null;
   }
 }

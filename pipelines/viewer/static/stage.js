@@ -4,7 +4,7 @@ import { byId, length, niceLength, slideUrl, whole } from "./dom.js";
 import { Overlay, outlineOf } from "./overlay.js";
 
 const OpenSeadragon = window.OpenSeadragon;
-const SCALE_BAR_PX = 140; // at most
+const SCALE_BAR_PX = 160; // at most
 const MAGNIFICATION_UM = 10; // magnification x µm per pixel: 20x is 0.5, by convention
 
 export class Stage {
@@ -12,9 +12,10 @@ export class Stage {
     this.onValue = onValue;
     this.slide = null;
     this.values = null;
+    this.pointer = null;
     this.viewer = OpenSeadragon({
       element: byId("osd"),
-      drawer: "canvas",
+      drawer: ["webgl", "canvas"], // the second, for old machines, is right to a screen pixel
       showNavigationControl: false,
       showNavigator: true,
       navigatorPosition: "BOTTOM_RIGHT",
@@ -30,7 +31,6 @@ export class Stage {
       maxZoomPixelRatio: 8,
       minZoomImageRatio: 0.6,
       visibilityRatio: 0.4,
-      preserveImageSizeOnResize: true,
       timeout: 120_000,
     });
     this.overlay = new Overlay(document.createElement("canvas"));
@@ -43,8 +43,12 @@ export class Stage {
         event.preventDefaultAction = true;
       }
     });
-    byId("osd").addEventListener("pointermove", (event) => this.point(event));
-    byId("osd").addEventListener("pointerleave", () => this.point(null));
+    for (const kind of ["pointermove", "pointerleave"]) {
+      byId("osd").addEventListener(kind, (event) => {
+        this.pointer = kind === "pointermove" ? { x: event.clientX, y: event.clientY } : null;
+        this.readOut();
+      });
+    }
     byId("zoom-in").onclick = () => this.zoom(1.6);
     byId("zoom-out").onclick = () => this.zoom(1 / 1.6);
     byId("zoom-home").onclick = () => this.home();
@@ -58,7 +62,7 @@ export class Stage {
     this.overlay.clear();
     this.viewer.close();
     for (const id of ["toolbar", "scale"]) byId(id).hidden = !this.slide;
-    this.viewer.navigator.element.hidden = !this.slide;
+    this.viewer.navigator.element.hidden = true;
     for (const id of ["zoom-text", "cursor-text", "value-text"]) byId(id).textContent = "";
     if (!this.slide) return;
     this.overlay.unreadable = slide.image.unreadable;
@@ -71,7 +75,9 @@ export class Stage {
     const { version, cell_level0_px: cellPx } = slide.heatmap;
     const url = `${slideUrl(slide.slide_id)}/heatmap/${index}`;
     const [picture, numbers] = await Promise.all([
-      fetch(`${url}.png?${version}`).then((answer) => answer.blob()).then(createImageBitmap),
+      fetch(`${url}.png?${version}`)
+        .then((answer) => answer.blob())
+        .then(createImageBitmap),
       fetch(`${url}.f32?${version}`).then((answer) => answer.arrayBuffer()),
     ]);
     if (slide !== this.slide) return; // another slide was chosen in the meantime
@@ -126,20 +132,27 @@ export class Stage {
     byId("scale-text").textContent = length(um);
     byId("scale-bar").style.width = `${um / screenMpp}px`;
     const magnification = +(MAGNIFICATION_UM / screenMpp).toPrecision(2);
-    byId("zoom-text").textContent = `${magnification}× equivalent, ${screenMpp.toPrecision(3)} µm a pixel`;
+    const [w, h] = this.slide.image.levels[0];
+    const isWithin = (start, length, limit) => start > -1 && start + length < limit + 1;
+    const isWhole = isWithin(origin.x, w * scale, size.x) && isWithin(origin.y, h * scale, size.y);
+    this.viewer.navigator.element.hidden = isWhole; // it would show what is there already
+    byId("zoom-text").textContent =
+      `${magnification}× equivalent, ${screenMpp.toPrecision(3)} µm a pixel`;
+    this.readOut();
   }
 
-  point(event) {
+  // Where the pointer is on the slide, and the heatmap's value there.
+  readOut() {
     const [cursor, value] = [byId("cursor-text"), byId("value-text")];
-    if (!event || !this.slide || !this.viewer.isOpen()) {
+    if (!this.pointer || !this.slide || !this.viewer.isOpen()) {
       cursor.textContent = value.textContent = "";
       this.onValue(null);
       return;
     }
     const box = byId("osd").getBoundingClientRect();
     const { origin, scale } = this.placement();
-    const x = Math.floor((event.clientX - box.left - origin.x) / scale);
-    const y = Math.floor((event.clientY - box.top - origin.y) / scale);
+    const x = Math.floor((this.pointer.x - box.left - origin.x) / scale);
+    const y = Math.floor((this.pointer.y - box.top - origin.y) / scale);
     const [width, height] = this.slide.image.levels[0];
     const isInside = x >= 0 && y >= 0 && x < width && y < height;
     cursor.textContent = isInside ? `x ${whole(x)}  y ${whole(y)} px` : "";
@@ -159,7 +172,13 @@ function tileSource({ slide_id: slideId, image }) {
   const { levels, tile_px: tilePx, version } = image;
   const [width, height] = levels[0];
   const finest = levels.length - 1;
-  const source = new OpenSeadragon.TileSource({ width, height, tileSize: tilePx, minLevel: 0, maxLevel: finest });
+  const source = new OpenSeadragon.TileSource({
+    width,
+    height,
+    tileSize: tilePx,
+    minLevel: 0,
+    maxLevel: finest,
+  });
   source.getTileUrl = (level, x, y) =>
     `${slideUrl(slideId)}/tiles/${finest - level}/${x}_${y}.jpg?${version}`;
   source.getTileBounds = (level, x, y, isSource) => {
@@ -167,7 +186,12 @@ function tileSource({ slide_id: slideId, image }) {
     const size = [Math.min(tilePx, w - x * tilePx), Math.min(tilePx, h - y * tilePx)];
     if (isSource) return new OpenSeadragon.Rect(0, 0, ...size);
     const unit = 2 ** (finest - level) / width;
-    return new OpenSeadragon.Rect(x * tilePx * unit, y * tilePx * unit, size[0] * unit, size[1] * unit);
+    return new OpenSeadragon.Rect(
+      x * tilePx * unit,
+      y * tilePx * unit,
+      size[0] * unit,
+      size[1] * unit,
+    );
   };
   return source;
 }

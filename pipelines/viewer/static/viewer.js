@@ -1,6 +1,6 @@
 // Puts list, stage and panel together; the address (#slide_id) says which slide is shown.
 
-import { byId, element, fetchJson, slideUrl, verdictBadge, words } from "./dom.js";
+import { byId, element, fetchJson, prose, slideUrl, verdictBadge, words } from "./dom.js";
 import { SlideList } from "./list.js";
 import { Panel } from "./panel.js";
 import { Stage } from "./stage.js";
@@ -26,7 +26,7 @@ async function load() {
   const state = run.is_finished ? "" : "Still running: verdicts come at the end";
   byId("run-about").textContent = [model && `Model ${model}`, state].filter(Boolean).join(". ");
   byId("run-about").title = run.info.model?.training_data ?? "";
-  list.set(run.slides);
+  list.set(run.slides, run.positive);
   if (!run.is_finished) setTimeout(() => load().catch(complain), POLL_MS);
   return run;
 }
@@ -56,7 +56,7 @@ async function show(slideId) {
       verdictBadge(slide.verdict),
       element("h2", {}, "There is no image of this slide"),
       slide.reason ? element("p", { className: "reason" }, words(slide.reason)) : null,
-      slide.message ? element("p", {}, slide.message) : null,
+      slide.message ? prose(slide.message) : null,
     );
   }
 }
@@ -105,7 +105,9 @@ load()
   .then(() => {
     const first = list.shown.find((slide) => slide.has_image) ?? list.shown[0];
     if (location.hash) show(fromAddress());
-    else if (first) history.replaceState(null, "", `#${encodeURIComponent(first.slide_id)}`), show(first.slide_id);
+    else if (first)
+      (history.replaceState(null, "", `#${encodeURIComponent(first.slide_id)}`),
+        show(first.slide_id));
     byId("slides").focus({ preventScroll: true });
   })
   .catch(complain);

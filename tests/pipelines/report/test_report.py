@@ -1,0 +1,135 @@
+"""The report: every slide with its reason and picture, on one page that loads nothing."""
+
+import base64
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines.channels import colourise
+from pipelines.report.pictures import MOST_BYTES, OPACITY, data_uri, lay_over
+from pipelines.report.report import write_report
+from pipelines.viewer.folder import NotARunError
+
+
+@pytest.fixture
+def report(made_run: Any, tmp_path: Path) -> Path:
+    out = tmp_path / "run"
+    shutil.copytree(made_run.path, out)
+    return write_report(out)
+
+
+def test_every_slide_is_there_the_failed_one_first(report: Path, made_run: Any) -> None:
+    page = report.read_text(encoding="utf-8")
+    ids = re.findall(r'data-id="([^"]*)"', page)
+    assert len(ids) == 4
+    assert ids[0].startswith("failed")
+    assert ids[1] == made_run.partial
+    for text in (
+        "no mpp",
+        "3 of 60 tiles did not decode",
+        "pen marks",
+        "tiny-rckd",
+        "made-up cohort",
+        "2026-01-02 03:04 UTC",
+        "tumour score of each tile",
+        "not looked at",
+        "run the same command again: finished slides are skipped by their receipts",
+        "Research use only. Not a medical device.",
+    ):
+        assert text in page
+    assert not list(report.parent.glob(".tmp-*"))
+
+
+def test_what_a_slide_is_called_is_never_markup(report: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<b>give" not in page
+    assert "&lt;b&gt;give" in page
+
+
+def test_the_page_is_small_and_alone(report: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    assert len(page) < 4 * 60_000
+    assert not re.search(r"https?://", page)
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+
+
+def test_the_overlay_keeps_its_place(report: Path, made_run: Any) -> None:
+    page = report.read_text(encoding="utf-8")
+    card = page[page.index(f'data-id="{made_run.positive}"') :]
+    plain, mixed = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
+        for text in re.findall(r"data:image/jpeg;base64,([^\"]+)", card)[:2]
+    )
+    made = made_run.slides[made_run.positive]
+    scale = plain.shape[1] / made.pixels.shape[1]
+    row, column = made_run.fiducial
+    y, x = round((row + 0.5) * 100 * scale), round((column + 0.5) * 100 * scale)
+    hot = colourise(made.heatmap.values[0], made.heatmap.channels[0])[row, column, :3]
+    expected = np.array([20, 20, 24]) * (1 - OPACITY) + hot * OPACITY
+    np.testing.assert_allclose(plain[y, x], (20, 20, 24), atol=12)
+    np.testing.assert_allclose(mixed[y, x], expected, atol=16)
+    np.testing.assert_allclose(mixed[2, 2], plain[2, 2], atol=4)  # not looked at
+
+
+def test_cells_are_laid_by_their_own_size(made_run: Any) -> None:
+    """One picture pixel a level-0 pixel: the hot cell covers its 100 x 100 and no more."""
+    made = made_run.slides[made_run.positive]
+    grey = np.full_like(made.pixels, 128)
+    red = lay_over(grey, made.heatmap)[..., 0].astype(int)
+    row, column = (100 * n for n in made_run.fiducial)
+    inside = red[row + 1 : row + 99, column + 1 : column + 99]
+    assert (inside == inside[0, 0]).all()
+    assert inside[0, 0] > 130
+    assert (red[row - 2, column : column + 100] < 100).all()
+    assert (red[row : row + 100, column + 102] < 100).all()
+
+
+def test_pictures_are_bounded() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (360, 360, 3), dtype=np.uint8)
+    smooth = np.full((360, 360, 3), 200, np.uint8)
+    assert len(data_uri(smooth)) < MOST_BYTES
+    assert len(data_uri(noise)) < 60_000 * 4 / 3  # noise is the worst there is
+
+
+def test_a_damaged_slide_does_not_stop_the_others(made_run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(made_run.path, out)
+    (out / "slides" / made_run.positive / "image.ome.zarr" / "2" / "zarr.json").write_text("{")
+    page = write_report(out).read_text(encoding="utf-8")
+    assert "cannot be drawn" in page
+    assert page.count("data:image/jpeg") == 4
+
+
+def test_a_run_without_verdicts_is_reported(made_run: Any, tmp_path: Path) -> None:
+    shutil.copytree(made_run.path / "slides", tmp_path / "slides")
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "This run is not finished" in page
+    assert page.count("is-unfinished") == 3
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotARunError):
+        write_report(tmp_path)
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_pictures(report: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page(report.as_uri())
+    widths = page.eval_on_selector_all("img", "all => all.map((image) => image.naturalWidth)")
+    assert len(widths) == 6
+    assert min(widths) > 0
+    assert page.locator(".card:visible").count() == 4
+    page.click("label[for=pick-failed]")
+    assert page.locator(".card:visible").count() == 1
+    page.click("label[for=pick-all]")
+    page.select_option("#sort", "score")
+    assert page.get_attribute(".card >> nth=0", "data-id") == "positive"

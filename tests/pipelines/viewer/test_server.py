@@ -1,0 +1,209 @@
+"""The viewer over HTTP: the right pixels of listed slides, and nothing of anything else."""
+
+import io
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from pipelines.channels import colourise
+from pipelines.viewer import server
+from pipelines.viewer.folder import NotARunError
+
+
+@pytest.fixture
+def client(made_run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))  # HTTP does without it
+    with TestClient(server.create_app(made_run.path)) as client:
+        yield client
+
+
+def url(slide_id: str, rest: str = "") -> str:
+    return f"/api/slides/{quote(slide_id, safe='')}{rest}"
+
+
+def pixels_of(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image)
+
+
+def test_the_listing_has_every_slide(client: TestClient, made_run: Any) -> None:
+    run = client.get("/api/run").json()
+    assert run["counts"] == {"ok": 2, "partial": 1, "failed": 1}
+    assert run["info"]["model"]["identifier"] == "tiny-rckd"
+    assert run["positive"] == "tumour"
+    slides = {slide["slide_id"]: slide for slide in run["slides"]}
+    assert set(slides) == {*made_run.slides, made_run.failed}
+    assert slides[made_run.negative]["has_image"]
+    assert not slides[made_run.failed]["has_image"]
+    assert slides[made_run.partial]["score"] is None  # NaN has no JSON
+
+
+@pytest.mark.parametrize(("column", "row"), [(0, 0), (1, 1), (2, 0), (2, 2)])
+def test_a_tile_is_the_slide_there(
+    client: TestClient, made_run: Any, column: int, row: int
+) -> None:
+    tile = pixels_of(client.get(url(made_run.positive, f"/tiles/0/{column}_{row}.jpg")).content)
+    x, y = 512 * column, 512 * row
+    expected = made_run.slides[made_run.positive].pixels[y : y + 512, x : x + 512]
+    assert tile.shape == expected.shape
+    difference = np.abs(tile.astype(int) - expected)
+    assert difference.mean() < 1.5
+    assert np.quantile(difference, 0.999) < 24
+
+
+def test_levels_halve_upwards(client: TestClient, made_run: Any) -> None:
+    levels = client.get(url(made_run.positive)).json()["image"]["levels"]
+    assert levels == [[1301, 1107], [651, 554], [326, 277]]
+    tile = pixels_of(client.get(url(made_run.positive, "/tiles/2/0_0.jpg")).content)
+    assert tile.shape == (277, 326, 3)
+
+
+@pytest.mark.parametrize("tile", ["0/3_0", "0/0_3", "3/0_0", "99/0_0", "0/-1_0", "0/a_0"])
+def test_there_is_no_tile_outside(client: TestClient, made_run: Any, tile: str) -> None:
+    answer = client.get(url(made_run.positive, f"/tiles/{tile}.jpg"))
+    assert answer.status_code == 404
+    assert "error" in answer.json()
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_the_overlay_is_the_coloured_heatmap(
+    client: TestClient, made_run: Any, channel: int
+) -> None:
+    heatmap = made_run.slides[made_run.positive].heatmap
+    answer = client.get(url(made_run.positive, f"/heatmap/{channel}.png"))
+    expected = colourise(heatmap.values[channel], heatmap.channels[channel])
+    np.testing.assert_array_equal(pixels_of(answer.content), expected)
+    assert not expected[0, 0, 3]  # the corner is glass: not looked at
+
+
+def test_the_numbers_are_the_heatmap(client: TestClient, made_run: Any) -> None:
+    heatmap = made_run.slides[made_run.positive].heatmap
+    numbers = np.frombuffer(client.get(url(made_run.positive, "/heatmap/0.f32")).content, "<f4")
+    np.testing.assert_array_equal(numbers.reshape(heatmap.values.shape[1:]), heatmap.values[0])
+    assert client.get(url(made_run.positive, "/heatmap/2.png")).status_code == 404
+
+
+def test_the_description_places_the_heatmap_and_names_its_colours(
+    client: TestClient, made_run: Any
+) -> None:
+    slide = client.get(url(made_run.negative)).json()
+    assert slide["heatmap"]["cell_level0_px"] == 100
+    assert (slide["heatmap"]["columns"], slide["heatmap"]["rows"]) == (11, 14)
+    score, rank = slide["heatmap"]["channels"]
+    assert (score["low_label"], score["high_label"]) == ("not tumour", "tumour")
+    assert (score["is_relative"], rank["is_relative"]) == (False, True)
+    assert score["stops"][0] == "#313695"
+    assert slide["prediction_file"]["threshold"] == 0.4
+
+
+def test_what_did_not_decode_is_told(client: TestClient, made_run: Any) -> None:
+    image = client.get(url(made_run.partial)).json()["image"]
+    assert image["unreadable"] == {"cell_level0_px": 512, "cells": [[2, 1]]}
+    whole = client.get(url(made_run.positive)).json()["image"]
+    assert whole["unreadable"]["cells"] == []
+
+
+def test_the_outline_runs_around_the_tissue(client: TestClient, made_run: Any) -> None:
+    made = made_run.slides[made_run.positive]
+    (ring,) = client.get(url(made_run.positive, "/tissue.json")).json()
+    low, high = np.min(ring, axis=0), np.max(ring, axis=0)
+    rows, columns = np.nonzero(made.tissue.mask)
+    corner = np.array([columns.min(), rows.min()]) * 16
+    end = np.array([columns.max() + 1, rows.max() + 1]) * 16
+    np.testing.assert_allclose(low, corner, atol=8)
+    np.testing.assert_allclose(high, end, atol=8)
+
+
+def test_thumbnails_are_small(client: TestClient, made_run: Any) -> None:
+    answer = client.get(url(made_run.negative, "/thumbnail.jpg"))
+    assert max(pixels_of(answer.content).shape) == server.THUMBNAIL_PX
+    assert len(answer.content) < 20_000
+
+
+def test_the_browser_asks_again_and_gets_only_news(client: TestClient, made_run: Any) -> None:
+    address = url(made_run.positive, "/tiles/0/0_0.jpg")
+    first = client.get(address)
+    assert "no-cache" in first.headers["cache-control"]
+    again = client.get(address, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(address, headers={"If-None-Match": '"old"'}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/slides/unknown",
+        "/api/slides/unknown/thumbnail.jpg",
+        "/api/slides/..%2F..%2Fetc/thumbnail.jpg",
+        "/api/slides/%2e%2e/thumbnail.jpg",
+        "/api/slides/.%2Fpositive/thumbnail.jpg",
+        "/api/slides/positive%2F..%2Fpositive/thumbnail.jpg",
+        "/api/slides/positive%00/thumbnail.jpg",
+        "/static/..%2Fserver.py",
+        "/static/%2e%2e/server.py",
+        "/slides/positive/prediction.json",
+        "/run.json",
+        "/nothing",
+    ],
+)
+def test_only_listed_slides_are_served(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 404
+    assert answer.json()["error"]
+
+
+def test_a_failed_slide_is_described_without_a_picture(client: TestClient, made_run: Any) -> None:
+    slide = client.get(url(made_run.failed)).json()
+    assert slide["reason"] == "no_mpp"
+    assert slide["image"] is None
+    assert client.get(url(made_run.failed, "/thumbnail.jpg")).status_code == 404
+
+
+def test_the_page_loads_nothing_from_outside(client: TestClient) -> None:
+    page = client.get("/")
+    assert "Research use only. Not a medical device." in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for name in ("viewer.js", "list.js", "stage.js", "panel.js", "overlay.js", "dom.js"):
+        script = client.get(f"/static/{name}")
+        assert script.headers["content-type"].startswith("text/javascript")
+        assert "://" not in script.text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotARunError, match="not the folder of a run"):
+        server.create_app(tmp_path)
+
+
+def test_a_missing_openseadragon_is_explained(
+    made_run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", tmp_path / "none.js")
+    with pytest.raises(server.MissingOpenSeadragonError, match=r"make viewer.*npm"):
+        server.create_app(made_run.path)
+
+
+def test_pages_elsewhere_cannot_borrow_the_name_of_this_machine(
+    made_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
+    served = []
+    monkeypatch.setattr(server._Server, "run", lambda self, sockets: served.append(self.config.app))
+    server.serve(made_run.path, port=0)
+    with TestClient(served[0], base_url="http://localhost:8000") as client:
+        assert client.get("/api/run").status_code == 200
+        assert client.get("/api/run", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_a_port_in_use_is_explained(made_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(server.PortInUseError, match="--port 0"):
+            server.serve(made_run.path, port=port)
