@@ -29,7 +29,7 @@ from wsi.plan import TileSpec
 from wsi.testing import CohortSlide, nuclei_crops, plan_cohort, write_cohort_slide, write_manifest
 from wsi.tilestore import read_tiles
 
-SPEC = TileSpec(size_px=224, mpp=0.5)
+SPEC = TileSpec(size_px=128, mpp=0.5)
 TEACHER = "regnetx_002"
 STUDENT = "regnetx_002"
 POSITIVE = "tumour"
@@ -50,13 +50,13 @@ class DemoSettings:
         Unlabelled tiles the student is pretrained on, and for how long.
     """
 
-    patients: int = 40
+    patients: int = 64
     size_px: int = 2048
     large_px: int | None = 20_000
     teacher_crops: int = 240
     teacher_steps: int = 160
-    student_tiles: int = 480
-    student_steps: int = 320
+    student_tiles: int = 1920
+    student_steps: int = 400
     seed: int = 0
 
 
