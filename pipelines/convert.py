@@ -10,7 +10,7 @@ from wsi.overview import read_overview
 from wsi.pyramid import write_pyramid
 from wsi.ref import SlideRef
 from wsi.resolution import MppSource, resolve_mpp
-from wsi.tissue import OVERVIEW_MPP, find_tissue
+from wsi.tissue import find_tissue, overview_downsample
 
 
 def convert_slide(ref: SlideRef, path: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -32,7 +32,8 @@ def convert_slide(ref: SlideRef, path: Path, *, overwrite: bool = False) -> dict
         resolution = resolve_mpp(
             slide.properties, given=ref.mpp, given_by=MppSource(ref.mpp_source)
         )
-        overview = read_overview(slide, downsample=OVERVIEW_MPP / resolution.mpp)
+        downsample = overview_downsample(slide.dimensions, level0_mpp=resolution.mpp)
+        overview = read_overview(slide, downsample=downsample)
         tissue = find_tissue(overview, level0_mpp=resolution.mpp)
         with replacing(path) as tmp:
             written = write_pyramid(

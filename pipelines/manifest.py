@@ -142,19 +142,20 @@ def _check(entries: Sequence[Entry], *, where: str) -> None:
     if not entries:
         raise ManifestError(f"{where}: no slides")
     problems = []
-    paths: dict[str, list[str]] = defaultdict(list)
+    same: dict[str, list[SlideRef]] = defaultdict(list)
     splits: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         # Ids become folder names, and some file systems do not tell cases apart.
-        paths[entry.ref.slide_id.casefold()].append(str(entry.ref.path))
+        same[entry.ref.slide_id.casefold()].append(entry.ref)
         if entry.patient_id and entry.split:
             splits[entry.patient_id].add(entry.split)
         problem = _problem_of_id(entry.ref.slide_id)
         if problem:
             problems.append(problem)
-    for slide_id, of_id in paths.items():
+    for of_id in same.values():
         if len(of_id) > 1:
-            problems.append(f"slide_id {slide_id!r} is used {len(of_id)} times: {', '.join(of_id)}")
+            files = ", ".join(str(ref.path) for ref in of_id)
+            problems.append(f"slide_id {of_id[0].slide_id!r} is used {len(of_id)} times: {files}")
     for patient, of_patient in splits.items():
         if len(of_patient) > 1:
             problems.append(f"patient {patient!r} is in splits {', '.join(sorted(of_patient))}")

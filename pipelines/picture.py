@@ -29,9 +29,9 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
     pixels = _level(image)
     ratio = height_mm / width_mm
-    figure = Figure(figsize=(13, max(2.5, 6 * ratio) + 1.3), layout="constrained")
+    figure = Figure(figsize=(13, max(2.5, 5.7 * ratio) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=13)
+    figure.suptitle(title, fontsize=12)
     axes = figure.subplots(1, 2)
     for ax in axes:
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")

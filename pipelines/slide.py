@@ -10,7 +10,7 @@ from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
-from pipelines.steps.embed import embed_slide, lay_grid
+from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from wsi.atomic import digest, replacing, sweep
@@ -73,6 +73,8 @@ def run_slide(job: SlideJob) -> SlideRecord:
             ),
         )
         record = _describe(job.entry, slide, seen)
+        if is_sparse(grid, job.config):
+            record = replace(record, flags=(*record.flags, "little_tissue"))
     if image["invalid_chunks"] or embedded["n_invalid_tiles"]:
         message = _unreadable(image["invalid_chunks"], embedded)
         record = replace(record, verdict="partial", reason="unreadable_region", message=message)

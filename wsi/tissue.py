@@ -17,9 +17,11 @@ from wsi.slide import Pixels
 Mask = NDArray[np.bool_]
 
 OVERVIEW_MPP = 8.0  # µm per pixel the mask is made at: a cell or two, and 4 MP for a large slide
+SMALL_SLIDE_PX = 1024  # a slide is not reduced below this length, so that a single core is seen
+SMOOTH_UM = 8.0  # saturation is averaged, and gaps are closed, over about a cell
 SATURATION = (0.04, 0.20)  # Otsu's threshold is kept in here: paler is glass, more is tissue
-DARK_BACKGROUND = 0.35  # brightness of the brightest tenth below which light was not transmitted
-SMALLEST_UM = 60.0  # edge of the smallest piece of tissue, or hole in it, that counts
+DARK = (0.25, 0.5)  # luminance: if the median and nine tenths are darker, no light came through
+SMALLEST_UM = 30.0  # edge of the smallest piece of tissue, or hole in it, that counts
 PEN_SHARE = 0.001  # share of the slide covered by ink from which the slide is called marked
 
 
@@ -45,15 +47,18 @@ def find_tissue(overview: Overview, *, level0_mpp: float) -> Tissue:
     """
     pixel_um = overview.downsample * level0_mpp
     hue, saturation, value = _hsv(overview.pixels)
-    if float(np.quantile(value, 0.9)) < DARK_BACKGROUND:
+    if _is_dark(overview.pixels):
         empty = np.zeros(value.shape, np.bool_)
         return Tissue(mask=empty, downsample=overview.downsample, flags=("fluorescence",))
     ink = _ink(hue, saturation, value)
-    smooth = ndimage.gaussian_filter(saturation, sigma=1.0)
+    smooth = ndimage.gaussian_filter(saturation, sigma=SMOOTH_UM / pixel_um)
     threshold = _threshold(smooth[~ink])
     smallest_px = max(1, round((SMALLEST_UM / pixel_um) ** 2))
-    mask = (smooth > threshold) & ~ink
-    mask = ndimage.binary_closing(ndimage.binary_opening(mask), iterations=2) & ~ink
+    radius = max(1, round(SMOOTH_UM / pixel_um))
+    mask = ndimage.binary_opening((smooth > threshold) & ~ink, iterations=radius)
+    # Without the border, closing would eat tissue that the edge of the scan cuts.
+    mask = ndimage.binary_closing(np.pad(mask, 2 * radius, mode="edge"), iterations=2 * radius)
+    mask = mask[2 * radius : -2 * radius, 2 * radius : -2 * radius] & ~ink
     mask = remove_small_objects(mask, max_size=smallest_px)
     mask = remove_small_holes(mask, max_size=smallest_px) & ~ink
     flags = []
@@ -70,6 +75,11 @@ def _threshold(saturation: NDArray[np.float32]) -> float:
         return 1.0
     otsu: float = threshold_otsu(saturation)  # type: ignore[no-untyped-call]
     return float(np.clip(otsu, *SATURATION))
+
+
+def overview_downsample(dimensions: tuple[int, int], *, level0_mpp: float) -> float:
+    """How far to reduce a slide of (width, height) level-0 pixels for `find_tissue`."""
+    return min(OVERVIEW_MPP / level0_mpp, max(dimensions) / SMALL_SLIDE_PX)
 
 
 def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
@@ -100,6 +110,13 @@ def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
             f"{dimensions[1]}: their shapes differ, export the mask over the whole slide"
         )
     return Tissue(mask=mask, downsample=downsample)
+
+
+def _is_dark(pixels: Pixels) -> bool:
+    """Whether an (H, W, 3) picture has a black background, as fluorescence does."""
+    luminance = np.asarray(Image.fromarray(pixels).convert("L")) / 255
+    median, bright = np.quantile(luminance, [0.5, 0.9])
+    return bool(median < DARK[0] and bright < DARK[1])
 
 
 def _hsv(pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:

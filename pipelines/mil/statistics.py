@@ -9,7 +9,6 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-
 EDGE = 1e-9  # distance kept from the ends of 0-1 and from the estimate when solving for bounds
 
 

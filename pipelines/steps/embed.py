@@ -9,42 +9,52 @@ from distill.encoders import Encoder
 from pipelines.config import RunConfig
 from pipelines.model import Model
 from pipelines.steps.look import Look
-from wsi.errors import NoTissueError, UnreadableRegionError
+from wsi.errors import UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import plan_read
 from wsi.slide import Slide
 from wsi.tiles import read_batches
 from wsi.tilestore import TileTable, write_tiles
 
+LITTLE_TISSUE = 0.5  # share of the fullest tile's tissue that a tile needs on a sparse slide
+
 
 def lay_grid(slide: Slide, look: Look, encoder: Encoder, config: RunConfig) -> TileGrid:
     """Lay the encoder's tiles over the slide's tissue.
+
+    Where tissue is found and no tile holds enough of it, as with a single small core, the tiles
+    with the most are taken: a slide is never empty because of a threshold alone. The slide is
+    flagged then, see `is_sparse`.
 
     Raises
     ------
     ResolutionError
         If the slide is coarser than the encoder wants.
-    NoTissueError
-        If no tile holds enough tissue.
     """
     plan = plan_read(
         encoder.spec, level0_mpp=look.resolution.mpp, downsamples=slide.level_downsamples
     )
-    grid = make_grid(
-        dimensions=slide.dimensions,
-        spec=encoder.spec,
-        plan=plan,
-        tissue=look.tissue,
-        stride_px=config.stride_px,
-        min_tissue_fraction=config.min_tissue_fraction,
-    )
-    if len(grid.coords) == 0:
-        raise NoTissueError(
-            f"{look.tissue_mm2:.3g} mm² of tissue, but no tile of {encoder.spec.size_px} px at "
-            f"{encoder.spec.mpp:g} µm per pixel is {config.min_tissue_fraction:.0%} tissue: "
-            "lower --min-tissue-fraction"
+
+    def lay(fraction: float) -> TileGrid:
+        return make_grid(
+            dimensions=slide.dimensions,
+            spec=encoder.spec,
+            plan=plan,
+            tissue=look.tissue,
+            stride_px=config.stride_px,
+            min_tissue_fraction=fraction,
         )
+
+    grid = lay(config.min_tissue_fraction)
+    if len(grid.coords) == 0:
+        most = float(lay(0.0).tissue_fraction.max())
+        grid = lay(most * LITTLE_TISSUE)
     return grid
+
+
+def is_sparse(grid: TileGrid, config: RunConfig) -> bool:
+    """Whether a grid from `lay_grid` had to go below the least share of tissue asked for."""
+    return bool(grid.tissue_fraction.min() < config.min_tissue_fraction)
 
 
 def embed_slide(

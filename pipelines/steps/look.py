@@ -7,7 +7,7 @@ from wsi.overview import read_overview
 from wsi.ref import SlideRef
 from wsi.resolution import MppSource, Resolution, resolve_mpp
 from wsi.slide import Slide
-from wsi.tissue import OVERVIEW_MPP, Tissue, find_tissue, load_mask
+from wsi.tissue import Tissue, find_tissue, load_mask, overview_downsample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ def look(slide: Slide, ref: SlideRef) -> Look:
     if ref.mask is not None:
         tissue = load_mask(ref.mask, dimensions=slide.dimensions)
     else:
-        overview = read_overview(slide, downsample=OVERVIEW_MPP / resolution.mpp)
+        downsample = overview_downsample(slide.dimensions, level0_mpp=resolution.mpp)
+        overview = read_overview(slide, downsample=downsample)
         tissue = find_tissue(overview, level0_mpp=resolution.mpp)
     if "fluorescence" in tissue.flags:
         raise NotBrightfieldError(
