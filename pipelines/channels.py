@@ -25,6 +25,8 @@ class Channel:
         A matplotlib colour map.
     scale
         How a value is placed between the ends: ``"linear"``, or ``"logistic"`` for log-odds.
+    is_relative
+        Whether values only compare tiles of one slide, so that a negative slide lights up too.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Channel:
     high_label: str
     colormap: str
     scale: Literal["linear", "logistic"] = "linear"
+    is_relative: bool = False
 
     def fraction(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Place values on the colour scale, 0-1; NaN stays NaN."""
@@ -78,6 +81,7 @@ ATTENTION = Channel(
     low_label="0",
     high_label="4x an even share",
     colormap="viridis",
+    is_relative=True,
 )
 
 ATTENTION_PERCENTILE = Channel(
@@ -92,6 +96,7 @@ ATTENTION_PERCENTILE = Channel(
     low_label="least looked at",
     high_label="most looked at",
     colormap="viridis",
+    is_relative=True,
 )
 
 

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-import zarr
-from numpy.typing import NDArray
 
 from pipelines.channels import Channel, colourise
 from pipelines.heatmap import Heatmap
+from pipelines.pixels import open_pyramid, thumbnail, version_of
+from pipelines.unreadable import hatch, unreadable_areas
 from wsi.atomic import replacing
+from wsi.slide import Pixels
 
-LONGEST_PX = 2048  # of the pyramid level that is drawn
+LONGEST_PX = 1400  # of the slide as it is drawn
 OPACITY = 0.55
 NICE = (1, 2, 5)
 
@@ -27,7 +28,7 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
 
     channel = heatmap.channels[0]
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
-    pixels = _level(image)
+    pixels = _overview(image)
     ratio = height_mm / width_mm
     figure = Figure(figsize=(13, max(2.5, 5.7 * ratio) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
@@ -48,7 +49,7 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
     axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
     mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
     bar = figure.colorbar(mappable, ax=axes[1], fraction=0.05, pad=0.02)
-    bar.ax.set_title(channel.title, fontsize=9, pad=10)
+    bar.set_label(channel.title, fontsize=10)
     _label_ends(bar, channel)
     figure.supxlabel(
         "No colour: the model did not look there. Research use only, not a medical device.",
@@ -59,13 +60,12 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
         figure.savefig(tmp, format="png", dpi=110)
 
 
-def _level(image: Path) -> NDArray[np.uint8]:
-    """The finest level of a pyramid that is at most `LONGEST_PX` long, (H, W, 3)."""
-    group = zarr.open_group(image, mode="r")
-    level = 0
-    while max(group[str(level)].shape[1:]) > LONGEST_PX:  # type: ignore[union-attr]
-        level += 1
-    return np.asarray(group[str(level)][...]).transpose(1, 2, 0)  # type: ignore[index]
+def _overview(image: Path) -> Pixels:
+    """The whole slide, (H, W, 3), with areas that did not decode hatched."""
+    pyramid = open_pyramid(image, version_of(image))
+    pixels = thumbnail(pyramid, longest_px=LONGEST_PX)
+    downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
+    return hatch(pixels, unreadable_areas(image), downsample=downsample)
 
 
 def _label_ends(bar: object, channel: Channel) -> None:

@@ -18,6 +18,7 @@ from pipelines.manifest import Entry
 from pipelines.model import load_model
 from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, write_records
+from pipelines.runfolder import INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob, run_slide
 from wsi.atomic import replacing, sweep
 
@@ -89,7 +90,7 @@ def run_cohort(
     }
     _write_run(out, run)
     jobs = [
-        SlideJob(entry=e, folder=out.resolve() / "slides" / e.ref.slide_id, config=config)
+        SlideJob(entry=e, folder=out.resolve() / SLIDES_NAME / e.ref.slide_id, config=config)
         for e in entries
     ]
     # The largest slides first: they would otherwise be what everyone waits for at the end.
@@ -101,7 +102,7 @@ def run_cohort(
         if report:
             report(record)
     ordered = tuple(records[entry.ref.slide_id] for entry in entries)
-    write_records(out / "slides.parquet", ordered)
+    write_records(out / RECORDS_NAME, ordered)
     counts = Counter(record.verdict for record in ordered)
     run |= {"finished": _now(), "counts": {v: counts[v] for v in ("ok", "partial", "failed")}}
     _write_run(out, run)
@@ -133,14 +134,16 @@ def _prepare(out: Path, entries: Sequence[Entry]) -> None:
         if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
     try:
-        (out / "slides").mkdir(parents=True, exist_ok=True)
+        (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
         sweep(out)
+        # The verdicts of an earlier run are not those of this one.
+        (out / RECORDS_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:
-    with replacing(out / "run.json") as tmp:
+    with replacing(out / INFO_NAME) as tmp:
         tmp.write_text(json.dumps(run, indent=1))
 
 

@@ -10,6 +10,7 @@ from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
+from pipelines.runfolder import IMAGE_NAME, TILES_NAME
 from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
 from pipelines.steps.predict import OUTPUTS, predict_slide
@@ -53,18 +54,18 @@ def run_slide(job: SlideJob) -> SlideRecord:
         image = receipts.do(
             "pyramid",
             base,
-            ("image.ome.zarr",),
-            partial(_write_image, slide, job.folder / "image.ome.zarr", ref.slide_id, seen),
+            (IMAGE_NAME,),
+            partial(_write_image, slide, job.folder / IMAGE_NAME, ref.slide_id, seen),
         )
         embedding = base | _embedding_parameters(job.config, model)
         embedded = receipts.do(
             "embed",
             embedding,
-            ("tiles.h5",),
+            (TILES_NAME,),
             partial(
                 embed_slide,
                 slide,
-                job.folder / "tiles.h5",
+                job.folder / TILES_NAME,
                 name=ref.slide_id,
                 look=seen,
                 grid=grid,
@@ -79,7 +80,7 @@ def run_slide(job: SlideJob) -> SlideRecord:
         message = _unreadable(image["invalid_chunks"], embedded)
         record = replace(record, verdict="partial", reason="unreadable_region", message=message)
     if model.head is not None:
-        made_from = {"tiles": digest(job.folder / "tiles.h5"), "model": model.sha256}
+        made_from = {"tiles": digest(job.folder / TILES_NAME), "model": model.sha256}
         predicted = receipts.do(
             "predict",
             embedding | made_from,

@@ -20,6 +20,7 @@ from pipelines.config import RunConfig
 from pipelines.heatmap import make_heatmap, write_heatmap
 from pipelines.manifest import Entry
 from pipelines.model import save_model
+from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, TILES_NAME
 from pipelines.slide import SlideJob, run_slide
 from wsi.atomic import replacing
 from wsi.ngff import pixel_of
@@ -53,16 +54,16 @@ def measure_alignment(folder: Path, *, spec: TileSpec, size_px: int = 4096) -> A
     config = RunConfig(model=folder / "model", feature_dtype="float32", min_tissue_fraction=1.0)
     ref = SlideRef(path=slide, slide_id="locating", mask=mask)
     run_slide(SlideJob(entry=Entry(ref=ref), folder=out, config=config))
-    tiles = read_tiles(out / "tiles.h5")
+    tiles = read_tiles(out / TILES_NAME)
     centres = _decode(tiles.embeddings[:, :2] * 255, size_px)
     channels = [_channel("x"), _channel("y")]
-    with replacing(out / "heatmap.ome.zarr") as tmp:
+    with replacing(out / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, make_heatmap(centres, channels, tiles), name="locating")
     level0_mpp = float(tiles.attributes["level0_mpp"])
-    heatmap = _Placed.read(out / "heatmap.ome.zarr", 0, level0_mpp)
+    heatmap = _Placed.read(out / HEATMAP_NAME, 0, level0_mpp)
     image = [
-        _Placed.read(out / "image.ome.zarr", level, level0_mpp)
-        for level in range(_levels(out / "image.ome.zarr"))
+        _Placed.read(out / IMAGE_NAME, level, level0_mpp)
+        for level in range(_levels(out / IMAGE_NAME))
     ]
     return Alignment(
         heatmap_px=max(

@@ -23,6 +23,7 @@ from pipelines.mil.training import Bag, TrainedHead, train_head
 from pipelines.model import save_model
 from pipelines.records import SlideRecord
 from pipelines.run import run_cohort
+from pipelines.runfolder import SLIDES_NAME, TILES_NAME
 from pipelines.sampling import sample_tiles
 from wsi.atomic import replacing
 from wsi.plan import TileSpec
@@ -176,7 +177,7 @@ def _pretrain(entries: Sequence[Entry], teacher: Trained, settings: DemoSettings
 def _train_head(entries: Sequence[Entry], out: Path, seed: int) -> TrainedHead:
     bags = []
     for entry in entries:
-        path = out / "slides" / entry.ref.slide_id / "tiles.h5"
+        path = out / SLIDES_NAME / entry.ref.slide_id / TILES_NAME
         if entry.split in ("train", "tune") and path.is_file():
             bags.append(
                 Bag(

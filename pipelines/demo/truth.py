@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from pipelines.heatmap import Heatmap, read_heatmap
 from pipelines.mil.statistics import Interval, auroc
 from pipelines.records import SlideRecord
+from pipelines.runfolder import HEATMAP_NAME, SLIDES_NAME
 from wsi.testing import TRUTH_DOWNSAMPLE, CohortSlide
 
 
@@ -32,7 +33,7 @@ def heatmap_auroc(slides: Sequence[CohortSlide], out: Path) -> float:
     """
     areas = []
     for slide in slides:
-        heatmap = read_heatmap(out / "slides" / slide.slide_id / "heatmap.ome.zarr")
+        heatmap = read_heatmap(out / SLIDES_NAME / slide.slide_id / HEATMAP_NAME)
         with Image.open(slide.truth_path) as image:
             truth = _on_cells(np.asarray(image.convert("L")) > 0, heatmap)
         looked_at = np.isfinite(heatmap.values[0])

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pipelines.channels import colourise
 from pipelines.heatmap import Heatmap
-from pipelines.viewer.tiles import encode_jpeg
+from pipelines.pixels import encode_jpeg
 from wsi.slide import Pixels
 
 LONGEST_PX = 360

@@ -7,19 +7,21 @@ from typing import Any
 
 import jinja2
 
-from pipelines.channels import Channel, colour_stops
+from pipelines.channels import colour_stops
+from pipelines.heatmap import read_heatmap
+from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import LONGEST_PX, data_uri, lay_over
-from pipelines.viewer.folder import (
+from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,
     NOTICE,
+    PREDICTION_NAME,
     RunFolder,
     read_json,
     read_run,
 )
-from pipelines.viewer.overlays import hatch, open_heatmap, unreadable_areas
-from pipelines.viewer.tiles import open_pyramid, thumbnail, version_of
+from pipelines.unreadable import hatch, unreadable_areas
 from wsi.atomic import replacing
 
 REPORT_NAME = "report.html"
@@ -76,7 +78,7 @@ def _card(run: RunFolder, record: SlideRecord) -> dict[str, Any]:
         "reason": record.reason.replace("_", " "),
         "flags": [flag.replace("_", " ") for flag in record.flags],
         "total_seconds": sum(record.seconds.values()),
-        "said": read_json(folder / "prediction.json") if folder else {},
+        "said": read_json(folder / PREDICTION_NAME) if folder else {},
         "image": None,
         "overlay": None,
         "trouble": None,
@@ -98,8 +100,8 @@ def _pictures(folder: Path) -> dict[str, str]:
         downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
         pixels = hatch(pixels, unreadable_areas(image), downsample=downsample)
         pictures["image"] = data_uri(pixels)
-        if version := version_of(heatmap):
-            pictures["overlay"] = data_uri(lay_over(pixels, open_heatmap(heatmap, version)))
+        if heatmap.exists():
+            pictures["overlay"] = data_uri(lay_over(pixels, read_heatmap(heatmap)))
     return pictures
 
 
@@ -107,10 +109,10 @@ def _legend(run: RunFolder, records: list[SlideRecord]) -> dict[str, Any] | None
     """What the colours mean, from the first slide with a heatmap: a run has one model."""
     for record in records:
         folder = run.slide_folder(record.slide_id)
-        if folder is None or not (version := version_of(folder / HEATMAP_NAME)):
+        if folder is None or not (folder / HEATMAP_NAME).exists():
             continue
         try:
-            channel: Channel = open_heatmap(folder / HEATMAP_NAME, version).channels[0]
+            channel = read_heatmap(folder / HEATMAP_NAME).channels[0]
         except Exception:  # the slide's own card tells of its damage
             continue
         return channel.as_dict() | {"stops": colour_stops(channel)}

@@ -17,26 +17,35 @@ from pipelines.heatmap import make_heatmap, write_heatmap
 from pipelines.mil.abmil import GatedAbmil
 from pipelines.model import Model
 from pipelines.picture import write_picture
+from pipelines.runfolder import (
+    HEATMAP_NAME,
+    IMAGE_NAME,
+    NOTICE,
+    PREDICTION_NAME,
+    TILES_NAME,
+)
 from wsi.atomic import replacing
 from wsi.tilestore import TileTable, read_tiles
 
-OUTPUTS = ("prediction.json", "heatmap.ome.zarr", "heatmap.geojson", "heatmap.png")
+GEOJSON_NAME = "heatmap.geojson"
+PICTURE_NAME = "heatmap.png"
+OUTPUTS = (PREDICTION_NAME, HEATMAP_NAME, GEOJSON_NAME, PICTURE_NAME)
 
 
 def predict_slide(folder: Path, model: Model, *, slide_id: str) -> dict[str, Any]:
     """Write prediction and heatmaps into a slide's folder from its `tiles.h5` and pyramid."""
-    tiles = read_tiles(folder / "tiles.h5")
+    tiles = read_tiles(folder / TILES_NAME)
     if model.head is None:
         raise ModelError("the model has no head: it gives embeddings only")
     prediction, values, channels = score_tiles(tiles, model.head, model.head_card)
     prediction = {"slide_id": slide_id} | prediction
     prediction |= {"encoder": model.encoder.identifier, "model_sha256": model.sha256}
     heatmap = make_heatmap(values, channels, tiles)
-    with replacing(folder / "heatmap.ome.zarr") as tmp:
+    with replacing(folder / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, heatmap, name=f"{slide_id} heatmap")
-    write_geojson(folder / "heatmap.geojson", tiles, values, channels, slide_id=slide_id)
-    write_picture(folder / "heatmap.png", folder / "image.ome.zarr", heatmap, title=slide_id)
-    with replacing(folder / "prediction.json") as tmp:
+    write_geojson(folder / GEOJSON_NAME, tiles, values, channels, slide_id=slide_id)
+    write_picture(folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id)
+    with replacing(folder / PREDICTION_NAME) as tmp:
         tmp.write_text(json.dumps(prediction, indent=1))
     return prediction
 
@@ -75,7 +84,7 @@ def score_tiles(
         "n_tiles": len(tiles.coords),
         "n_invalid_tiles": len(tiles.invalid),
         "level0_mpp": float(tiles.attributes["level0_mpp"]),
-        "notice": "Research use only. Not a medical device.",
+        "notice": NOTICE,
     }
     channels = (*(score_channel(c) for c in shown), ATTENTION, ATTENTION_PERCENTILE)
     return prediction, np.stack([*odds, relative, rank], axis=1), channels

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.heatmap import Heatmap
-from pipelines.viewer.folder import (
+from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of
+from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,
     RECORDS_NAME,
@@ -15,8 +16,8 @@ from pipelines.viewer.folder import (
     read_json,
     read_run,
 )
-from pipelines.viewer.overlays import describe_channel, open_heatmap, unreadable_areas
-from pipelines.viewer.tiles import TILE_PX, Pyramid, open_pyramid, version_of
+from pipelines.unreadable import unreadable_areas
+from pipelines.viewer.overlays import describe_channel, open_heatmap
 from wsi.errors import RayPathError
 
 

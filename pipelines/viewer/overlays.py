@@ -1,7 +1,6 @@
-"""What lies over a slide: heatmap cells, the outline of the tissue, areas that did not decode."""
+"""What lies over a slide: heatmap cells and the outline of the tissue."""
 
 import io
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from PIL import Image
 from pipelines.channels import Channel, colour_stops, colourise
 from pipelines.heatmap import Heatmap, read_heatmap
 from wsi import ngff
-from wsi.slide import Pixels
 
 OPEN_HEATMAPS = 8
 SIMPLIFY_MASK_PX = 0.5  # an outline may leave the mask's edge by this much
@@ -35,14 +33,8 @@ def heatmap_png(heatmap: Heatmap, channel: int) -> bytes:
 
 
 def describe_channel(channel: Channel) -> dict[str, Any]:
-    """A channel with the colours of its legend, for the page.
-
-    `is_relative` is True where the values only compare tiles of one slide, as attention does.
-    """
-    return channel.as_dict() | {
-        "stops": colour_stops(channel),
-        "is_relative": channel.name.startswith("attention"),
-    }
+    """A channel with the colours of its legend, for the page."""
+    return channel.as_dict() | {"stops": colour_stops(channel)}
 
 
 def tissue_rings(image: Path) -> list[list[list[float]]]:
@@ -64,32 +56,3 @@ def tissue_rings(image: Path) -> list[list[list[float]]]:
             # Contours run through pixel centres; the pad shifted them by a pixel.
             rings.append(((ring[:, ::-1] - 0.5) * downsample).round(1).tolist())
     return rings
-
-
-def unreadable_areas(image: Path) -> dict[str, Any]:
-    """Chunks of level 0 that did not decode: their edge in pixels, and [column, row] of each."""
-    group = zarr.open_group(image, mode="r")
-    if "validity" not in group:
-        return {"cell_level0_px": 0, "cells": []}
-    validity: Any = group["validity"]
-    rows, columns = np.nonzero(~np.asarray(validity[...], np.bool_))
-    return {
-        "cell_level0_px": int(validity.attrs["chunk_level0_px"]),
-        "cells": np.stack([columns, rows], axis=1).tolist(),
-    }
-
-
-def hatch(pixels: Pixels, areas: Mapping[str, Any], *, downsample: float) -> Pixels:
-    """Hatch `areas` (see `unreadable_areas`) of a picture with `downsample` level-0 pixels a pixel.
-
-    They hold zeros, and black would be taken for something on the slide.
-    """
-    marked = pixels.copy()
-    y, x = np.indices(pixels.shape[:2])
-    lines = np.where(((x + y) % 6 == 0)[..., None], (138, 148, 163), (255, 255, 255))
-    cell = areas["cell_level0_px"] / downsample
-    for column, row in areas["cells"]:
-        top, left = int(row * cell), int(column * cell)
-        bottom, right = int(np.ceil((row + 1) * cell)), int(np.ceil((column + 1) * cell))
-        marked[top:bottom, left:right] = lines[top:bottom, left:right]
-    return marked

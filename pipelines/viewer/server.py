@@ -20,10 +20,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pipelines.errors import UsageError
+from pipelines.pixels import NoSuchTileError, encode_jpeg, read_tile, thumbnail
+from pipelines.unreadable import hatch, unreadable_areas
 from pipelines.viewer.headers import SafeHeaders
 from pipelines.viewer.library import Library, UnknownSlideError
-from pipelines.viewer.overlays import hatch, heatmap_png, tissue_rings, unreadable_areas
-from pipelines.viewer.tiles import NoSuchTileError, encode_jpeg, read_tile, thumbnail
+from pipelines.viewer.overlays import heatmap_png, tissue_rings
 from wsi.errors import RayPathError
 
 STATIC = Path(__file__).parent / "static"

@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.channels import colourise
 from pipelines.report.pictures import MOST_BYTES, OPACITY, data_uri, lay_over
 from pipelines.report.report import write_report
-from pipelines.viewer.folder import NotARunError
+from pipelines.runfolder import NotARunError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pipelines.channels import colourise
+from pipelines.runfolder import NotARunError
 from pipelines.viewer import server
-from pipelines.viewer.folder import NotARunError
 
 
 @pytest.fixture

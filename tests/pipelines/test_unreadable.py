@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipelines.viewer.overlays import hatch
+from pipelines.unreadable import hatch
 
 
 def test_hatching_covers_what_did_not_decode() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.records import SlideRecord, write_records
-from pipelines.viewer.folder import UNFINISHED, RunFolder, read_json, read_run
+from pipelines.runfolder import UNFINISHED, RunFolder, read_json, read_run
 from pipelines.viewer.library import Library, UnknownSlideError
 
 

@@ -16,6 +16,8 @@ INFO_NAME = "run.json"
 SLIDES_NAME = "slides"
 IMAGE_NAME = "image.ome.zarr"
 HEATMAP_NAME = "heatmap.ome.zarr"
+TILES_NAME = "tiles.h5"
+PREDICTION_NAME = "prediction.json"
 UNFINISHED = "unfinished"  # the verdict of a slide in a run that has not written its verdicts
 NOTICE = "Research use only. Not a medical device."
 
@@ -108,7 +110,7 @@ def _unfinished(path: Path) -> tuple[SlideRecord, ...]:
 
 
 def _of_folder(folder: Path) -> SlideRecord:
-    prediction = read_json(folder / "prediction.json")
+    prediction = read_json(folder / PREDICTION_NAME)
     return SlideRecord(
         slide_id=folder.name,
         path="",
