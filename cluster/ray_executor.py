@@ -76,6 +76,12 @@ def _take(running: dict[Any, Item]) -> Outcome[Item, Any]:
     item = running.pop(done)
     try:
         outcome: Outcome[Item, Any] = ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        # `attempt` catches what the task raises: here it or its result did not travel.
+        message = f"{type(error.cause).__name__}: {_first(error.cause)}"
+        return Outcome(
+            item=item, failure=Failure(kind="unexpected", message=message, trace=str(error))
+        )
     except ray.exceptions.RayError as error:
         message = f"the process that worked on it died ({type(error).__name__}): {_first(error)}"
         return Outcome(item=item, failure=Failure(kind="worker_lost", message=message))

@@ -1,5 +1,6 @@
 """The training loop, read top to bottom: batches in, a trained network and its history out."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,19 @@ class Schedule:
     steps: int
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
+
+    def factor(self, step: int) -> float:
+        """Share of the learning rate at a step: rises over `WARM_UP`, then falls as a cosine.
+
+        Examples
+        --------
+        >>> [round(Schedule(steps=20).factor(step), 2) for step in (0, 1, 10, 20)]
+        [1.0, 1.0, 0.54, 0.0]
+        """
+        warm = max(1, round(WARM_UP * self.steps))
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
 
 
 def train(
@@ -47,9 +61,7 @@ def train(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, schedule.learning_rate, total_steps=schedule.steps, pct_start=WARM_UP
-    )
+    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
     model.train()
     history: list[float] = []
     for step, (inputs, target) in zip(range(schedule.steps), batches, strict=False):

@@ -1,5 +1,6 @@
 """Which slides to work on: slide files, folders of them, or a manifest in CSV or Parquet."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +45,8 @@ def read_cohort(arguments: Sequence[Path], *, mpp: float | None = None) -> tuple
             raise UsageError("give one manifest, or slides, not both")
         entries = read_manifest(manifests[0])
     else:
-        entries = tuple(Entry(ref=SlideRef.of(p)) for given in arguments for p in _slides(given))
+        slides = (slide.absolute() for given in arguments for slide in _slides(given))
+        entries = tuple(Entry(ref=SlideRef.of(slide)) for slide in slides)
         _check(entries, where="the slides given")
     return tuple(_with_mpp(entry, mpp) for entry in entries)
 
@@ -58,8 +60,8 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     Raises
     ------
     ManifestError
-        Listing every problem: unknown columns, rows without a path, duplicated or unusable ids,
-        mpp that is no number, patients in two splits.
+        If it does not parse or has other columns; else listing every problem: rows without a
+        path, duplicated or unusable ids, mpp that is no positive number, patients in two splits.
     """
     import pyarrow as pa
     from pyarrow import csv, parquet
@@ -72,13 +74,13 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
                 column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True
             )
             table = csv.read_csv(path, convert_options=as_text)
-    except (OSError, pa.ArrowException) as error:
+        columns: list[str] = table.column_names
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path}: {error}") from error
-    unknown = [name for name in table.column_names if name not in COLUMNS]
-    if "path" not in table.column_names or unknown:
+    if "path" not in columns or any(c not in COLUMNS or columns.count(c) > 1 for c in columns):
         raise ManifestError(
-            f"manifest {path}: columns are {', '.join(table.column_names)}; "
-            f"'path' is needed and these are known: {', '.join(COLUMNS)}"
+            f"manifest {path}: columns are {', '.join(columns)}; "
+            f"'path' is needed and these are known, once each: {', '.join(COLUMNS)}"
         )
     problems: list[str] = []
     entries = []
@@ -87,9 +89,7 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
             entries.append(_entry(row, path.parent))
         except ManifestError as error:
             problems.append(f"row {number}: {error}")
-    if problems:
-        raise ManifestError(f"manifest {path}: {'; '.join(problems)}")
-    _check(entries, where=f"manifest {path}")
+    _check(entries, where=f"manifest {path}", problems=problems)
     return tuple(entries)
 
 
@@ -100,22 +100,17 @@ def _with_mpp(entry: Entry, mpp: float | None) -> Entry:
 
 
 def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
-    text = {key: str(value).strip() for key, value in row.items() if value not in (None, "")}
-    if not text.get("path"):
+    text = {key: str(value).strip() for key, value in row.items() if value is not None}
+    text = {key: value for key, value in text.items() if value}
+    if "path" not in text:
         raise ManifestError("no path")
-    mpp: float | None = None
-    if "mpp" in text:
-        try:
-            mpp = float(text["mpp"])
-        except ValueError as error:
-            raise ManifestError(f"mpp {text['mpp']!r} is not a number") from error
-    path = folder / text["path"]
+    path = (folder / text["path"]).absolute()  # tasks may run in another folder
     ref = SlideRef(
         path=path,
         slide_id=text.get("slide_id", SlideRef.of(path).slide_id),
-        mpp=mpp,
+        mpp=_mpp(text["mpp"]) if "mpp" in text else None,
         mpp_source="manifest",
-        mask=folder / text["mask"] if "mask" in text else None,
+        mask=(folder / text["mask"]).absolute() if "mask" in text else None,
     )
     return Entry(
         ref=ref,
@@ -123,6 +118,19 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
         label=text.get("label"),
         split=text.get("split"),
     )
+
+
+def _mpp(text: str) -> float | None:
+    """µm per pixel; NaN is how some writers of Parquet say that there is none."""
+    try:
+        mpp = float(text)
+    except ValueError as error:
+        raise ManifestError(f"mpp {text!r} is not a number") from error
+    if math.isnan(mpp):
+        return None
+    if not 0 < mpp < math.inf:
+        raise ManifestError(f"mpp {text!r} is not a positive number")
+    return mpp
 
 
 def _slides(given: Path) -> list[Path]:
@@ -137,11 +145,11 @@ def _slides(given: Path) -> list[Path]:
     return found
 
 
-def _check(entries: Sequence[Entry], *, where: str) -> None:
-    """Find every contradiction between entries, and report them together."""
-    if not entries:
+def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()) -> None:
+    """Find every contradiction between entries, and report them with the `problems` known."""
+    problems = list(problems)
+    if not entries and not problems:
         raise ManifestError(f"{where}: no slides")
-    problems = []
     same: dict[str, list[SlideRef]] = defaultdict(list)
     splits: dict[str, set[str]] = defaultdict(set)
     for entry in entries:

@@ -71,9 +71,9 @@ class Receipts:
         }
         receipts = self._read()
         receipt = receipts.get(step)
-        if receipt and all(receipt.get(k) == v for k, v in key.items()):
+        if isinstance(receipt, dict) and all(receipt.get(k) == v for k, v in key.items()):
             found = {name: self._digest(name) for name in outputs}
-            if found == receipt["outputs"]:
+            if found == receipt.get("outputs") and "facts" in receipt:
                 self.reused.append(step)
                 self.seconds[step] = round(time.perf_counter() - started, 3)
                 return dict(receipt["facts"])
@@ -94,6 +94,6 @@ class Receipts:
     def _read(self) -> dict[str, Any]:
         try:
             receipts = json.loads((self.folder / RECEIPT_NAME).read_text())
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError):
             return {}  # a missing or torn receipt only costs the work again
         return receipts if isinstance(receipts, dict) else {}

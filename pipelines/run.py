@@ -15,7 +15,7 @@ from cluster.serial import SerialExecutor
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
-from pipelines.model import load_model
+from pipelines.model import Model, load_model
 from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import INFO_NAME, RECORDS_NAME, SLIDES_NAME
@@ -60,13 +60,14 @@ def run_cohort(
     Raises
     ------
     ModelError, UsageError
-        Before any work: if the model does not load, or `out` cannot be written.
+        Before any work: see `prepare`.
     """
     from pipelines.report.report import write_report
 
     config = config.model_copy(update={"model": config.model.resolve()})
-    model = load_model(config.model)
-    _prepare(out, entries)
+    model = prepare(entries, out, config)
+    # The verdicts of an earlier run are not those of this one.
+    (out / RECORDS_NAME).unlink(missing_ok=True)
     run: dict[str, Any] = {
         "raypath_version": version("raypath"),
         "code_version": code_version(),
@@ -129,17 +130,32 @@ def _failed(outcome: Outcome[SlideJob, SlideRecord]) -> SlideRecord:
     )
 
 
-def _prepare(out: Path, entries: Sequence[Entry]) -> None:
+def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
+    """Check all that can be checked before any work, and make the run's folder.
+
+    Raises
+    ------
+    ModelError
+        If the model does not load.
+    UsageError
+        If the settings do not fit the model, or `out` cannot be written.
+    """
+    model = load_model(config.model)
+    size_px = model.encoder.spec.size_px
+    if config.stride_px is not None and config.stride_px > size_px:
+        raise UsageError(
+            f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "
+            f"got {config.stride_px}: tiles would leave gaps"
+        )
     for entry in entries:
         if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
     try:
         (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
         sweep(out)
-        # The verdicts of an earlier run are not those of this one.
-        (out / RECORDS_NAME).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
+    return model
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

@@ -25,7 +25,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir():  # a folder cannot be replaced in one call: step aside, then remove
             aside = path.with_name(f"{TMP_MARK}{uuid.uuid4().hex[:8]}-old-{path.name}")
             path.rename(aside)
-            tmp.rename(path)
+            try:
+                tmp.rename(path)
+            except OSError:
+                aside.rename(path)
+                raise
             shutil.rmtree(aside)
         else:
             os.replace(tmp, path)

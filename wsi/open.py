@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import openslide
-import tifffile
 
 from wsi.errors import SlideNotFoundError, UnsupportedSlideError
 from wsi.readers.openslide_reader import OpenSlideReader
@@ -38,7 +37,7 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
         causes.append(error)
     try:
         return TiffSlideReader(path)
-    except (tifffile.TiffFileError, UnsupportedSlideError, OSError, ValueError) as error:
+    except UnsupportedSlideError as error:
         refusals.append(f"tiffslide: {error}")
         causes.append(error)
     raise UnsupportedSlideError(

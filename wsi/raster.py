@@ -61,7 +61,8 @@ def rasterise(
     -------
     (K, rows, columns) float32, NaN in cells whose centre no tile covers.
     """
-    values = np.asarray(values, np.float64).reshape(len(coords), -1)
+    values = np.asarray(values, np.float64)
+    values = values[:, None] if values.ndim == 1 else values
     if not np.isfinite(values).all():
         raise ValueError("values of tiles must be finite; leave out the tiles that have none")
     rows, columns = frame.shape

@@ -74,7 +74,9 @@ def resolve_mpp(
     for source, mpp_x, mpp_y in _candidates(properties):
         mpp = (mpp_x + mpp_y) / 2
         if source is MppSource.TIFF and not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
-            passed_over.append(f"{source} say {mpp:.6g} µm per pixel, which no scan has")
+            why = f"{source} say {mpp:.6g} µm per pixel, which no scan has"
+            if why not in passed_over:  # OpenSlide gives the tags twice, under two names
+                passed_over.append(why)
             continue
         _check_plausible(mpp, source)
         if abs(mpp_x - mpp_y) > ANISOTROPY * mpp:

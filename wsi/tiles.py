@@ -12,7 +12,7 @@ from wsi.grid import TileGrid
 from wsi.plan import ReadPlan, TileSpec
 from wsi.slide import Pixels, Slide
 
-MARGIN_PX = 4  # beyond a tile's edge, so that the resampling filter sees its neighbourhood
+LANCZOS_REACH = 3  # resampled pixels that the filter sees to each side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,11 @@ def read_tile(slide: Slide, *, spec: TileSpec, plan: ReadPlan, x: int, y: int) -
     size = plan.level_px
     if size == spec.size_px and left.is_integer() and top.is_integer():
         return slide.read_region((x, y), plan.level, (spec.size_px, spec.size_px))
-    first_x, first_y = int(left) - MARGIN_PX, int(top) - MARGIN_PX
-    width = int(np.ceil(left + size)) + MARGIN_PX - first_x
-    height = int(np.ceil(top + size)) + MARGIN_PX - first_y
+    # As much beyond the tile's edge as the filter sees, so that tiles join without a seam.
+    margin = int(np.ceil(LANCZOS_REACH * max(size / spec.size_px, 1))) + 1
+    first_x, first_y = int(left) - margin, int(top) - margin
+    width = int(np.ceil(left + size)) + margin - first_x
+    height = int(np.ceil(top + size)) + margin - first_y
     location = (round(first_x * downsample), round(first_y * downsample))
     region = slide.read_region(location, plan.level, (width, height))
     box = (left - first_x, top - first_y, left - first_x + size, top - first_y + size)

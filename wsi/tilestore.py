@@ -56,11 +56,24 @@ class TileTable:
 
 
 def write_tiles(path: Path, table: TileTable, *, dtype: str = "float16") -> None:
-    """Write a table in one step: the file is there whole or not at all."""
+    """Write a table in one step: the file is there whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If an embedding is not finite in the precision of `dtype`.
+    """
+    with np.errstate(over="ignore"):
+        features = table.embeddings.astype(dtype)
+    if not np.isfinite(features).all():
+        raise ValueError(
+            f"embeddings are not finite as {dtype} (largest {np.abs(table.embeddings).max():.3g}, "
+            f"limit {np.finfo(dtype).max:.3g}): store them as float32, or mend the encoder"
+        )
     with replacing(path) as tmp, h5py.File(tmp, "w", track_order=True) as file:
         for name, data in (
             ("coords", table.coords),
-            ("features", table.embeddings.astype(dtype)),
+            ("features", features),
             ("invalid_coords", table.invalid),
         ):
             # Without times in the file the same tiles give the same bytes.

@@ -61,6 +61,11 @@ def find_tissue(overview: Overview, *, level0_mpp: float) -> Tissue:
     mask = mask[2 * radius : -2 * radius, 2 * radius : -2 * radius] & ~ink
     mask = remove_small_objects(mask, max_size=smallest_px)
     mask = remove_small_holes(mask, max_size=smallest_px) & ~ink
+    if overview.unreadable is not None:
+        # Nobody knows what is there; it counts as what is next to it, so that tiles on it are
+        # tried and reported rather than passed over.
+        _, nearest = ndimage.distance_transform_edt(overview.unreadable, return_indices=True)
+        mask = mask[tuple(nearest)]
     flags = []
     if ink.mean() > PEN_SHARE:
         flags.append("pen_marks")
@@ -99,9 +104,12 @@ def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
     """
     try:
         with Image.open(path) as image:
-            mask = np.asarray(image.convert("L")) > 0
-    except OSError as error:
+            # Not to grey: that rounds blue, and floats below one, to nothing.
+            coloured = image.mode == "P" or len(image.getbands()) > 1
+            pixels = np.asarray(image.convert("RGB") if coloured else image)
+    except (OSError, Image.DecompressionBombError) as error:
         raise MaskError(f"tissue mask {path}: {error}") from error
+    mask = np.asarray(pixels.any(axis=2) if coloured else pixels != 0)
     height, width = mask.shape
     downsample = dimensions[0] / width
     if abs(dimensions[1] / downsample - height) > 1:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.program import program
+
 if TYPE_CHECKING:
     from pipelines.demo.demo import DemoResult
 
@@ -72,6 +74,6 @@ def _show(result: "DemoResult", out: Path) -> None:
         table.add_row(name, f"{seconds:.1f} s")
     table.add_row("total", f"{sum(result.seconds.values()):.1f} s")
     Console(soft_wrap=True).print(table)
-    typer.echo(f"The viewer:  raypath view {out / 'out'}")
+    typer.echo(f"The viewer:  {program()} view {out / 'out'}")
     typer.echo(f"The report:  {out / 'out' / 'report.html'}")
-    typer.echo(f"Your slides: raypath run SLIDES -o OUT --model {out / 'model'}")
+    typer.echo(f"Your slides: {program()} run SLIDES -o OUT --model {out / 'model'}")

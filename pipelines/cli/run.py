@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.program import program
+
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 
 
@@ -59,7 +61,7 @@ def run(
     from pipelines.cli.progress import slide_progress
     from pipelines.config import load_config
     from pipelines.manifest import read_cohort
-    from pipelines.run import make_executor, run_cohort
+    from pipelines.run import make_executor, prepare, run_cohort
 
     flags = {
         "model": model,
@@ -74,6 +76,7 @@ def run(
     }
     settings = load_config(config, flags)
     entries = read_cohort(slides, mpp=settings.mpp)
+    prepare(entries, out, settings)  # before Ray is started for nothing
     with (
         make_executor(settings) as runner,
         slide_progress(len(entries), as_json=as_json) as report,
@@ -81,6 +84,8 @@ def run(
         records = run_cohort(entries, out, settings, runner, report=report)
     verdicts = [record.verdict for record in records]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("ok", "partial", "failed"))
-    typer.echo(f"{counts}. Report: {out / 'report.html'}  Viewer: raypath view {out}", err=True)
+    typer.echo(counts, err=True)
+    typer.echo(f"The report:  {out / 'report.html'}", err=True)
+    typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if "failed" in verdicts:
         raise typer.Exit(1)

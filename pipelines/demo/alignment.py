@@ -44,14 +44,21 @@ class Alignment:
     image_px: float
 
 
-def measure_alignment(folder: Path, *, spec: TileSpec, size_px: int = 4096) -> Alignment:
+def measure_alignment(
+    folder: Path, *, spec: TileSpec, size_px: int = 4096, stride_px: int | None = None
+) -> Alignment:
     """Send a self-locating slide of `size_px` through the chain in `folder` and compare."""
     slide = write_locating_slide(folder / "locating.svs", width=size_px, height=size_px)
     mask = folder / "everything.png"
     Image.new("L", (64, 64), 255).save(mask)
     write_colour_model(folder / "model", spec)
     out = folder / "slide"
-    config = RunConfig(model=folder / "model", feature_dtype="float32", min_tissue_fraction=1.0)
+    config = RunConfig(
+        model=folder / "model",
+        stride_px=stride_px,
+        feature_dtype="float32",
+        min_tissue_fraction=1.0,
+    )
     ref = SlideRef(path=slide, slide_id="locating", mask=mask)
     run_slide(SlideJob(entry=Entry(ref=ref), folder=out, config=config))
     tiles = read_tiles(out / TILES_NAME)

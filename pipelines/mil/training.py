@@ -75,19 +75,23 @@ def train_head(
     Raises
     ------
     SplitError
-        If a patient stands on both sides.
+        If a patient stands on both sides, or a class is missing: any of them in ``train``,
+        `positive` in ``tune``.
     """
     check_split(bags)
-    classes = tuple(sorted({bag.target for bag in bags}, key=lambda c: (c == positive, c)))
     train = [bag for bag in bags if bag.split == "train"]
     tune = [bag for bag in bags if bag.split == "tune"]
-    generator = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    head = GatedAbmil(bags[0].embeddings.shape[1], len(classes))
+    seen = {bag.target for bag in (*train, *tune)} | {positive}
+    classes = tuple(sorted(seen, key=lambda c: (c == positive, c)))
     counts = np.array([sum(bag.target == c for bag in train) for c in classes])
     if (counts == 0).any():
         missing = [c for c, n in zip(classes, counts, strict=True) if n == 0]
         raise SplitError(f"split 'train' has no slide of class {', '.join(missing)}")
+    if positive not in {bag.target for bag in tune}:
+        raise SplitError(f"split 'tune' has no slide of class {positive}")
+    generator = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    head = GatedAbmil(train[0].embeddings.shape[1], len(classes))
     weight = torch.tensor(counts.sum() / counts / len(classes), dtype=torch.float32)
     optimiser = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=1e-2)
     best, best_state, losses = float("inf"), deepcopy(head.state_dict()), []

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -233,3 +235,46 @@ def open_page() -> Iterator[Callable[..., Any]]:
 
         yield open_address
     assert not errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What the command line answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+def raypath(*arguments: str | Path, cwd: Path | None = None) -> Command:
+    """Run the installed command as a person would."""
+    command = [str(Path(sys.executable).with_name("raypath")), *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False
+    )
+    return Command(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+@pytest.fixture(scope="session", name="raypath")
+def raypath_command() -> Callable[..., Command]:
+    """The installed command line."""
+    return raypath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """A small demo's folder, and what it printed."""
+
+    folder: Path
+    said: Command
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """`raypath demo --small`, run once: its model serves the other tests."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    return Demo(folder=folder, said=raypath("demo", "--small", "--out", folder))

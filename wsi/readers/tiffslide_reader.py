@@ -1,5 +1,6 @@
 """Slides through tiffslide: TIFFs that OpenSlide does not recognise, plain ones among them."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from wsi.slide import Pixels, Slide
 
 
 class TiffSlideReader(Slide):
-    """A slide that tifffile can decode; 8-bit RGB only."""
+    """A slide that tifffile can decode; 8-bit RGB only.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        If it cannot, or the pixels are something else.
+    """
 
     reader = "tiffslide"
 
@@ -22,8 +29,26 @@ class TiffSlideReader(Slide):
         with warnings.catch_warnings():
             # tiffslide warns that it parses some vendors' metadata only in part; we use our own.
             warnings.simplefilter("ignore", UserWarning)
-            self._handle = tiffslide.TiffSlide(path)
-            raw = dict(self._handle.properties)
+            try:
+                self._open()
+            except UnsupportedSlideError:
+                raise
+            except Exception as error:  # tifffile raises whatever goes wrong in a malformed file
+                said = str(error) or type(error).__name__
+                raise UnsupportedSlideError(f"{path.name}: {said}") from error
+
+    def _open(self) -> None:
+        """Open the file and leave it open only if it can be read."""
+        self._handle = tiffslide.TiffSlide(self._path)
+        try:
+            self._describe()
+        except Exception:
+            self._handle.close()
+            raise
+
+    def _describe(self) -> None:
+        """Fill in what a `Slide` says of itself."""
+        raw = dict(self._handle.properties)
         self.properties = {
             key.replace("tiffslide.", "openslide.", 1): str(value)
             for key, value in raw.items()
@@ -33,11 +58,15 @@ class TiffSlideReader(Slide):
         self.level_dimensions = tuple((int(w), int(h)) for w, h in self._handle.level_dimensions)
         self.level_downsamples = tuple(float(d) for d in self._handle.level_downsamples)
         self.associated_images = tuple(self._handle.associated_images)
+        levels = self._handle.ts_tifffile.series[raw["tiffslide.series-index"]].levels
+        self._empty = tuple(
+            _empty_tiles(level, size)
+            for level, size in zip(levels, self.level_dimensions, strict=True)
+        )
         probe = self._read((0, 0), len(self.level_dimensions) - 1, (1, 1))
         if probe.dtype != np.uint8 or probe.ndim != 3 or probe.shape[2] != 3:
-            self._handle.close()
             raise UnsupportedSlideError(
-                f"{path.name}: pixels are {probe.dtype} {probe.shape[2:] or 'grey'}; "
+                f"{self._path.name}: pixels are {probe.dtype} {probe.shape[2:] or 'grey'}; "
                 "only 8-bit RGB is read: convert the file to RGB"
             )
 
@@ -50,9 +79,15 @@ class TiffSlideReader(Slide):
         region = np.full((size[1], size[0], 3), 255, np.uint8)
         inner_left, inner_top = max(left, 0), max(top, 0)
         if right > inner_left and bottom > inner_top:
-            corner = (round(inner_left * downsample), round(inner_top * downsample))
+            # Up, because tiffslide rounds down on the way back to pixels of the level.
+            corner = (math.ceil(inner_left * downsample), math.ceil(inner_top * downsample))
             pixels = self._read(corner, level, (right - inner_left, bottom - inner_top))
             region[inner_top - top : bottom - top, inner_left - left : right - left] = pixels
+            for x0, y0, x1, y1 in self._empty[level]:
+                if x0 < right and y0 < bottom and x1 > inner_left and y1 > inner_top:
+                    across = slice(max(x0, inner_left) - left, min(x1, right) - left)
+                    down = slice(max(y0, inner_top) - top, min(y1, bottom) - top)
+                    region[down, across] = 255
         return region
 
     def _read(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> NDArray[Any]:
@@ -66,3 +101,18 @@ class TiffSlideReader(Slide):
     def close(self) -> None:
         """See `Slide.close`."""
         self._handle.close()
+
+
+def _empty_tiles(level: Any, size: tuple[int, int]) -> tuple[tuple[int, int, int, int], ...]:
+    """Tiles that a TIFF level of (width, height) stores nothing for: left, top, right, bottom.
+
+    They are areas the scanner skipped, which tifffile shows as black.
+    """
+    page = level.keyframe
+    if level.axes != "YXS" or (page.imagewidth, page.imagelength) != size:
+        return ()
+    height, width = page.chunks[:2]
+    columns = page.chunked[1]
+    empty = (i for i, count in enumerate(page.databytecounts) if count == 0)
+    corners = ((i % columns * width, i // columns * height) for i in empty)
+    return tuple((x, y, min(x + width, size[0]), min(y + height, size[1])) for x, y in corners)

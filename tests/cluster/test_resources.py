@@ -1,0 +1,77 @@
+"""How many CPUs this process may use; machines of 64 give containers of 2."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cluster.resources import available_cpus
+
+
+@pytest.fixture(autouse=True)
+def many_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen CPUs by affinity, and no scheduler."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+
+
+def write_v1(cgroup: Path, quota: str, period: str) -> None:
+    (cgroup / "cpu").mkdir()
+    (cgroup / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (cgroup / "cpu" / "cpu.cfs_period_us").write_text(f"{period}\n")
+
+
+def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
+    assert available_cpus(tmp_path) == 16
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [
+        ("max 100000", 16),
+        ("200000 100000", 2),
+        ("350000 100000", 3),
+        ("50000 100000", 1),  # half a CPU is still one process
+        ("400000 50000", 8),
+        ("6400000 100000", 16),  # a quota beyond the affinity
+    ],
+)
+def test_a_quota_of_cgroup_version_2(tmp_path: Path, quota: str, cpus: int) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert available_cpus(tmp_path) == cpus
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [("-1", 16), ("300000", 3), ("20000", 1)])
+def test_a_quota_of_cgroup_version_1(tmp_path: Path, quota: str, cpus: int) -> None:
+    write_v1(tmp_path, quota, "100000")
+    assert available_cpus(tmp_path) == cpus
+
+
+def test_version_2_wins_where_both_are_mounted(tmp_path: Path) -> None:
+    write_v1(tmp_path, "500000", "100000")
+    (tmp_path / "cpu.max").write_text("200000 100000\n")
+    assert available_cpus(tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    ("granted", "cpus"), [("4", 4), ("64", 16), ("0", 16), ("", 16), ("2(x3)", 16)]
+)
+def test_a_grant_of_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, granted: str, cpus: int
+) -> None:
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", granted)
+    assert available_cpus(tmp_path) == cpus
+
+
+def test_the_least_of_all_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cpu.max").write_text("600000 100000\n")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
+    assert available_cpus(tmp_path) == 5
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7})
+    assert available_cpus(tmp_path) == 1
+
+
+def test_a_system_without_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert available_cpus(tmp_path) == 6

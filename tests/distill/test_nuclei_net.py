@@ -1,0 +1,62 @@
+"""The network of teacher and student, over several backbones."""
+
+import pytest
+import torch
+from torch import Generator, nn
+
+from distill.encoders import create_backbone
+from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
+
+BACKBONES = ("regnetx_002", "resnet10t", "mobilenetv3_small_050", "efficientnet_lite0")
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("architecture", BACKBONES)
+def test_maps_come_at_stride_two_from_a_small_decoder(architecture: str) -> None:
+    backbone = create_backbone(architecture)
+    of_backbone = count(backbone)
+    net = NucleiNet(backbone)
+    maps = net.eval()(torch.zeros(2, 3, 96, 64))
+    assert maps.shape == (2, 3, 96 // OUTPUT_STRIDE, 64 // OUTPUT_STRIDE)
+    assert maps.dtype == torch.float32
+    assert count(net) - of_backbone < 350_000
+
+
+@pytest.mark.parametrize("architecture", BACKBONES[:2])
+def test_every_feature_it_uses_learns(architecture: str) -> None:
+    net = NucleiNet(create_backbone(architecture)).train()
+    net(torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(0))).square().sum().backward()
+    silent = [name for name, p in net.named_parameters() if p.grad is None and p.requires_grad]
+    assert silent == []
+
+
+def test_responses_are_probabilities_and_distances() -> None:
+    torch.manual_seed(0)
+    net = NucleiNet(create_backbone("resnet10t")).eval()
+    x = 5 * torch.randn(1, 3, 64, 64, generator=Generator().manual_seed(0))
+    with torch.no_grad():
+        net.head.weight *= 100
+        maps = net(x)
+    responses = net.respond(x)
+    assert not responses.requires_grad
+    torch.testing.assert_close(responses[:, 0], maps[:, 0].sigmoid())
+    torch.testing.assert_close(responses[:, 1:], maps[:, 1:].clip(-1, 1))
+    assert responses[:, 1:].abs().max() == 1
+
+
+def test_maps_lie_on_the_pixels_they_are_of() -> None:
+    """What changes in the image changes the maps at the same place, at half the coordinates."""
+    torch.manual_seed(0)
+    net = NucleiNet(create_backbone("resnet10t")).eval()
+    x = torch.zeros(1, 3, 128, 128)
+    moved = x.clone()
+    moved[..., 40:44, 88:92] = 4
+    with torch.no_grad():
+        difference = (net(moved) - net(x)).abs().sum(1)[0]
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    peak = difference > difference.quantile(0.99)
+    assert abs(float(rows[peak].mean()) - 42 / 2) < 4
+    assert abs(float(columns[peak].mean()) - 90 / 2) < 4

@@ -1,0 +1,159 @@
+"""How large a pixel is decides what a model sees, so nothing is guessed in silence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from wsi.errors import MissingResolutionError, ResolutionError
+from wsi.open import open_slide
+from wsi.resolution import MppSource, resolve_mpp
+
+SCANNER = {"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.25"}
+TAGS = {
+    "tiff.XResolution": "20000",
+    "tiff.YResolution": "20000",
+    "tiff.ResolutionUnit": "centimeter",
+}
+OBJECTIVE = {"openslide.objective-power": "20"}
+
+
+@pytest.mark.parametrize(
+    ("properties", "given", "mpp", "source"),
+    [
+        (SCANNER | TAGS | OBJECTIVE, {"given": 0.3}, 0.3, MppSource.FLAG),
+        (
+            SCANNER | TAGS,
+            {"given": 0.3, "given_by": MppSource.MANIFEST},
+            0.3,
+            MppSource.MANIFEST,
+        ),
+        (SCANNER | TAGS, {}, 0.25, MppSource.VENDOR),
+        (SCANNER | {"openslide.vendor": "aperio"}, {}, 0.25, MppSource.VENDOR),
+        (SCANNER | {"openslide.vendor": "dicom"}, {}, 0.25, MppSource.DICOM),
+        (SCANNER | {"openslide.vendor": "generic-tiff"}, {}, 0.25, MppSource.TIFF),
+        (TAGS | OBJECTIVE, {}, 0.5, MppSource.TIFF),
+        (TAGS | {"tiff.ResolutionUnit": "inch"}, {}, 1.27, MppSource.TIFF),
+        (OBJECTIVE, {}, 0.5, MppSource.OBJECTIVE),
+        ({"openslide.objective-power": "40"}, {}, 0.25, MppSource.OBJECTIVE),
+    ],
+)
+def test_the_most_trusted_source_wins_and_is_named(
+    properties: dict[str, str], given: dict[str, Any], mpp: float, source: MppSource
+) -> None:
+    resolution = resolve_mpp(properties, **given)
+    assert resolution.mpp == pytest.approx(mpp, rel=1e-12)
+    assert resolution.source is source
+    assert resolution.warnings == ()
+
+
+def test_the_mean_of_nearly_equal_axes_is_taken() -> None:
+    resolution = resolve_mpp({"openslide.mpp-x": "0.250", "openslide.mpp-y": "0.252"})
+    assert resolution.mpp == pytest.approx(0.251)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {},
+        {"openslide.mpp-x": "0.25"},
+        {"openslide.mpp-x": "unknown", "openslide.mpp-y": "unknown"},
+        {"openslide.mpp-x": "0", "openslide.mpp-y": "0"},
+        {"openslide.mpp-x": "nan", "openslide.mpp-y": "inf"},
+        TAGS | {"tiff.ResolutionUnit": "none"},
+        {"openslide.objective-power": "0"},
+    ],
+)
+def test_no_resolution_is_an_error_that_says_how_to_give_one(properties: dict[str, str]) -> None:
+    with pytest.raises(MissingResolutionError, match=r"--mpp.*manifest's mpp column"):
+        resolve_mpp(properties)
+
+
+DPI_72 = {"tiff.XResolution": "72", "tiff.YResolution": "72", "tiff.ResolutionUnit": "inch"}
+
+
+def test_a_screens_resolution_is_passed_over() -> None:
+    resolution = resolve_mpp(DPI_72 | OBJECTIVE)
+    assert (resolution.mpp, resolution.source) == (0.5, MppSource.OBJECTIVE)
+    assert len(resolution.warnings) == 1
+    assert "352.778" in resolution.warnings[0]
+    with pytest.raises(MissingResolutionError, match=r"352\.778 µm per pixel.*--mpp"):
+        resolve_mpp(DPI_72)
+
+
+def test_a_real_tiff_of_72_dpi_is_passed_over_once(tmp_path: Path) -> None:
+    """OpenSlide tells the tags of a generic TIFF under two names."""
+    path = tmp_path / "screen.tif"
+    image = np.zeros((300, 300, 3), np.uint8)
+    tifffile.imwrite(path, image, tile=(256, 256), resolution=(72, 72), resolutionunit=2)
+    with open_slide(path) as slide:
+        assert "openslide.mpp-x" in slide.properties
+        assert "tiff.XResolution" in slide.properties
+        with pytest.raises(MissingResolutionError) as caught:
+            resolve_mpp(slide.properties)
+    assert str(caught.value).count("352.778") == 1
+
+
+@pytest.mark.parametrize("mpp", [0.0499, 20.01, -0.5, 0.0, float("nan"), float("inf")])
+def test_an_implausible_value_from_the_caller_is_an_error(mpp: float) -> None:
+    with pytest.raises(ResolutionError, match=r"^flag: .*0\.05-20.*--mpp.*manifest's mpp column"):
+        resolve_mpp(SCANNER, given=mpp)
+
+
+@pytest.mark.parametrize("mpp", ["0.01", "30"])
+def test_an_implausible_scanner_is_an_error_even_beside_good_tags(mpp: str) -> None:
+    bad = {"openslide.mpp-x": mpp, "openslide.mpp-y": mpp}
+    with pytest.raises(ResolutionError, match=r"^vendor property: .*--mpp.*mpp column"):
+        resolve_mpp(bad | TAGS)
+    assert resolve_mpp(bad, given=0.5).mpp == 0.5
+
+
+def test_pixels_that_are_not_square_are_an_error() -> None:
+    oblong = {"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.26"}
+    with pytest.raises(ResolutionError, match=r"0\.25 .* x but 0\.26 along y.*--mpp.*mpp column"):
+        resolve_mpp(oblong)
+    assert resolve_mpp(oblong, given=0.25).source is MppSource.FLAG
+
+
+@pytest.mark.parametrize(
+    ("mpp", "power", "outcome"),
+    [
+        ("0.25", "40", "agree"),
+        ("0.5", "20", "agree"),
+        ("0.37", "40", "agree"),
+        ("0.4", "40", "warn"),
+        ("0.25", "20", "warn"),
+        ("0.74", "40", "warn"),
+        ("1.0", "40", "fail"),
+        ("0.25", "10", "fail"),
+    ],
+)
+def test_mpp_is_held_against_the_objective(mpp: str, power: str, outcome: str) -> None:
+    properties = {
+        "openslide.mpp-x": mpp,
+        "openslide.mpp-y": mpp,
+        "openslide.objective-power": power,
+    }
+    if outcome == "fail":
+        with pytest.raises(ResolutionError, match=r"disagree by a factor of 4\.0.*--mpp.*column"):
+            resolve_mpp(properties)
+        return
+    warnings = resolve_mpp(properties).warnings
+    assert len(warnings) == (outcome == "warn")
+    assert all("disagree" in warning for warning in warnings)
+
+
+def test_real_slides_say_their_resolution(shared_data: Path) -> None:
+    slides = shared_data / "slides"
+    with open_slide(slides / "CMU-1-Small-Region.svs") as slide:
+        resolution = resolve_mpp(slide.properties)
+    assert (resolution.mpp, resolution.source) == (0.499, MppSource.VENDOR)
+    with (
+        open_slide(slides / "multi_frame_jpeg_camelyon_challenge_image.dcm") as slide,
+        pytest.raises(ResolutionError, match=r"DICOM pixel spacing: 28\.9685"),
+    ):
+        resolve_mpp(slide.properties)
+    with open_slide(slides / "kidney-48-5.tif") as slide, pytest.raises(MissingResolutionError):
+        resolve_mpp(slide.properties)
