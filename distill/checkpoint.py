@@ -23,7 +23,7 @@ def save_weights(module: nn.Module, path: Path) -> str:
 
 def weights_path(folder: Path, name: str) -> Path:
     """Where a card's weights are; a name that leads out of the model's folder is refused."""
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", ".."):
         raise ModelError(f"weights = {name!r}: a file name inside {folder} is wanted")
     return folder / name
 
@@ -49,7 +49,7 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
 
 def save_encoder(encoder: Encoder, folder: Path, *, architecture: str) -> EncoderCard:
     """Write an encoder's weights into a model's folder and describe it."""
-    has_weights = any(True for _ in encoder.module.parameters())
+    has_weights = _has_weights(encoder.module)
     sha256 = save_weights(encoder.module, folder / ENCODER_WEIGHTS) if has_weights else None
     return EncoderCard(
         architecture=architecture,
@@ -64,10 +64,18 @@ def save_encoder(encoder: Encoder, folder: Path, *, architecture: str) -> Encode
 
 
 def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
-    """Build the encoder a card names and load its weights from the model's folder."""
+    """Build the encoder a card names and load its weights from the model's folder.
+
+    Raises
+    ------
+    ModelError
+        If the card names no weights for a network that has some, or names others than it found.
+    """
     built = create_encoder(card.architecture, spec=tile.spec)
-    if card.weights:
+    if card.weights is not None:
         load_weights(built.module, weights_path(folder, card.weights), sha256=card.sha256)
+    elif _has_weights(built.module):
+        raise ModelError(f"the card of {card.identifier} names no weights for {card.architecture}")
     if built.dim != card.dim:
         raise ModelError(
             f"{card.architecture} gives embeddings of {built.dim}, the card says {card.dim}"
@@ -81,3 +89,7 @@ def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
         identifier=card.identifier,
         licence=card.licence,
     )
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())

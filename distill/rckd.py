@@ -102,15 +102,17 @@ def _fit(
     seed: int,
     report: Callable[[int, float], None] | None,
 ) -> Trained:
-    net = NucleiNet(create_backbone(architecture, seed=seed))
-    net = net.to(memory_format=torch.channels_last)
     generator = Generator().manual_seed(seed)
     tiles = torch.from_numpy(pixels)
     order = torch.randperm(len(tiles), generator=generator)
     back = max(1, round(HELD_OUT * len(tiles)))
     held_out, kept = order[:back], order[back:]
     batches = _batches(tiles[kept], maps[kept], batch_size, generator)
-    history = train(net, batches, nuclei_loss, schedule, report=report)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for the decoder's weights, and dropout where a network has it
+        net = NucleiNet(create_backbone(architecture, seed=seed))
+        net = net.to(memory_format=torch.channels_last)
+        history = train(net, batches, nuclei_loss, schedule, report=report)
     with torch.inference_mode():
         predicted = torch.cat(
             [net(normalise(t)) for t in torch.split(tiles[held_out], RESPONSE_BATCH)]
@@ -122,7 +124,7 @@ def _batches(pixels: Tensor, maps: Tensor, size: int, generator: Generator) -> I
     """Augmented crops without end, every tile once before any comes again."""
     while True:
         for chosen in torch.split(torch.randperm(len(pixels), generator=generator), size):
-            if len(chosen) < 2 <= len(pixels):  # batch statistics need more than one tile
+            if len(chosen) < min(2, size, len(pixels)):  # statistics of one tile are poor
                 continue
             crop, target = augment.random_crop(
                 pixels[chosen], maps[chosen], CROP_PX, OUTPUT_STRIDE, generator

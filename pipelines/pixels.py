@@ -11,6 +11,7 @@ import zarr
 from PIL import Image
 
 from wsi.errors import RayPathError
+from wsi.ngff import pixel_of
 from wsi.pyramid import CHUNK_PX
 from wsi.slide import Pixels
 
@@ -27,10 +28,23 @@ class NoSuchTileError(RayPathError, LookupError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pyramid:
-    """An open `image.ome.zarr`; `levels` are (c, y, x) arrays, finest first."""
+    """An open `image.ome.zarr`.
+
+    Attributes
+    ----------
+    path
+        The group's folder.
+    levels
+        (c, y, x) arrays, finest first.
+    downsamples
+        Level-0 pixels per pixel of each level.
+    level0_mpp
+        µm per level-0 pixel.
+    """
 
     path: Path
     levels: tuple[zarr.Array[Any], ...]
+    downsamples: tuple[float, ...]
     level0_mpp: float
 
     @property
@@ -52,11 +66,18 @@ def version_of(group: Path) -> str:
 def open_pyramid(path: Path, version: str) -> Pyramid:
     """Open the pyramid at `path` once for each `version` of it (see `version_of`)."""
     group = zarr.open_group(path, mode="r")
-    levels: list[zarr.Array[Any]] = []
-    while str(len(levels)) in group:
-        levels.append(group[str(len(levels))])  # type: ignore[arg-type]
+    ome: Any = group.attrs["ome"]
     ours: Any = group.attrs["raypath"]
-    return Pyramid(path=path, levels=tuple(levels), level0_mpp=float(ours["level0_mpp"]))
+    level0_mpp = float(ours["level0_mpp"])
+    levels: list[zarr.Array[Any]] = []
+    downsamples = []
+    for dataset in ome["multiscales"][0]["datasets"]:
+        levels.append(group[dataset["path"]])  # type: ignore[arg-type]
+        transforms = dataset["coordinateTransformations"]
+        downsamples.append(pixel_of(transforms, level0_mpp=level0_mpp)[0])
+    return Pyramid(
+        path=path, levels=tuple(levels), downsamples=tuple(downsamples), level0_mpp=level0_mpp
+    )
 
 
 def read_tile(pyramid: Pyramid, *, level: int, column: int, row: int) -> Pixels:

@@ -50,7 +50,7 @@ def write_pyramid(
     writer.write()
     validity = group.create_array("validity", data=writer.validity)
     validity.attrs["chunk_level0_px"] = CHUNK_PX
-    _write_tissue(group, tissue, resolution.mpp)
+    _write_tissue(group, tissue, resolution.mpp, levels=len(writer.levels))
     downsamples = [2.0**level for level in range(len(writer.levels))]
     ome = ngff.multiscales(
         name=name, axes="cyx", downsamples=downsamples, level0_mpp=resolution.mpp
@@ -155,21 +155,24 @@ def _create_levels(group: zarr.Group, dimensions: tuple[int, int]) -> list[zarr.
         width, height = -(-width // 2), -(-height // 2)
 
 
-def _write_tissue(group: zarr.Group, tissue: Tissue, level0_mpp: float) -> None:
+def _write_tissue(group: zarr.Group, tissue: Tissue, level0_mpp: float, *, levels: int) -> None:
+    """Write the mask as a label; it must have as many levels as the image (OME-NGFF 0.5)."""
     labels = group.create_group(
         "labels", attributes={"ome": {"version": ngff.VERSION, "labels": ["tissue"]}}
     )
     label = labels.create_group("tissue")
-    label.create_array(
-        "0",
-        data=tissue.mask.astype(np.uint8),
-        chunks=tuple(min(CHUNK_PX, n) for n in tissue.mask.shape),
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        dimension_names=("y", "x"),
-    )
-    ome = ngff.multiscales(
-        name="tissue", axes="yx", downsamples=[tissue.downsample], level0_mpp=level0_mpp
-    )
+    mask = tissue.mask
+    for level in range(levels):
+        label.create_array(
+            str(level),
+            data=mask.astype(np.uint8),
+            chunks=tuple(min(CHUNK_PX, n) for n in mask.shape),
+            compressors=ZstdCodec(level=ZSTD_LEVEL),
+            dimension_names=("y", "x"),
+        )
+        mask = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).reduce(2)) > 127
+    downsamples = [tissue.downsample * 2.0**level for level in range(levels)]
+    ome = ngff.multiscales(name="tissue", axes="yx", downsamples=downsamples, level0_mpp=level0_mpp)
     colours = [{"label-value": 1, "rgba": [0, 158, 115, 128]}]
     image_label = {"version": ngff.VERSION, "colors": colours, "source": {"image": "../../"}}
     label.attrs.update(

@@ -78,7 +78,8 @@ def _threshold(saturation: NDArray[np.float32]) -> float:
     """Otsu's threshold within `SATURATION`; everything is below it when there is no pixel."""
     if saturation.size == 0:
         return 1.0
-    otsu: float = threshold_otsu(saturation)  # type: ignore[no-untyped-call]
+    # In double precision, because nearly equal values leave no room for bins in single.
+    otsu: float = threshold_otsu(saturation.astype(np.float64))  # type: ignore[no-untyped-call]
     return float(np.clip(otsu, *SATURATION))
 
 

@@ -63,6 +63,8 @@ def youden_threshold(positive: NDArray[np.bool_], scores: NDArray[np.floating]) 
     Lying halfway between the scores it separates, it does not depend on which side ties fall.
     """
     false_rate, true_rate, thresholds = roc_curve(positive, scores)
-    best = min(float(thresholds[int(np.argmax(true_rate - false_rate))]), 1.0)
+    # The first threshold is infinite and calls nothing positive. The last one calls everything
+    # positive and has the same index, 0, so it stands in when the scores are of no use.
+    best = float(thresholds[1 + int(np.argmax((true_rate - false_rate)[1:]))])
     below = scores[scores < best]
     return (best + float(below.max())) / 2 if len(below) else best

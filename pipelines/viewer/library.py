@@ -92,7 +92,8 @@ class Library:
     def describe(self, slide_id: str) -> dict[str, Any]:
         """A slide: its record, prediction, and the geometry of image and heatmap where it has them.
 
-        Lengths named ``level0_px`` are level-0 pixels; levels are (width, height), finest first.
+        Lengths named ``level0_px`` are level-0 pixels; levels are (width, height), finest first,
+        and downsamples level-0 pixels per pixel of them.
         """
         run = self.run()
         record = next((r for r in run.records if r.slide_id == slide_id), None)
@@ -113,6 +114,7 @@ class Library:
                 "version": version,
                 "tile_px": TILE_PX,
                 "levels": pyramid.level_dimensions,
+                "downsamples": pyramid.downsamples,
                 "level0_mpp": pyramid.level0_mpp,
                 "unreadable": unreadable_areas(pyramid.path),
             }

@@ -42,7 +42,7 @@ def test_it_is_the_area_mean_read_in_bounded_strips(
     assert seen.downsample == max(1, int(downsample))
     means = block_means(pixels, int(seen.downsample))
     assert seen.pixels.shape == means.shape
-    assert np.abs(seen.pixels - means).max() <= 0.51
+    assert np.abs(seen.pixels - means).max() < 0.67  # Pillow rounds thirds down
     assert seen.unreadable is None
     least = width * int(seen.downsample)  # a strip holds one row of the result at least
     assert max(w * h for w, h in slide.asked) <= max(strip_pixels, least)
@@ -77,7 +77,7 @@ def test_what_does_not_decode_is_marked_and_the_rest_is_there(
     synthetic: Any, damage_tile: Callable[[Path, int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The damaged tile has its corner at (512, 256)."""
-    monkeypatch.setattr(overview, "STRIP_PIXELS", 1500 * 512)
+    monkeypatch.setattr(overview, "STRIP_PIXELS", 1500 * 256)
     damaged = damage_tile(synthetic.path, 8)
     with open_slide(damaged) as slide, open_slide(synthetic.path) as intact:
         seen, whole = read_overview(slide, downsample=2), read_overview(intact, downsample=2)

@@ -1,0 +1,95 @@
+"""Finding the JPEG tiles of a TIFF-based slide: SVS, pyramidal TIFF, OME-TIFF, Philips."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tifffile
+
+from wsi.jpeg.stream import Colour, Frame, JpegError, complete, read_frame
+from wsi.slide import Slide
+
+COLOURS: dict[int, Colour] = {
+    int(tifffile.PHOTOMETRIC.RGB): "rgb",
+    int(tifffile.PHOTOMETRIC.YCBCR): "ycbcr",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiledLevel:
+    """The tiles of one level, row by row, as they lie in the file.
+
+    Attributes
+    ----------
+    dimensions, tile
+        (width, height) of the level and of a tile, in pixels of the level.
+    offsets, lengths
+        Where each tile's bytes are; length 0 for a tile the scanner skipped.
+    tables
+        JPEG tables shared by all tiles.
+    colour, frame
+        How the pixels are coded.
+    """
+
+    dimensions: tuple[int, int]
+    tile: tuple[int, int]
+    offsets: tuple[int, ...]
+    lengths: tuple[int, ...]
+    tables: bytes | None
+    colour: Colour
+    frame: Frame
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(columns, rows) of tiles."""
+        return -(-self.dimensions[0] // self.tile[0]), -(-self.dimensions[1] // self.tile[1])
+
+
+def find_tiles(path: Path, slide: Slide) -> tuple[TiledLevel, ...] | None:
+    """The tiles of every level of an open slide; None where they cannot be copied as they are.
+
+    That is so when the file is no TIFF, a level is not tiled or not baseline JPEG of three 8-bit
+    components, or the codec cannot express how the colours are coded.
+    """
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages = {(p.imagewidth, p.imagelength): p for p in reversed(_pages(tiff))}
+            wanted = [pages.get(dimensions) for dimensions in slide.level_dimensions]
+            levels = [_level(tiff, page) for page in wanted if page is not None]
+    except (tifffile.TiffFileError, JpegError):
+        return None
+    found = tuple(level for level in levels if level is not None)
+    return found if len(found) == len(slide.level_dimensions) else None
+
+
+def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Tiled pages, those in sub-directories (OME-TIFF) too."""
+    pages: list[tifffile.TiffPage] = []
+    for page in tiff.pages:
+        if isinstance(page, tifffile.TiffPage):
+            pages += [page, *(p for p in page.pages or () if isinstance(p, tifffile.TiffPage))]
+    return [page for page in pages if page.is_tiled]
+
+
+def _level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TiledLevel | None:
+    colour = COLOURS.get(int(page.photometric))
+    is_jpeg = page.compression == tifffile.COMPRESSION.JPEG
+    if colour is None or not is_jpeg or page.samplesperpixel != 3 or page.imagedepth > 1:
+        return None
+    first = next((i for i, n in enumerate(page.databytecounts) if n), None)
+    if first is None:
+        return None
+    handle = tiff.filehandle
+    handle.seek(page.dataoffsets[first])
+    stream = handle.read(page.databytecounts[first])
+    frame = read_frame(complete(stream, tables=page.jpegtables, colour=colour))
+    if not frame.is_baseline or (frame.width, frame.height) != (page.tilewidth, page.tilelength):
+        return None
+    return TiledLevel(
+        dimensions=(page.imagewidth, page.imagelength),
+        tile=(page.tilewidth, page.tilelength),
+        offsets=tuple(page.dataoffsets),
+        lengths=tuple(page.databytecounts),
+        tables=page.jpegtables,
+        colour=colour,
+        frame=frame,
+    )
