@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.errors import ConfigError
 
+Codec = Literal["auto", "zstd"]
+
 
 class RunConfig(BaseModel):
     """What `raypath run` was asked to do, apart from the slides.
@@ -24,19 +26,22 @@ class RunConfig(BaseModel):
         Least share of tissue in a tile, 0-1.
     batch_size
         Tiles embedded together.
+    codec
+        Of the pyramid: ``"auto"`` keeps the slide's JPEG tiles where it can, ``"zstd"`` never.
     feature_dtype
         Precision of embeddings in `tiles.h5`.
     executor, address, workers
         Where tasks run: this process, a local Ray with `workers` CPUs, or the Ray at `address`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Path
     mpp: float | None = Field(default=None, gt=0)
     stride_px: int | None = Field(default=None, gt=0)
     min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
     batch_size: int = Field(default=32, gt=0)
+    codec: Codec = "auto"
     feature_dtype: Literal["float16", "float32"] = "float16"
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None

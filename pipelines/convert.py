@@ -3,21 +3,37 @@
 from pathlib import Path
 from typing import Any
 
+from pipelines.config import Codec
 from pipelines.errors import UsageError
 from wsi.atomic import replacing
+from wsi.jpeg.tiff import JpegTiles, find_tiles
 from wsi.open import open_slide
 from wsi.overview import read_overview
 from wsi.pyramid import write_pyramid
 from wsi.ref import SlideRef
 from wsi.resolution import MppSource, resolve_mpp
+from wsi.slide import Slide
 from wsi.tissue import find_tissue, overview_downsample
 
 
-def convert_slide(ref: SlideRef, path: Path, *, overwrite: bool = False) -> dict[str, Any]:
+def tiles_to_copy(path: Path, slide: Slide, codec: Codec) -> JpegTiles | None:
+    """The slide's JPEG tiles if they are to be copied and can be; None for decoding it."""
+    return find_tiles(path, slide) if codec == "auto" else None
+
+
+def convert_slide(
+    ref: SlideRef, path: Path, *, codec: Codec = "auto", overwrite: bool = False
+) -> dict[str, Any]:
     """Write a slide's OME-Zarr pyramid to `path`; returns what was written.
 
     Slides that no model here can use (fluorescence, blank ones) are converted like any other,
     with an empty tissue mask that carries the flag.
+
+    Parameters
+    ----------
+    codec
+        ``"auto"`` keeps the slide's JPEG tiles unchanged where that is possible; ``"zstd"``
+        decodes always, for readers without the ``jpeg`` codec.
 
     Raises
     ------
@@ -37,12 +53,18 @@ def convert_slide(ref: SlideRef, path: Path, *, overwrite: bool = False) -> dict
         tissue = find_tissue(overview, level0_mpp=resolution.mpp)
         with replacing(path) as tmp:
             written = write_pyramid(
-                slide, tmp, name=ref.slide_id, resolution=resolution, tissue=tissue
+                slide,
+                tmp,
+                name=ref.slide_id,
+                resolution=resolution,
+                tissue=tissue,
+                tiles=tiles_to_copy(ref.path, slide, codec),
             )
         width, height = slide.dimensions
     return {
         "verdict": "partial" if written.invalid_chunks else "ok",
         "path": str(path),
+        "codec": written.codec,
         "megapixels": round(width * height / 1e6, 1),
         "levels": len(written.level_shapes),
         "invalid_chunks": written.invalid_chunks,

@@ -50,5 +50,6 @@ def write_geojson(
                 "properties": {"objectType": "tile", "measurements": measurements},
             }
         )
+    collection = {"type": "FeatureCollection", "features": features}
     with replacing(path) as tmp:
-        tmp.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        tmp.write_text(json.dumps(collection, allow_nan=False))

@@ -11,8 +11,8 @@ import zarr
 from PIL import Image
 
 from wsi.errors import RayPathError
+from wsi.levels import CHUNK_PX
 from wsi.ngff import pixel_of
-from wsi.pyramid import CHUNK_PX
 from wsi.slide import Pixels
 
 TILE_PX = CHUNK_PX  # a tile costs the decoding of one chunk

@@ -63,7 +63,11 @@ class SlideRecord:
 
 
 def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
-    """Write `slides.parquet`, one row a slide; times are a JSON string."""
+    """Write `slides.parquet`, one row a slide; times are a JSON string.
+
+    Bytes of a path that are not UTF-8 are spelled out: one badly named file must not cost the
+    verdicts on all the others.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -72,6 +76,7 @@ def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
     rows = [record.as_dict() | {"seconds": json.dumps(record.seconds)} for record in records]
+    rows = [{name: _as_utf8(value) for name, value in row.items()} for row in rows]
     with replacing(path) as tmp:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp)
 
@@ -85,3 +90,10 @@ def read_records(path: Path) -> tuple[SlideRecord, ...]:
         row["seconds"] = json.loads(row["seconds"])
         row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
     return tuple(SlideRecord(**row) for row in rows)
+
+
+def _as_utf8(value: Any) -> Any:
+    """Text with its lone surrogates spelled out; anything else as it is."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

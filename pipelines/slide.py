@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig
+from pipelines.convert import tiles_to_copy
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import Receipts
@@ -53,9 +54,9 @@ def run_slide(job: SlideJob) -> SlideRecord:
         base = _base_parameters(job, seen)
         image = receipts.do(
             "pyramid",
-            base,
+            base | {"codec": job.config.codec},
             (IMAGE_NAME,),
-            partial(_write_image, slide, job.folder / IMAGE_NAME, ref.slide_id, seen),
+            partial(_write_image, slide, job, seen),
         )
         embedding = base | _embedding_parameters(job.config, model)
         embedded = receipts.do(
@@ -119,10 +120,16 @@ def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
     }
 
 
-def _write_image(slide: Slide, path: Path, name: str, seen: Look) -> dict[str, int]:
-    with replacing(path) as tmp:
+def _write_image(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
+    ref = job.entry.ref
+    with replacing(job.folder / IMAGE_NAME) as tmp:
         written = write_pyramid(
-            slide, tmp, name=name, resolution=seen.resolution, tissue=seen.tissue
+            slide,
+            tmp,
+            name=ref.slide_id,
+            resolution=seen.resolution,
+            tissue=seen.tissue,
+            tiles=tiles_to_copy(ref.path, slide, job.config.codec),
         )
     return {"invalid_chunks": written.invalid_chunks}
 

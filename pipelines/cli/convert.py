@@ -19,6 +19,10 @@ def convert(
         float | None,
         typer.Option(help="µm per pixel of level 0, for slides whose file does not say it."),
     ] = None,
+    codec: Annotated[
+        str,
+        typer.Option(help="auto: keep the slide's JPEG tiles where possible; zstd: decode always."),
+    ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace pyramids that exist.")
     ] = False,
@@ -30,10 +34,17 @@ def convert(
 
     Exit code 1 when a slide failed; the others are converted.
     """
+    from typing import get_args
+
+    from pipelines.config import Codec
     from pipelines.convert import convert_slide
+    from pipelines.errors import UsageError
     from pipelines.manifest import read_cohort
     from wsi.errors import RayPathError
 
+    chosen: Codec | None = next((c for c in get_args(Codec) if c == codec), None)
+    if chosen is None:
+        raise UsageError(f"--codec {codec}: known are {', '.join(get_args(Codec))}")
     entries = read_cohort(slides, mpp=mpp)
     failed = False
     for entry in entries:
@@ -41,7 +52,7 @@ def convert(
         facts: dict[str, object] = {"slide_id": entry.ref.slide_id}
         try:
             target = out / f"{entry.ref.slide_id}.ome.zarr"
-            facts |= convert_slide(entry.ref, target, overwrite=overwrite)
+            facts |= convert_slide(entry.ref, target, codec=chosen, overwrite=overwrite)
         except RayPathError as error:
             failed = True
             facts |= {"verdict": "failed", "reason": error.kind, "message": str(error)}
@@ -49,7 +60,10 @@ def convert(
         if as_json:
             sys.stdout.write(json.dumps(facts) + "\n")
         else:
-            detail = facts.get("message") or f"{facts['megapixels']} MP -> {facts['path']}"
+            detail = (
+                facts.get("message")
+                or f"{facts['codec']}, {facts['megapixels']} MP -> {facts['path']}"
+            )
             typer.echo(f"{entry.ref.slide_id}: {facts['verdict']}, {facts['seconds']} s, {detail}")
     if failed:
         raise typer.Exit(1)

@@ -33,6 +33,10 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(help="Tiles embedded together. [default: 32]")
     ] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(help="auto keeps JPEG tiles unchanged, zstd decodes. [default: auto]"),
+    ] = None,
     feature_dtype: Annotated[
         str | None, typer.Option(help="float16 or float32 embeddings on disk. [default: float16]")
     ] = None,
@@ -69,6 +73,7 @@ def run(
         "stride_px": stride_px,
         "min_tissue_fraction": min_tissue_fraction,
         "batch_size": batch_size,
+        "codec": codec,
         "feature_dtype": feature_dtype,
         "executor": executor,
         "workers": workers,

@@ -23,10 +23,10 @@ from wsi.ref import SlideRef
 @pytest.fixture(scope="module")
 def ray_executor() -> Iterator[RayExecutor]:
     # The processes of Ray cannot import this file, so its functions travel by value.
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
     with RayExecutor(workers=2) as executor:
         yield executor
-    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(params=["serial", "ray"])
@@ -130,6 +130,7 @@ def test_an_error_of_the_items_reaches_the_caller(executor: Executor) -> None:
 def test_results_may_be_large(executor: Executor) -> None:
     outcomes = by_item(executor.map(spread_out, [1000, 1001, 1002]))
     for edge_px, outcome in outcomes.items():
+        assert outcome.result is not None
         assert outcome.result.shape == (edge_px, edge_px)
         assert (outcome.result == edge_px).all()
 

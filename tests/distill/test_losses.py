@@ -45,7 +45,7 @@ def test_distances_outside_nuclei_cost_nothing() -> None:
 def test_a_tile_without_nuclei_has_a_finite_loss_and_gradient() -> None:
     maps = torch.zeros(1, 3, 4, 4, requires_grad=True)
     loss = nuclei_loss(maps, torch.zeros(1, 3, 4, 4))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert maps.grad is not None
     assert torch.isfinite(maps.grad).all()

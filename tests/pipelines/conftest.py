@@ -18,9 +18,12 @@ from playwright.sync_api import sync_playwright
 from pipelines.channels import ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, write_heatmap
 from pipelines.records import SlideRecord, write_records
+from wsi.jpeg.tiff import find_tiles
+from wsi.open import open_slide
 from wsi.pyramid import write_pyramid
 from wsi.resolution import MppSource, Resolution
 from wsi.slide import Pixels, Slide
+from wsi.synthetic.aperio import write_svs
 from wsi.tissue import Tissue
 
 MPP = 0.5
@@ -70,13 +73,15 @@ class MadeSlide:
     heatmap: Heatmap
 
 
-def make_slide(width: int, height: int, *, hot: bool) -> MadeSlide:
+def make_slide(
+    width: int, height: int, *, hot: bool, fiducial: tuple[int, int] = FIDUCIAL
+) -> MadeSlide:
     """Draw pink tissue on glass, with a near-black square where the fiducial cell is."""
     y, x = np.mgrid[0:height, 0:width]
     inside = np.hypot((x - width / 2) / width, (y - height / 2) / height) < 0.42
     pixels = np.where(inside[..., None], (214, 140, 180), (242, 242, 244)).astype(np.uint8)
     pixels[..., 2] -= ((x // 16 + y // 16) % 2 * 12).astype(np.uint8)
-    row, column = FIDUCIAL
+    row, column = fiducial
     top, left = int(row * CELL), int(column * CELL)
     pixels[top : top + int(CELL), left : left + int(CELL)] = (20, 20, 24)
     rows, columns = int(np.ceil(height / CELL)), int(np.ceil(width / CELL))
@@ -86,7 +91,7 @@ def make_slide(width: int, height: int, *, hot: bool) -> MadeSlide:
     is_tissue = inside[nearest[0], nearest[1]]
     odds[is_tissue] = -6.0
     if hot:
-        odds[FIDUCIAL] = 6.0
+        odds[fiducial] = 6.0
     rank = np.where(np.isnan(odds), np.nan, np.linspace(0, 100, odds.size).reshape(odds.shape))
     heatmap = Heatmap(
         values=np.stack([odds, rank]).astype(np.float32),
@@ -99,17 +104,24 @@ def make_slide(width: int, height: int, *, hot: bool) -> MadeSlide:
     return MadeSlide(pixels=pixels, tissue=tissue, heatmap=heatmap)
 
 
-def write_slide_folder(folder: Path, made: MadeSlide, *, prediction: str, score: float) -> None:
-    """Write what a run leaves in a slide's folder and the viewer reads."""
+def write_slide_folder(
+    folder: Path, made: MadeSlide, *, prediction: str, score: float, source: Path | None = None
+) -> None:
+    """Write what a run leaves in a slide's folder and the viewer reads.
+
+    With a `source`, an SVS of the same pixels, the pyramid keeps its JPEG tiles and levels.
+    """
     folder.mkdir(parents=True)
     resolution = Resolution(mpp=MPP, source=MppSource.VENDOR)
-    write_pyramid(
-        ArraySlide(made.pixels),
-        folder / "image.ome.zarr",
-        name=folder.name,
-        resolution=resolution,
-        tissue=made.tissue,
-    )
+    with ArraySlide(made.pixels) if source is None else open_slide(source) as slide:
+        write_pyramid(
+            slide,
+            folder / "image.ome.zarr",
+            name=folder.name,
+            resolution=resolution,
+            tissue=made.tissue,
+            tiles=find_tiles(source, slide) if source else None,
+        )
     write_heatmap(folder / "heatmap.ome.zarr", made.heatmap, name=folder.name)
     said: dict[str, Any] = {
         "slide_id": folder.name,
@@ -151,6 +163,30 @@ def _record(slide_id: str, made: MadeSlide, **fields: Any) -> SlideRecord:
         "seconds": {"look": 0.1, "pyramid": 0.25},
     }
     return SlideRecord(slide_id=slide_id, **(known | fields))
+
+
+@pytest.fixture(scope="session")
+def copied_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
+    """A run of one slide whose pyramid keeps the scanner's tiles and its levels, a factor 4 apart.
+
+    The fiducial is far from the corner, where an error of scale would show.
+    """
+    out = tmp_path_factory.mktemp("copied")
+    fiducial = (26, 29)
+    made = make_slide(4801, 4203, hot=True, fiducial=fiducial)
+    source = write_svs(
+        tmp_path_factory.mktemp("svs") / "slide.svs",
+        width=4801,
+        height=4203,
+        mpp=MPP,
+        magnification=20,
+        read_block=lambda x, y, w, h: made.pixels[y : y + h, x : x + w],
+        quality=95,
+    )
+    folder = out / "slides" / POSITIVE
+    write_slide_folder(folder, made, prediction="tumour", score=0.9, source=source)
+    write_records(out / "slides.parquet", [_record(POSITIVE, made, prediction="tumour", score=0.9)])
+    return MadeRun(path=out, slides={POSITIVE: made}, fiducial=fiducial)
 
 
 @pytest.fixture(scope="session")

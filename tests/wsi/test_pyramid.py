@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ome_zarr_models import v05
 
-from wsi import pyramid
+import wsi.levels
 from wsi.ngff import pixel_of
 from wsi.open import open_slide
 from wsi.pyramid import PyramidRecord, write_pyramid
@@ -29,9 +29,9 @@ CHUNK, SHARD, COARSEST = 64, 256, 100
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many chunks and shards of a small slide."""
-    monkeypatch.setattr(pyramid, "CHUNK_PX", CHUNK)
-    monkeypatch.setattr(pyramid, "SHARD_PX", SHARD)
-    monkeypatch.setattr(pyramid, "COARSEST_PX", COARSEST)
+    monkeypatch.setattr(wsi.levels, "CHUNK_PX", CHUNK)
+    monkeypatch.setattr(wsi.levels, "SHARD_PX", SHARD)
+    monkeypatch.setattr(wsi.levels, "COARSEST_PX", COARSEST)
 
 
 def write(slide: Slide, path: Path, tissue: Tissue | None = None) -> PyramidRecord:
@@ -71,7 +71,7 @@ def test_level_0_is_openslides_to_the_bit_and_each_level_the_mean_of_the_one_bef
         expected = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
     np.testing.assert_array_equal(levels[0].transpose(1, 2, 0), expected)
     shapes = ((1301, 1500), (651, 750), (326, 375), (163, 188), (82, 94))
-    assert record == PyramidRecord(level_shapes=shapes, invalid_chunks=0)
+    assert record == PyramidRecord(codec="zstd", level_shapes=shapes, invalid_chunks=0)
     assert tuple(level.shape[1:] for level in levels) == shapes
     for finer, coarser in itertools.pairwise(levels):
         np.testing.assert_array_equal(coarser, halved(finer))
@@ -90,7 +90,7 @@ def test_slides_of_any_size(
     path = tmp_path_factory.mktemp("any") / "image.ome.zarr"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"CHUNK_PX": 4, "SHARD_PX": 16, "COARSEST_PX": coarsest}.items():
-            patch.setattr(pyramid, name, value)
+            patch.setattr(wsi.levels, name, value)
         write(array_slide(pixels), path)
     levels = levels_of(path)
     np.testing.assert_array_equal(levels[0], pixels.transpose(2, 0, 1))
@@ -216,8 +216,8 @@ def test_a_chunk_that_is_damaged_in_part_is_invalid_as_a_whole(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pyramid, "CHUNK_PX", 384)
-    monkeypatch.setattr(pyramid, "SHARD_PX", 768)
+    monkeypatch.setattr(wsi.levels, "CHUNK_PX", 384)
+    monkeypatch.setattr(wsi.levels, "SHARD_PX", 768)
     path = tmp_path / "image.ome.zarr"
     with open_slide(damage_tile(synthetic.path, 8)) as slide:  # x 512-768, y 256-512
         write(slide, path)

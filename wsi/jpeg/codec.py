@@ -16,14 +16,21 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import JSON, parse_named_configuration
 
 from wsi.jpeg.stream import Colour
+from wsi.slide import Pixels
 
 Sampling = tuple[tuple[int, int], ...]
-SUBSAMPLING = {
+SUBSAMPLING: dict[Sampling, str] = {
     ((1, 1), (1, 1), (1, 1)): "444",
     ((2, 1), (1, 1), (1, 1)): "422",
     ((1, 2), (1, 1), (1, 1)): "440",
     ((2, 2), (1, 1), (1, 1)): "420",
 }
+
+
+def can_express(sampling: Sampling, colour: Colour) -> bool:
+    """Whether the codec's configuration has words for how a stream's colours are coded."""
+    known = SUBSAMPLING.get(sampling)
+    return known == "444" if colour == "rgb" else known is not None
 
 
 @dataclass(frozen=True)
@@ -56,10 +63,10 @@ class JpegCodec(ArrayBytesCodec):
             raise ValueError(f"jpeg: quality must be in 0-100, got {self.quality}")
         if self.encoded_color_space not in ("ycbcr", "rgb"):
             raise ValueError(f"jpeg: unknown color space {self.encoded_color_space!r}")
-        if self.subsampling not in SUBSAMPLING:
-            raise ValueError(f"jpeg: subsampling {self.subsampling} is not one of the four known")
-        if self.encoded_color_space == "rgb" and SUBSAMPLING[self.subsampling] != "444":
-            raise ValueError("jpeg: rgb components must not be subsampled")
+        if not can_express(self.subsampling, self.encoded_color_space):
+            raise ValueError(
+                f"jpeg: subsampling {self.subsampling} is not known for {self.encoded_color_space}"
+            )
 
     @classmethod
     def from_dict(cls, data: dict[str, JSON]) -> Self:
@@ -96,22 +103,22 @@ class JpegCodec(ArrayBytesCodec):
         raise NotImplementedError
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        pixels = await asyncio.to_thread(imagecodecs.jpeg8_decode, chunk_bytes.to_bytes())
+        pixels: Any = await asyncio.to_thread(imagecodecs.jpeg8_decode, chunk_bytes.to_bytes())
         if pixels.shape != chunk_spec.shape:
             raise ValueError(f"jpeg: the stream holds {pixels.shape}, not {chunk_spec.shape}")
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(pixels)
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        stream = await asyncio.to_thread(self.encode, chunk_array.as_numpy_array())
+        stream = await asyncio.to_thread(self.encode_pixels, chunk_array.as_numpy_array())
         return chunk_spec.prototype.buffer.from_bytes(stream)
 
-    def encode(self, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    def encode_pixels(self, pixels: Pixels) -> bytes:
         """Encode (H, W, 3) pixels as one stream."""
-        stream: bytes = imagecodecs.jpeg8_encode(
+        stream = imagecodecs.jpeg8_encode(
             np.ascontiguousarray(pixels),
             level=self.quality,
             colorspace="RGB",
             outcolorspace="RGB" if self.encoded_color_space == "rgb" else "YCBCR",
             subsampling=SUBSAMPLING[self.subsampling],
         )
-        return stream
+        return bytes(stream)

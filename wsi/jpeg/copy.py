@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import TransposeCodec
 
-from wsi.jpeg.codec import SUBSAMPLING, JpegCodec
+from wsi.jpeg.codec import JpegCodec
 from wsi.jpeg.stream import JpegError, complete
 from wsi.jpeg.tiff import TiledLevel
 
@@ -26,18 +26,7 @@ ABSENT = 2**64 - 1  # offset and length of a chunk that is not in its shard
 BLANK = 255  # what the scanner skipped is background
 
 
-def can_copy(levels: tuple[TiledLevel, ...] | None) -> bool:
-    """Whether the codec can express how a slide's tiles are coded."""
-    return levels is not None and all(
-        level.frame.sampling in SUBSAMPLING
-        and (level.colour == "ycbcr" or SUBSAMPLING[level.frame.sampling] == "444")
-        for level in levels
-    )
-
-
-def copy_level(
-    source: Path, level: TiledLevel, group: zarr.Group, name: str
-) -> NDArray[np.bool_]:
+def copy_level(source: Path, level: TiledLevel, group: zarr.Group, name: str) -> NDArray[np.bool_]:
     """Write one level as array `name` of a group whose store is a local folder.
 
     Returns
@@ -47,7 +36,8 @@ def copy_level(
     """
     tile_width, tile_height = level.tile
     columns, rows = level.grid
-    across, down = (max(1, min(SHARD_PX // t, n)) for t, n in zip(level.tile, level.grid, strict=True))
+    per_shard = max(1, SHARD_PX // tile_width)
+    across, down = min(per_shard, columns), min(per_shard, rows)
     codec = JpegCodec(
         quality=NOMINAL_QUALITY,
         encoded_color_space=level.colour,
@@ -65,7 +55,7 @@ def copy_level(
         fill_value=BLANK,
         dimension_names=("c", "y", "x"),
     )
-    unreadable = codec.encode(np.zeros((tile_height, tile_width, 3), np.uint8))
+    unreadable = codec.encode_pixels(np.zeros((tile_height, tile_width, 3), np.uint8))
     valid = np.ones((rows, columns), np.bool_)
     folder = _folder_of(array)
     with source.open("rb") as file:

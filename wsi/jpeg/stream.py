@@ -7,16 +7,20 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
+from wsi.errors import SlideError
+
 Colour = Literal["ycbcr", "rgb"]
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
-SOF0, SOS, APP14 = 0xC0, 0xDA, 0xEE
+SOF0, SOS, APP0, APP14 = 0xC0, 0xDA, 0xE0, 0xEE
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 TRANSFORM = {"rgb": 0, "ycbcr": 1}
 
 
-class JpegError(ValueError):
-    """The bytes are not the start of a JPEG stream."""
+class JpegError(SlideError, ValueError):
+    """The bytes are not a JPEG stream as far as its headers and end tell."""
+
+    kind = "jpeg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,7 @@ def complete(stream: bytes, *, tables: bytes | None, colour: Colour) -> bytes:
 
     TIFF keeps the tables of all tiles apart and the colour space in a tag. A reader of the lone
     stream knows neither, so the tables are put in front, and an Adobe marker states the colour
-    space in place of any that was there. The coded pixels are not touched.
+    space in place of any statement that was there. The coded pixels are not touched.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def complete(stream: bytes, *, tables: bytes | None, colour: Colour) -> bytes:
         raise JpegError("a stream starts with FFD8 and ends with FFD9")
     kept, position = [], len(SOI)
     for marker, start, end in _segments(stream):
-        if marker == APP14:
+        if marker in (APP0, APP14):  # JFIF's APP0 would say YCbCr whatever Adobe's marker says
             kept.append(stream[position:start])
             position = end
     adobe = struct.pack(">BBH5sHHHB", 0xFF, APP14, 14, b"Adobe", 100, 0, 0, TRANSFORM[colour])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tifffile
 
+from wsi.jpeg.codec import can_express
 from wsi.jpeg.stream import Colour, Frame, JpegError, complete, read_frame
 from wsi.slide import Slide
 
@@ -44,7 +45,15 @@ class TiledLevel:
         return -(-self.dimensions[0] // self.tile[0]), -(-self.dimensions[1] // self.tile[1])
 
 
-def find_tiles(path: Path, slide: Slide) -> tuple[TiledLevel, ...] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JpegTiles:
+    """A slide whose tiles can be copied: its file, and the tiles of each level, finest first."""
+
+    path: Path
+    levels: tuple[TiledLevel, ...]
+
+
+def find_tiles(path: Path, slide: Slide) -> JpegTiles | None:
     """The tiles of every level of an open slide; None where they cannot be copied as they are.
 
     That is so when the file is no TIFF, a level is not tiled or not baseline JPEG of three 8-bit
@@ -58,7 +67,8 @@ def find_tiles(path: Path, slide: Slide) -> tuple[TiledLevel, ...] | None:
     except (tifffile.TiffFileError, JpegError):
         return None
     found = tuple(level for level in levels if level is not None)
-    return found if len(found) == len(slide.level_dimensions) else None
+    complete_set = len(found) == len(slide.level_dimensions)
+    return JpegTiles(path=path, levels=found) if complete_set else None
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -82,11 +92,14 @@ def _level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TiledLevel | Non
     handle.seek(page.dataoffsets[first])
     stream = handle.read(page.databytecounts[first])
     frame = read_frame(complete(stream, tables=page.jpegtables, colour=colour))
-    if not frame.is_baseline or (frame.width, frame.height) != (page.tilewidth, page.tilelength):
+    tile = (page.tilewidth, page.tilelength)
+    if not frame.is_baseline or (frame.width, frame.height) != tile or tile[0] != tile[1]:
+        return None
+    if not can_express(frame.sampling, colour):
         return None
     return TiledLevel(
         dimensions=(page.imagewidth, page.imagelength),
-        tile=(page.tilewidth, page.tilelength),
+        tile=tile,
         offsets=tuple(page.dataoffsets),
         lengths=tuple(page.databytecounts),
         tables=page.jpegtables,

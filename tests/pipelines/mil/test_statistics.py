@@ -90,8 +90,8 @@ def test_perfect_separation_is_not_certainty(positives: int, negatives: int) -> 
 def test_more_patients_narrow_the_interval() -> None:
     widths = []
     for times in (1, 2, 5, 20):
-        truth, scores = (np.tile(a, times) for a in separated(6, 6))
-        scores[0] = -1  # one patient is wrong
+        truth, scores = separated(6 * times, 6 * times)
+        scores[:times] = -1  # one patient in twelve is wrong
         interval = auroc(truth, scores, names(len(truth)))
         widths.append(interval.high - interval.low)
     assert widths == sorted(widths, reverse=True)

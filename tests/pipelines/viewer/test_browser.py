@@ -5,7 +5,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,16 +28,29 @@ PATIENCE_S = 15.0
 SQUARE_UM = 50.0  # edge of the dark square: 100 level-0 pixels of 0.5 µm
 
 
-@pytest.fixture(scope="module")
-def address(made_run: Any) -> Iterator[str]:
+@contextmanager
+def served(out: Path) -> Iterator[str]:
+    """The viewer on a free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        app = server.create_app(made_run.path)
+        app = server.create_app(out)
         running = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         running.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(made_run: Any) -> Iterator[str]:
+    with served(made_run.path) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def copied_address(copied_run: Any) -> Iterator[str]:
+    with served(copied_run.path) as url:
+        yield url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +125,20 @@ def test_the_overlay_lies_on_its_cell(
 ) -> None:
     page = open_page(f"{address}#{quote(made_run.positive)}", *switches)
     settled(page)
-    for zooms in (0, 2):
-        for _ in range(zooms):
+    check_that_the_overlay_lies_on_the_square(page, zooms=(0, 2))
+
+
+def test_it_does_on_the_scanners_own_levels_far_from_the_corner(
+    copied_address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(copied_address)
+    settled(page)
+    check_that_the_overlay_lies_on_the_square(page, zooms=(0, 1, 1))
+
+
+def check_that_the_overlay_lies_on_the_square(page: Any, *, zooms: tuple[int, ...]) -> None:
+    for steps in zooms:
+        for _ in range(steps):
             page.click("#zoom-in")
         page.locator("#opacity").fill("0")
         square = find(page, dark)

@@ -1,0 +1,107 @@
+"""The settings of a run: from a file, from flags, and never half understood."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pipelines.config import RunConfig, load_config
+from pipelines.errors import ConfigError, UsageError
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "run.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_a_model_is_all_it_needs() -> None:
+    config = load_config(None, {"model": Path("m")})
+    assert config == RunConfig(model=Path("m"))
+    assert (config.stride_px, config.executor, config.feature_dtype) == (None, "ray", "float16")
+
+
+def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, 'model = "m"\nbatch_size = 8\nmpp = 0.5\nexecutor = "serial"\n')
+    config = load_config(path, {"batch_size": 4, "mpp": None, "workers": 3, "stride_px": None})
+    assert config.batch_size == 4
+    assert config.mpp == 0.5
+    assert config.executor == "serial"
+    assert config.workers == 3
+    assert config.min_tissue_fraction == RunConfig(model=Path("m")).min_tissue_fraction
+
+
+def test_a_flag_of_zero_was_given() -> None:
+    assert load_config(None, {"model": "m", "min_tissue_fraction": 0.0}).min_tissue_fraction == 0
+
+
+def test_a_model_in_the_file_is_relative_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    path = write(tmp_path, 'model = "models/a"\n')
+    assert load_config(path, {}).model == tmp_path / "models" / "a"
+    assert load_config(path, {"model": Path("b")}).model == Path("b")
+    assert load_config(write(tmp_path, 'model = "/m"\n'), {}).model == Path("/m")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"mpp": 0.0}, "mpp"),
+        ({"mpp": -0.5}, "mpp"),
+        ({"mpp": float("nan")}, "mpp"),
+        ({"mpp": float("inf")}, "mpp"),
+        ({"mpp": "half"}, "mpp"),
+        ({"stride_px": 0}, "stride_px"),
+        ({"stride_px": 1.5}, "stride_px"),
+        ({"min_tissue_fraction": 1.01}, "min_tissue_fraction"),
+        ({"min_tissue_fraction": -0.1}, "min_tissue_fraction"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"feature_dtype": "float64"}, "feature_dtype"),
+        ({"executor": "dask"}, "executor"),
+        ({"workers": 0}, "workers"),
+        ({"model": 3}, "model"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_known_ones(flags: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{named}: ") as caught:
+        load_config(None, {"model": "m"} | flags)
+    for key in RunConfig.model_fields:
+        assert key in str(caught.value)
+    assert isinstance(caught.value, UsageError)
+
+
+def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, 'model = "m"\nbatch_size = -1\ntile = 3\n')
+    with pytest.raises(ConfigError, match=r"batch_size.*tile"):
+        load_config(path, {})
+
+
+def test_without_a_model_it_says_how_to_get_one(tmp_path: Path) -> None:
+    for path in (None, write(tmp_path, "batch_size = 8\n")):
+        with pytest.raises(ConfigError, match=r"--model.*raypath demo"):
+            load_config(path, {"model": None})
+
+
+@pytest.mark.parametrize(
+    "text", [b"model = ", b"= 1", b"model = '\xff'", b'model = "m"\nmodel = "n"']
+)
+def test_what_is_no_toml_is_refused_by_name(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"run\.toml"):
+        load_config(write(tmp_path, text), {"model": "m"})
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match=str(path)):
+            load_config(path, {"model": "m"})
+
+
+def test_settings_do_not_change_and_can_be_written() -> None:
+    config = RunConfig(model=Path("m"), mpp=0.25)
+    with pytest.raises(ValidationError):
+        config.mpp = 0.5  # type: ignore[misc]
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
