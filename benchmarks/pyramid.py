@@ -38,12 +38,15 @@ def main() -> None:
         path = given.slide or write_slide(Path(folder) / "slide.svs", specimen)
         with open_slide(path) as slide:
             width, height = slide.dimensions
-        pyramid = Path(folder) / "slide.ome.zarr"
+        copied, decoded = Path(folder) / "copied.ome.zarr", Path(folder) / "zstd.ome.zarr"
         tasks = {
             "cp": lambda: shutil.copyfile(path, Path(folder) / "copy"),
             "openslide, level 0 in blocks": lambda: decode(path, BLOCK_PX),
+            "raypath convert, tiles kept": lambda: convert_slide(
+                SlideRef.of(path), copied, overwrite=True
+            ),
             "raypath convert, zstd": lambda: convert_slide(
-                SlideRef.of(path), pyramid, overwrite=True
+                SlideRef.of(path), decoded, codec="zstd", overwrite=True
             ),
             "openslide, tiles in a loop": lambda: decode(path, TILE_PX),
             "raypath, tiles at level-0 mpp": lambda: read_all_tiles(path),
@@ -52,9 +55,10 @@ def main() -> None:
         print(f"{path.name}: {width} x {height} px")
         baseline = "openslide, level 0 in blocks"
         print_table(seconds, baseline=baseline, unit=width * height / 1e6)
-        written = sum(f.stat().st_size for f in pyramid.rglob("*") if f.is_file())
         source = path.stat().st_size
-        print(f"bytes: source {source:,}, pyramid {written:,}, {written / source:.1f} times")
+        for pyramid in (copied, decoded):
+            written = sum(f.stat().st_size for f in pyramid.rglob("*") if f.is_file())
+            print(f"{pyramid.stem}: {written:,} bytes, {written / source:.2f} times the source")
 
 
 def decode(path: Path, block_px: int) -> None:

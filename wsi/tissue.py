@@ -17,7 +17,7 @@ from wsi.slide import Pixels
 Mask = NDArray[np.bool_]
 
 OVERVIEW_MPP = 8.0  # µm per pixel the mask is made at: a cell or two, and 4 MP for a large slide
-SMALL_SLIDE_PX = 1024  # a slide is not reduced below this length, so that a single core is seen
+SMALL_SLIDE_PX = 512  # a slide is not reduced below this length, so that a single core is seen
 SMOOTH_UM = 8.0  # saturation is averaged, and gaps are closed, over about a cell
 SATURATION = (0.04, 0.20)  # Otsu's threshold is kept in here: paler is glass, more is tissue
 DARK = (0.25, 0.5)  # luminance: if the median and nine tenths are darker, no light came through
@@ -55,10 +55,7 @@ def find_tissue(overview: Overview, *, level0_mpp: float) -> Tissue:
     threshold = _threshold(smooth[~ink])
     smallest_px = max(1, round((SMALLEST_UM / pixel_um) ** 2))
     radius = max(1, round(SMOOTH_UM / pixel_um))
-    mask = ndimage.binary_opening((smooth > threshold) & ~ink, iterations=radius)
-    # Without the border, closing would eat tissue that the edge of the scan cuts.
-    mask = ndimage.binary_closing(np.pad(mask, 2 * radius, mode="edge"), iterations=2 * radius)
-    mask = mask[2 * radius : -2 * radius, 2 * radius : -2 * radius] & ~ink
+    mask = _close(_open((smooth > threshold) & ~ink, radius), 2 * radius) & ~ink
     mask = remove_small_objects(mask, max_size=smallest_px)
     mask = remove_small_holes(mask, max_size=smallest_px) & ~ink
     if overview.unreadable is not None:
@@ -72,6 +69,17 @@ def find_tissue(overview: Overview, *, level0_mpp: float) -> Tissue:
     if not mask.any():
         flags.append("blank")
     return Tissue(mask=mask, downsample=overview.downsample, flags=tuple(flags))
+
+
+def _open(mask: Mask, radius: int) -> Mask:
+    """Remove what is narrower than a square of 2 × `radius` + 1 pixels; the edge counts as more."""
+    eroded = ndimage.minimum_filter(mask.astype(np.uint8), 2 * radius + 1, mode="nearest")
+    return np.asarray(ndimage.maximum_filter(eroded, 2 * radius + 1, mode="nearest") > 0)
+
+
+def _close(mask: Mask, radius: int) -> Mask:
+    """Fill gaps narrower than a square of 2 × `radius` + 1 pixels."""
+    return ~_open(~mask, radius)
 
 
 def _threshold(saturation: NDArray[np.float32]) -> float:
