@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 
 from distill.errors import ModelError
 from wsi.atomic import replacing
@@ -27,17 +34,23 @@ class EncoderCard(_Part):
     identifier: str
     dim: int = Field(gt=0)
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     weights: str | None = None
     sha256: str | None = None
     licence: str
+
+    @model_validator(mode="after")
+    def _weights_have_a_digest(self) -> "EncoderCard":
+        if self.weights is not None and not self.sha256:
+            raise ValueError(f"weights = {self.weights!r} without their sha256 are not loaded")
+        return self
 
 
 class TileCard(_Part):
     """The tiles the encoder wants."""
 
     size_px: int = Field(gt=0)
-    mpp: float = Field(gt=0)
+    mpp: float = Field(gt=0, allow_inf_nan=False)
 
     @property
     def spec(self) -> TileSpec:

@@ -44,12 +44,12 @@ def _spread(positions: NDArray[np.integer]) -> NDArray[np.float32]:
 def reduce_maps(maps: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     """Sample (3, H, W) maps at the network's output stride, (3, H/stride, W/stride).
 
-    The nuclei map is averaged, which makes it soft at borders; distances, which jump from one
-    nucleus to the next, are taken from one pixel.
+    The nuclei map is averaged, which makes it soft at borders; distances are averaged over the
+    nuclear pixels of a block, so that background does not pull them to 0.
     """
     height, width = (n // stride for n in maps.shape[1:])
     blocks = maps[:, : height * stride, : width * stride]
     blocks = blocks.reshape(3, height, stride, width, stride)
-    reduced = blocks[:, :, stride // 2, :, stride // 2].copy()
-    reduced[0] = blocks[0].mean((1, 3))
-    return reduced
+    nuclear = blocks[0].sum((1, 3))
+    distances = (blocks[1:] * blocks[0]).sum((2, 4)) / np.maximum(nuclear, 1)
+    return np.concatenate([nuclear[None] / stride**2, distances]).astype(np.float32)

@@ -90,9 +90,37 @@ def train_head(
     if positive not in {bag.target for bag in tune}:
         raise SplitError(f"split 'tune' has no slide of class {positive}")
     generator = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    head = GatedAbmil(train[0].embeddings.shape[1], len(classes))
     weight = torch.tensor(counts.sum() / counts / len(classes), dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for the first weights and for dropout
+        head = GatedAbmil(train[0].embeddings.shape[1], len(classes))
+        best_state, losses = _optimise(
+            head, train, tune, classes, weight, epochs, learning_rate, generator
+        )
+    head.load_state_dict(best_state)
+    scores = np.array([score_bag(head, bag.embeddings)[classes.index(positive)] for bag in tune])
+    truth = np.array([bag.target == positive for bag in tune])
+    return TrainedHead(
+        head=head,
+        classes=classes,
+        positive=positive,
+        threshold=youden_threshold(truth, scores),
+        n_tune=len(tune),
+        tune_loss=losses,
+    )
+
+
+def _optimise(
+    head: GatedAbmil,
+    train: Sequence[Bag],
+    tune: Sequence[Bag],
+    classes: tuple[str, ...],
+    weight: Tensor,
+    epochs: int,
+    learning_rate: float,
+    generator: np.random.Generator,
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train in place; returns the state of the best epoch on `tune`, and its loss by epoch."""
     optimiser = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=1e-2)
     best, best_state, losses = float("inf"), deepcopy(head.state_dict()), []
     for _ in range(epochs):
@@ -107,17 +135,7 @@ def train_head(
             losses.append(float(np.mean([float(_loss(head, b, classes, weight)) for b in tune])))
         if losses[-1] < best:
             best, best_state = losses[-1], deepcopy(head.state_dict())
-    head.load_state_dict(best_state)
-    scores = np.array([score_bag(head, bag.embeddings)[classes.index(positive)] for bag in tune])
-    truth = np.array([bag.target == positive for bag in tune])
-    return TrainedHead(
-        head=head,
-        classes=classes,
-        positive=positive,
-        threshold=youden_threshold(truth, scores),
-        n_tune=len(tune),
-        tune_loss=losses,
-    )
+    return best_state, losses
 
 
 @torch.inference_mode()
