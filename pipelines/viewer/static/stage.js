@@ -66,6 +66,10 @@ export class Stage {
     for (const id of ["zoom-text", "cursor-text", "value-text"]) byId(id).textContent = "";
     if (!this.slide) return;
     this.overlay.unreadable = slide.image.unreadable;
+    // Where a scanner's levels are a factor 4 apart, the finer one is wanted sooner.
+    const { downsamples } = slide.image;
+    const steps = downsamples.slice(1).map((downsample, i) => downsample / downsamples[i]);
+    this.viewer.minPixelRatio = 1 / Math.max(2, ...steps);
     this.viewer.open({ tileSource: tileSource(slide) });
   }
 
