@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 from pipelines.channels import ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, write_heatmap
 from pipelines.records import SlideRecord, write_records
-from wsi.jpeg.tiff import find_tiles
+from wsi.jpeg.tiff import JpegTiles, find_tiles
 from wsi.open import open_slide
 from wsi.pyramid import write_pyramid
 from wsi.resolution import MppSource, Resolution
@@ -42,26 +42,6 @@ CHROMIUM = (
     "--disable-sync",
 )
 FAILED = "failed <script>alert(1)</script> #2?"
-
-
-class ArraySlide(Slide):
-    """A slide that is an array (H, W, 3)."""
-
-    reader, vendor = "array", "made"
-    level_downsamples = (1.0,)
-    associated_images = ()
-
-    def __init__(self, pixels: Pixels) -> None:
-        self.pixels = pixels
-        self.level_dimensions = ((pixels.shape[1], pixels.shape[0]),)
-        self.properties: Mapping[str, str] = {}
-
-    def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
-        x, y = location
-        return self.pixels[y : y + size[1], x : x + size[0]]
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,23 +85,28 @@ def make_slide(
 
 
 def write_slide_folder(
-    folder: Path, made: MadeSlide, *, prediction: str, score: float, source: Path | None = None
+    folder: Path,
+    made: MadeSlide,
+    slide: Slide,
+    *,
+    prediction: str,
+    score: float,
+    tiles: JpegTiles | None = None,
 ) -> None:
     """Write what a run leaves in a slide's folder and the viewer reads.
 
-    With a `source`, an SVS of the same pixels, the pyramid keeps its JPEG tiles and levels.
+    `slide` has the pixels of `made`; with its `tiles` the pyramid keeps its JPEG and its levels.
     """
     folder.mkdir(parents=True)
     resolution = Resolution(mpp=MPP, source=MppSource.VENDOR)
-    with ArraySlide(made.pixels) if source is None else open_slide(source) as slide:
-        write_pyramid(
-            slide,
-            folder / "image.ome.zarr",
-            name=folder.name,
-            resolution=resolution,
-            tissue=made.tissue,
-            tiles=find_tiles(source, slide) if source else None,
-        )
+    write_pyramid(
+        slide,
+        folder / "image.ome.zarr",
+        name=folder.name,
+        resolution=resolution,
+        tissue=made.tissue,
+        tiles=tiles,
+    )
     write_heatmap(folder / "heatmap.ome.zarr", made.heatmap, name=folder.name)
     said: dict[str, Any] = {
         "slide_id": folder.name,
@@ -184,13 +169,18 @@ def copied_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
         quality=95,
     )
     folder = out / "slides" / POSITIVE
-    write_slide_folder(folder, made, prediction="tumour", score=0.9, source=source)
+    with open_slide(source) as slide:
+        tiles = find_tiles(source, slide)
+        assert tiles is not None
+        write_slide_folder(folder, made, slide, prediction="tumour", score=0.9, tiles=tiles)
     write_records(out / "slides.parquet", [_record(POSITIVE, made, prediction="tumour", score=0.9)])
     return MadeRun(path=out, slides={POSITIVE: made}, fiducial=fiducial)
 
 
 @pytest.fixture(scope="session")
-def made_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
+def made_run(
+    tmp_path_factory: pytest.TempPathFactory, array_slide: Callable[[Pixels], Slide]
+) -> MadeRun:
     """A finished run of four slides; read only."""
     out = tmp_path_factory.mktemp("run")
     slides = {
@@ -201,7 +191,8 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
     says = {POSITIVE: ("tumour", 0.91), NEGATIVE: ("normal", 0.07), PARTIAL: ("tumour", 0.55)}
     for slide_id, made in slides.items():
         prediction, score = says[slide_id]
-        write_slide_folder(out / "slides" / slide_id, made, prediction=prediction, score=score)
+        slide, folder = array_slide(made.pixels), out / "slides" / slide_id
+        write_slide_folder(folder, made, slide, prediction=prediction, score=score)
     zarr.open_array(out / "slides" / PARTIAL / "image.ome.zarr" / "validity")[1, 2] = False
     records = [
         _record(slide_id, made, prediction=says[slide_id][0], score=says[slide_id][1])
