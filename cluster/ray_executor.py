@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -12,10 +13,12 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
+from cluster.errors import ClusterError
 from cluster.executor import Failure, Item, Outcome, Result, attempt
 from cluster.resources import available_cpus
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
+CONNECT_S = 5.0
 OBJECT_STORE_BYTES = 256 << 20  # results are small records; pixels never pass through
 RETRIES_OF_A_LOST_WORKER = 1  # a slide that kills two workers is to blame itself
 
@@ -24,10 +27,16 @@ class RayExecutor:
     """The `Executor` on Ray; a context manager that shuts down the Ray it started."""
 
     def __init__(self, *, address: str | None = None, workers: int | None = None) -> None:
-        """Connect to the cluster at `address`, or start a local Ray with `workers` CPUs."""
+        """Connect to the cluster at `address`, or start a local Ray with `workers` CPUs.
+
+        Raises
+        ------
+        ClusterError
+            If there is no cluster at `address`, or it does not let us in.
+        """
         self._owns = not ray.is_initialized()
         if self._owns and address is not None:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            connect(address)
         elif self._owns:
             ray.init(
                 num_cpus=workers or available_cpus(),
@@ -68,6 +77,33 @@ class RayExecutor:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def connect(address: str) -> None:
+    """Join the Ray cluster at `address`: ``host:port``, ``auto`` or ``ray://…``.
+
+    Raises
+    ------
+    ClusterError
+        If nothing answers there, or the cluster refuses us.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        # Ray itself would go on trying for minutes.
+        try:
+            socket.createconnection((host, int(port)), timeout=CONNECT_S).close()
+        except OSError as error:
+            raise ClusterError(
+                f"nothing answers at {address} within {CONNECT_S:g} s ({error}): check the "
+                "address, or leave --address out to start a local Ray"
+            ) from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, SystemExit) as error:  # Ray exits when its token is refused
+        raise ClusterError(
+            f"the Ray cluster at {address} cannot be joined ({type(error).__name__}: {error}): "
+            "use the address 'ray start' printed, or 'auto' on its own machine"
+        ) from error
 
 
 def _take(running: dict[Any, Item]) -> Outcome[Item, Any]:
