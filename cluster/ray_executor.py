@@ -91,7 +91,7 @@ def connect(address: str) -> None:
     if host and port.isdigit() and "/" not in host:
         # Ray itself would go on trying for minutes.
         try:
-            socket.createconnection((host, int(port)), timeout=CONNECT_S).close()
+            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
         except OSError as error:
             raise ClusterError(
                 f"nothing answers at {address} within {CONNECT_S:g} s ({error}): check the "
