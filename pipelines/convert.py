@@ -6,7 +6,8 @@ from typing import Any
 from pipelines.config import Codec
 from pipelines.errors import UsageError
 from wsi.atomic import replacing
-from wsi.jpeg.tiff import JpegTiles, find_tiles
+from wsi.jpeg.find import find_tiles
+from wsi.jpeg.tiles import JpegTiles
 from wsi.open import open_slide
 from wsi.overview import read_overview
 from wsi.pyramid import write_pyramid

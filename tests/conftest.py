@@ -75,6 +75,7 @@ class ArraySlide(Slide):
     reader, vendor = "array", "made"
     level_downsamples = (1.0,)
     associated_images = ()
+    icc_profile = None
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = pixels
@@ -91,6 +92,9 @@ class ArraySlide(Slide):
         y, x = max(-top, 0), max(-left, 0)
         region[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
         return region
+
+    def read_associated(self, name: str) -> Pixels:
+        raise KeyError(name)
 
     def close(self) -> None:
         pass

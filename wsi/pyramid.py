@@ -12,7 +12,7 @@ from zarr.codecs import ZstdCodec
 from wsi import levels, ngff
 from wsi.errors import UnreadableRegionError
 from wsi.jpeg.copy import copy_level
-from wsi.jpeg.tiff import JpegTiles
+from wsi.jpeg.tiles import JpegTiles
 from wsi.levels import LevelWriter, create_level, halvings
 from wsi.resolution import Resolution
 from wsi.slide import Pixels, Slide
@@ -140,7 +140,7 @@ def _encode(slide: Slide, group: zarr.Group) -> _Image:
 
 def _copy(slide: Slide, tiles: JpegTiles, group: zarr.Group) -> _Image:
     """Copy the tiles of every level, and add halvings below the coarsest."""
-    valid = [copy_level(tiles.path, level, group, str(n)) for n, level in enumerate(tiles.levels)]
+    valid = [copy_level(level, group, str(n)) for n, level in enumerate(tiles.levels)]
     own = [level.dimensions for level in tiles.levels]
     coarsest: Any = group[str(len(own) - 1)]
 

@@ -17,7 +17,7 @@ class Slide(ABC):
     Attributes
     ----------
     reader
-        Which library decodes: ``"openslide"`` or ``"tiffslide"``.
+        What decodes: ``"openslide"``, ``"tiffslide"`` …
     vendor
         The format as the reader names it: ``"aperio"``, ``"hamamatsu"``, ``"generic-tiff"`` …
     level_dimensions
@@ -27,7 +27,10 @@ class Slide(ABC):
     properties
         The file's own key-value pairs, with OpenSlide's names.
     associated_images
-        Names of the images beside the scan (label, macro, thumbnail); never read by the pipeline.
+        Names of the images beside the scan (label, macro, thumbnail); they may show a name.
+    icc_profile
+        The scanner's colour profile, byte for byte; None where the file holds none. Pixels are
+        never converted with it.
     """
 
     reader: str
@@ -36,6 +39,7 @@ class Slide(ABC):
     level_downsamples: tuple[float, ...]
     properties: Mapping[str, str]
     associated_images: tuple[str, ...]
+    icc_profile: bytes | None
 
     @property
     def dimensions(self) -> tuple[int, int]:
@@ -61,6 +65,16 @@ class Slide(ABC):
         ------
         UnreadableRegionError
             If the bytes do not decode. The slide stays usable for other regions.
+        """
+
+    @abstractmethod
+    def read_associated(self, name: str) -> Pixels:
+        """One of `associated_images`, (H, W, 3) uint8 RGB.
+
+        Raises
+        ------
+        UnreadableRegionError
+            If its bytes do not decode.
         """
 
     @abstractmethod

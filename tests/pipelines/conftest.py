@@ -18,7 +18,8 @@ from playwright.sync_api import sync_playwright
 from pipelines.channels import ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, write_heatmap
 from pipelines.records import SlideRecord, write_records
-from wsi.jpeg.tiff import JpegTiles, find_tiles
+from wsi.jpeg.find import find_tiles
+from wsi.jpeg.tiles import JpegTiles
 from wsi.open import open_slide
 from wsi.pyramid import write_pyramid
 from wsi.resolution import MppSource, Resolution

@@ -8,7 +8,7 @@ and the array's metadata says how to decode them.
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from zarr.codecs import TransposeCodec
 
 from wsi.jpeg.codec import JpegCodec
-from wsi.jpeg.stream import JpegError, complete
-from wsi.jpeg.tiff import TiledLevel
+from wsi.jpeg.stream import JpegError
+from wsi.jpeg.tiles import TiledLevel
 
 SHARD_PX = 8192  # edge of a shard: about 1,000 tiles, 10-30 MB of JPEG
 NOMINAL_QUALITY = 90  # the codec wants a number; it says nothing of tiles that were copied
@@ -26,7 +26,7 @@ ABSENT = 2**64 - 1  # offset and length of a chunk that is not in its shard
 BLANK = 255  # what the scanner skipped is background
 
 
-def copy_level(source: Path, level: TiledLevel, group: zarr.Group, name: str) -> NDArray[np.bool_]:
+def copy_level(level: TiledLevel, group: zarr.Group, name: str) -> NDArray[np.bool_]:
     """Write one level as array `name` of a group whose store is a local folder.
 
     Returns
@@ -58,14 +58,14 @@ def copy_level(source: Path, level: TiledLevel, group: zarr.Group, name: str) ->
     unreadable = codec.encode_pixels(np.zeros((tile_height, tile_width, 3), np.uint8))
     valid = np.ones((rows, columns), np.bool_)
     folder = _folder_of(array)
-    with source.open("rb") as file:
+    with level.files[0].open("rb") as file:
         for top in range(0, rows, down):
             for left in range(0, columns, across):
                 chunks: list[bytes | None] = [None] * (down * across)
                 for row, column, index in _tiles(top, left, down, across, rows, columns):
                     place = row * columns + column
                     try:
-                        chunks[index] = _read_tile(file, level, place)
+                        chunks[index] = level.read_stream(file, place)
                     except JpegError:
                         valid[row, column] = False
                         chunks[index] = unreadable
@@ -83,17 +83,6 @@ def _tiles(
     for row in range(top, min(top + down, rows)):
         for column in range(left, min(left + across, columns)):
             yield row, column, (row - top) * across + column - left
-
-
-def _read_tile(file: BinaryIO, level: TiledLevel, place: int) -> bytes | None:
-    length = level.lengths[place]
-    if length == 0:
-        return None
-    file.seek(level.offsets[place])
-    stream = file.read(length)
-    if len(stream) < length:
-        raise JpegError("the file ends inside the tile")
-    return complete(stream, tables=level.tables, colour=level.colour)
 
 
 def _write_shard(path: Path, chunks: list[bytes | None]) -> None:

@@ -1,12 +1,13 @@
-"""Finding the JPEG tiles of a TIFF-based slide: SVS, pyramidal TIFF, OME-TIFF, Philips."""
+"""The JPEG tiles of a TIFF-based slide: SVS, pyramidal TIFF, OME-TIFF, Philips."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tifffile
 
 from wsi.jpeg.codec import can_express
-from wsi.jpeg.stream import Colour, Frame, JpegError, complete, read_frame
+from wsi.jpeg.stream import Colour, JpegError, complete, read_frame
+from wsi.jpeg.tiles import JpegTiles, TiledLevel
 from wsi.slide import Slide
 
 COLOURS: dict[int, Colour] = {
@@ -15,46 +16,8 @@ COLOURS: dict[int, Colour] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TiledLevel:
-    """The tiles of one level, row by row, as they lie in the file.
-
-    Attributes
-    ----------
-    dimensions, tile
-        (width, height) of the level and of a tile, in pixels of the level.
-    offsets, lengths
-        Where each tile's bytes are; length 0 for a tile the scanner skipped.
-    tables
-        JPEG tables shared by all tiles.
-    colour, frame
-        How the pixels are coded.
-    """
-
-    dimensions: tuple[int, int]
-    tile: tuple[int, int]
-    offsets: tuple[int, ...]
-    lengths: tuple[int, ...]
-    tables: bytes | None
-    colour: Colour
-    frame: Frame
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(columns, rows) of tiles."""
-        return -(-self.dimensions[0] // self.tile[0]), -(-self.dimensions[1] // self.tile[1])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JpegTiles:
-    """A slide whose tiles can be copied: its file, and the tiles of each level, finest first."""
-
-    path: Path
-    levels: tuple[TiledLevel, ...]
-
-
-def find_tiles(path: Path, slide: Slide) -> JpegTiles | None:
-    """The tiles of every level of an open slide; None where they cannot be copied as they are.
+def tiff_tiles(path: Path, slide: Slide) -> JpegTiles | None:
+    """The tiles of every level of an open slide; None where they cannot be used as they are.
 
     That is so when the file is no TIFF, a level is not tiled or not baseline JPEG of three 8-bit
     components, or the codec cannot express how the colours are coded.
@@ -63,12 +26,12 @@ def find_tiles(path: Path, slide: Slide) -> JpegTiles | None:
         with tifffile.TiffFile(path) as tiff:
             pages = {(p.imagewidth, p.imagelength): p for p in reversed(_pages(tiff))}
             wanted = [pages.get(dimensions) for dimensions in slide.level_dimensions]
-            levels = [_level(tiff, page) for page in wanted if page is not None]
+            levels = [_level(path, tiff, page) for page in wanted if page is not None]
     except (tifffile.TiffFileError, JpegError):
         return None
     found = tuple(level for level in levels if level is not None)
     complete_set = len(found) == len(slide.level_dimensions)
-    return JpegTiles(path=path, levels=found) if complete_set else None
+    return JpegTiles(levels=found) if complete_set else None
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -80,7 +43,7 @@ def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
     return [page for page in pages if page.is_tiled]
 
 
-def _level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TiledLevel | None:
+def _level(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TiledLevel | None:
     colour = COLOURS.get(int(page.photometric))
     is_jpeg = page.compression == tifffile.COMPRESSION.JPEG
     if colour is None or not is_jpeg or page.samplesperpixel != 3 or page.imagedepth > 1:
@@ -100,8 +63,10 @@ def _level(tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TiledLevel | Non
     return TiledLevel(
         dimensions=(page.imagewidth, page.imagelength),
         tile=tile,
-        offsets=tuple(page.dataoffsets),
-        lengths=tuple(page.databytecounts),
+        files=(path,),
+        file_of=np.zeros(len(page.dataoffsets), np.int32),
+        offsets=np.array(page.dataoffsets, np.int64),
+        lengths=np.array(page.databytecounts, np.int64),
         tables=page.jpegtables,
         colour=colour,
         frame=frame,

@@ -22,6 +22,9 @@ class OpenSlideReader(Slide):
         self.level_dimensions = self._handle.level_dimensions
         self.level_downsamples = self._handle.level_downsamples
         self.associated_images = tuple(self._handle.associated_images)
+        # Every region carries it, an empty one too; `color_profile` would write it anew.
+        nothing = self._handle.read_region((0, 0), 0, (0, 0))
+        self.icc_profile = nothing.info.get("icc_profile")
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
         """See `Slide.read_region`."""
@@ -32,6 +35,15 @@ class OpenSlideReader(Slide):
             self._handle.close()
             self._handle = openslide.OpenSlide(self._path)
             message = f"{self._path.name}: level {level}, {size} px at {location}: {error}"
+            raise UnreadableRegionError(message) from error
+        return _over_white(rgba)
+
+    def read_associated(self, name: str) -> Pixels:
+        """See `Slide.read_associated`."""
+        try:
+            rgba = np.asarray(self._handle.associated_images[name])
+        except openslide.OpenSlideError as error:
+            message = f"{self._path.name}: associated image {name}: {error}"
             raise UnreadableRegionError(message) from error
         return _over_white(rgba)
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from wsi.errors import UnreadableRegionError, UnsupportedSlideError
 from wsi.slide import Pixels, Slide
 
+ICC_PROFILE = 34675  # TIFF tag
+
 
 class TiffSlideReader(Slide):
     """A slide that tifffile can decode; 8-bit RGB only.
@@ -58,6 +60,8 @@ class TiffSlideReader(Slide):
         self.level_dimensions = tuple((int(w), int(h)) for w, h in self._handle.level_dimensions)
         self.level_downsamples = tuple(float(d) for d in self._handle.level_downsamples)
         self.associated_images = tuple(self._handle.associated_images)
+        profile = self._handle.ts_tifffile.pages.first.tags.get(ICC_PROFILE)
+        self.icc_profile = bytes(profile.value) if profile is not None else None
         levels = self._handle.ts_tifffile.series[raw["tiffslide.series-index"]].levels
         self._empty = tuple(
             _empty_tiles(level, size)
@@ -89,6 +93,14 @@ class TiffSlideReader(Slide):
                     down = slice(max(y0, inner_top) - top, min(y1, bottom) - top)
                     region[down, across] = 255
         return region
+
+    def read_associated(self, name: str) -> Pixels:
+        """See `Slide.read_associated`."""
+        try:
+            return np.asarray(self._handle.associated_images[name].convert("RGB"))
+        except Exception as error:  # as above
+            message = f"{self._path.name}: associated image {name}: {error}"
+            raise UnreadableRegionError(message) from error
 
     def _read(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> NDArray[Any]:
         try:

@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr_models import v05
 
-from wsi.jpeg.tiff import find_tiles
+from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid import PyramidRecord, write_pyramid
 from wsi.resolution import resolve_mpp
@@ -111,8 +111,8 @@ def test_a_damaged_tile_is_recorded_and_black_and_the_rest_is_whole(tmp_path: Pa
     row, column = 7, 9
     place = row * level.grid[0] + column
     with source.open("r+b") as file:
-        file.seek(level.offsets[place])
-        file.write(b"\x00" * level.lengths[place])
+        file.seek(int(level.offsets[place]))
+        file.write(b"\x00" * int(level.lengths[place]))
     path = tmp_path / "image.ome.zarr"
     assert copy(source, path).invalid_chunks == 1
     group = zarr.open_group(path, mode="r")
