@@ -1,6 +1,7 @@
 """The contract of an executor: tasks in, one outcome an item out, whatever happens."""
 
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -48,14 +49,35 @@ class Executor(Protocol):
         """How many tasks run at the same time."""
 
     def map(
-        self, task: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        follow: Callable[[Outcome[Item, Result]], Iterable[Item]] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
         """Yield one outcome an item, in the order of completion.
+
+        `follow` is called with each outcome before it is yielded, and names further items, which
+        go before those still in `items`: the parts of a slide once it has been looked at, say.
 
         Items are taken from the iterable only as there is room for them, so neither a long
         manifest nor its results pile up. An exception in `task` becomes a `Failure` of its item
         and never reaches the caller. `task` and the items must be picklable.
         """
+
+
+class Supply(Iterator[Item]):
+    """Items to be worked on: those in `ahead`, to which more can be added at any time, go first.
+
+    Unlike a generator it can be asked again after it has run out.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.ahead: deque[Item] = deque()
+        self._items = iter(items)
+
+    def __next__(self) -> Item:
+        return self.ahead.popleft() if self.ahead else next(self._items)
 
 
 def attempt(task: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:

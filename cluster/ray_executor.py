@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from cluster.errors import ClusterError
-from cluster.executor import Failure, Item, Outcome, Result, attempt
+from cluster.executor import Failure, Item, Outcome, Result, Supply, attempt
 from cluster.resources import available_cpus
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
@@ -49,18 +50,26 @@ class RayExecutor:
         self.workers = max(1, int(resources.get("CPU", 1)))
 
     def map(
-        self, task: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        follow: Callable[[Outcome[Item, Result]], Iterable[Item]] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
         """See `Executor.map`; a worker that dies becomes a failure of kind ``"worker_lost"``."""
         remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES_OF_A_LOST_WORKER)(attempt)
         room = self.workers + WAITING_PER_WORKER * self.workers
         running: dict[Any, Item] = {}
-        for item in items:
-            running[remote.remote(task, item)] = item
-            if len(running) >= room:
-                yield _take(running)
-        while running:
-            yield _take(running)
+        supply = Supply(items)
+        while True:
+            for item in islice(supply, room - len(running)):
+                running[remote.remote(task, item)] = item
+            if not running:
+                return
+            outcome = _take(running)
+            if follow:
+                supply.ahead.extend(follow(outcome))
+            yield outcome
 
     def close(self) -> None:
         """Shut down Ray if this executor started it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from cluster.executor import Item, Outcome, Result, attempt
+from cluster.executor import Item, Outcome, Result, Supply, attempt
 
 
 class SerialExecutor:
@@ -11,8 +11,16 @@ class SerialExecutor:
     workers = 1
 
     def map(
-        self, task: Callable[[Item], Result], items: Iterable[Item]
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        follow: Callable[[Outcome[Item, Result]], Iterable[Item]] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
         """See `Executor.map`."""
-        for item in items:
-            yield attempt(task, item)
+        supply = Supply(items)
+        for item in supply:
+            outcome = attempt(task, item)
+            if follow:
+                supply.ahead.extend(follow(outcome))
+            yield outcome

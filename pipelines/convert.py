@@ -1,75 +1,303 @@
-"""A slide as a pyramid and nothing else."""
+"""Slides as pyramids and nothing else: many at a time, each in parts, and none lost."""
 
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import Codec
+from cluster.executor import Executor, Failure, Outcome, attempt
+from cluster.serial import SerialExecutor
+from pipelines.conversion import (
+    BeginTask,
+    Begun,
+    Converted,
+    ConvertJob,
+    Done,
+    FinishTask,
+    PartTask,
+    Task,
+    do,
+    explained_output,
+)
 from pipelines.errors import UsageError
-from wsi.atomic import replacing
-from wsi.jpeg.find import find_tiles
-from wsi.jpeg.tiles import JpegTiles
-from wsi.open import open_slide
-from wsi.overview import read_overview
-from wsi.pyramid import write_pyramid
+from wsi.atomic import remove
+from wsi.errors import SlideNotFoundError
+from wsi.pyramid.options import PyramidOptions
+from wsi.pyramid.plan import Part
 from wsi.ref import SlideRef
-from wsi.resolution import MppSource, resolve_mpp
-from wsi.slide import Slide
-from wsi.tissue import find_tissue, overview_downsample
+
+CAN_BE_CONTINUED = frozenset({"disk_full", "worker_lost"})
+HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
 
 
-def tiles_to_copy(path: Path, slide: Slide, codec: Codec) -> JpegTiles | None:
-    """The slide's JPEG tiles if they are to be copied and can be; None for decoding it."""
-    return find_tiles(path, slide) if codec == "auto" else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertRecord:
+    """A slide's verdict and numbers; None where it failed.
+
+    Attributes
+    ----------
+    verdict
+        ``"ok"``, ``"partial"`` (some of it did not decode) or ``"failed"``.
+    seconds
+        From the first look to the pyramid in place.
+    megapixels
+        Of level 0.
+    bytes_in, bytes_out
+        Size of the slide's file, and of the pyramid with everything in it.
+    invalid_tiles
+        Chunks, of any level, that did not decode.
+    peak_rss_bytes
+        The most memory any process held during a task of this slide.
+    flags
+        What a person should know of tissue and resolution.
+    """
+
+    slide_id: str
+    path: str
+    verdict: str
+    reason: str | None = None
+    message: str | None = None
+    seconds: float | None = None
+    megapixels: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    codec: str | None = None
+    levels: int | None = None
+    invalid_tiles: int | None = None
+    peak_rss_bytes: int | None = None
+    reused: bool = False
+    flags: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """The verdict in one line."""
+        if self.verdict == "failed":
+            return f"failed ({self.reason}): {self.message}"
+        if self.reused:
+            return f"{self.verdict}, complete already: {self.path}"
+        line = (
+            f"{self.verdict}, {self.seconds} s, {self.megapixels} MP, {self.codec}, "
+            f"{(self.bytes_out or 0) / 1e6:.1f} MB -> {self.path}"
+        )
+        return f"{line} ({self.message})" if self.message else line
+
+
+@dataclass(slots=True, kw_only=True)
+class _Conversion:
+    """A slide on its way: what the driver has to remember of it, whatever the slide's size."""
+
+    job: ConvertJob
+    lock: int
+    running: int = 1
+    begun: Begun | None = None
+    parts: Iterator[Part] = field(default_factory=lambda: iter(()))
+    invalid: list[tuple[str, int, int]] = field(default_factory=list)
+    peak: int = 0
+    failure: Failure | None = None
+    record: ConvertRecord | None = None
 
 
 def convert_slide(
-    ref: SlideRef, path: Path, *, codec: Codec = "auto", overwrite: bool = False
-) -> dict[str, Any]:
-    """Write a slide's OME-Zarr pyramid to `path`; returns what was written.
+    ref: SlideRef,
+    path: Path,
+    *,
+    options: PyramidOptions | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    threads: int = 1,
+) -> ConvertRecord:
+    """Write one slide's OME-Zarr pyramid to `path`, in this process: see `convert_slides`."""
+    job = ConvertJob(
+        ref=ref,
+        path=path,
+        options=options or PyramidOptions(),
+        overwrite=overwrite,
+        resume=resume,
+        threads=threads,
+    )
+    (record,) = convert_slides([job], SerialExecutor())
+    return record
+
+
+def convert_slides(jobs: Iterable[ConvertJob], executor: Executor) -> Iterator[ConvertRecord]:
+    """Write slides' pyramids in parallel, the parts of one slide too; yields a record a slide.
 
     Slides that no model here can use (fluorescence, blank ones) are converted like any other,
-    with an empty tissue mask that carries the flag.
+    with an empty tissue mask that carries the flag. A pyramid gets its name when it is complete;
+    until then it is in ``.partial-<name>`` beside it, which stays when the process is killed or
+    the disk is full, so that a job with `resume` goes on from there.
+    """
+    driver = _Driver(executor.workers)
+    try:
+        for outcome in executor.map(do, driver.first_tasks(jobs), follow=driver.follow):
+            yield from driver.refused()
+            record = driver.finished(outcome.item)
+            if record:
+                yield record
+        yield from driver.refused()
+    finally:
+        driver.close()
 
-    Parameters
-    ----------
-    codec
-        ``"auto"`` keeps the slide's JPEG tiles unchanged where that is possible; ``"zstd"``
-        decodes always, for readers without the ``jpeg`` codec.
+
+class _Driver:
+    """Turns outcomes into further tasks: a slide is begun, written in parts, and finished."""
+
+    def __init__(self, workers: int) -> None:
+        self._handed_out = HANDED_OUT * workers
+        self._slides: dict[Path, _Conversion] = {}
+        self._refused: list[ConvertRecord] = []
+
+    def first_tasks(self, jobs: Iterable[ConvertJob]) -> Iterator[Task]:
+        """The beginning of each job that may begin."""
+        for job in jobs:
+            outcome = attempt(_lock, job)
+            if outcome.result is None:
+                assert outcome.failure is not None
+                self._refused.append(_failed(job, outcome.failure))
+                continue
+            self._slides[job.path] = _Conversion(job=job, lock=outcome.result)
+            yield BeginTask(job=job)
+
+    def refused(self) -> Iterator[ConvertRecord]:
+        """Records of jobs that could not begin, each once."""
+        while self._refused:
+            yield self._refused.pop(0)
+
+    def finished(self, task: Task) -> ConvertRecord | None:
+        """The record of a task's slide if it was the last one of it."""
+        slide = self._slides[task.job.path]
+        if slide.record:
+            del self._slides[task.job.path]
+        return slide.record
+
+    def close(self) -> None:
+        """Let other processes have the slides that are not finished."""
+        for slide in self._slides.values():
+            if slide.record is None:
+                os.close(slide.lock)
+
+    def follow(self, outcome: Outcome[Task, Done]) -> list[Task]:
+        """What is to be done after a task."""
+        slide = self._slides[outcome.item.job.path]
+        slide.running -= 1
+        room = 1
+        if outcome.result is None:
+            slide.failure = slide.failure or outcome.failure
+        else:
+            slide.peak = max(slide.peak, outcome.result.peak_rss_bytes)
+            said = outcome.result.said
+            if isinstance(said, Converted):
+                self._end(slide, said)
+                return []
+            if isinstance(said, Begun):
+                slide.begun, slide.parts = said, iter(said.parts)
+                slide.invalid += said.invalid
+                room = self._handed_out
+                if said.finished:
+                    self._end(slide, said.finished)
+                    return []
+            else:
+                slide.invalid += said
+        tasks = self._next(slide, room)
+        slide.running += len(tasks)
+        if not tasks and slide.running == 0:
+            assert slide.failure is not None  # a slide without failure always has a next task
+            self._fail(slide, slide.failure)
+        return tasks
+
+    def _next(self, slide: _Conversion, room: int) -> list[Task]:
+        if slide.failure or slide.begun is None:
+            return []
+        job, begun = slide.job, slide.begun
+        tasks: list[Task] = [
+            PartTask(job=job, source=begun.source, part=part)
+            for _, part in zip(range(room), slide.parts, strict=False)
+        ]
+        if not tasks and slide.running == 0:
+            assert begun.plan is not None  # else it is finished
+            tasks.append(
+                FinishTask(
+                    job=job, source=begun.source, plan=begun.plan, invalid=tuple(slide.invalid)
+                )
+            )
+        return tasks
+
+    def _end(self, slide: _Conversion, converted: Converted) -> None:
+        os.close(slide.lock)
+        begun = slide.begun
+        assert begun is not None
+        slide.record = ConvertRecord(
+            slide_id=slide.job.ref.slide_id,
+            path=str(slide.job.path),
+            verdict="partial" if converted.invalid_tiles else "ok",
+            reason="unreadable_region" if converted.invalid_tiles else None,
+            message=f"{converted.invalid_tiles} tiles do not decode; they are black, and False in "
+            "the array validity"
+            if converted.invalid_tiles
+            else None,
+            seconds=round(converted.ended - begun.started, 3),
+            megapixels=round(begun.megapixels, 3),
+            bytes_in=begun.source.size,
+            bytes_out=converted.bytes_out,
+            codec=converted.codec,
+            levels=converted.levels,
+            invalid_tiles=converted.invalid_tiles,
+            peak_rss_bytes=slide.peak,
+            reused=begun.finished is not None,
+            flags=begun.flags,
+        )
+
+    def _fail(self, slide: _Conversion, failure: Failure) -> None:
+        if failure.kind not in CAN_BE_CONTINUED:
+            remove(slide.job.partial)
+        os.close(slide.lock)
+        slide.record = _failed(slide.job, failure)
+
+
+def _failed(job: ConvertJob, failure: Failure) -> ConvertRecord:
+    message = failure.message
+    if failure.kind in CAN_BE_CONTINUED and job.partial.exists():
+        message += f"; what is done is in {job.partial}, --resume goes on from there"
+    return ConvertRecord(
+        slide_id=job.ref.slide_id,
+        path=str(job.path),
+        verdict="failed",
+        reason=failure.kind,
+        message=message,
+    )
+
+
+def _lock(job: ConvertJob) -> int:
+    """Take the folder of a slide's unfinished pyramid for this process; a descriptor to close.
 
     Raises
     ------
-    UsageError
-        If there is something at `path` and `overwrite` is not set.
-    SlideError
-        If the slide cannot be opened, or its resolution is unknown.
+    SlideNotFoundError, UsageError, OutputError
+        If there is nothing to convert, or nowhere to put it.
     """
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists: use --overwrite, or another folder")
-    with open_slide(ref) as slide:
-        resolution = resolve_mpp(
-            slide.properties, given=ref.mpp, given_by=MppSource(ref.mpp_source)
+    source = job.ref.path
+    if not source.exists():
+        raise SlideNotFoundError(f"no slide at {source}: check the path")
+    if source.is_dir() and job.path.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{job.path} lies inside the slide {source}: choose another folder")
+    if job.path.exists() and not (job.overwrite or job.resume):
+        raise UsageError(
+            f"{job.path} exists: use --overwrite to replace it, --resume to keep it if it is "
+            "complete, or another folder"
         )
-        downsample = overview_downsample(slide.dimensions, level0_mpp=resolution.mpp)
-        overview = read_overview(slide, downsample=downsample)
-        tissue = find_tissue(overview, level0_mpp=resolution.mpp)
-        with replacing(path) as tmp:
-            written = write_pyramid(
-                slide,
-                tmp,
-                name=ref.slide_id,
-                resolution=resolution,
-                tissue=tissue,
-                tiles=tiles_to_copy(ref.path, slide, codec),
-            )
-        width, height = slide.dimensions
-    return {
-        "verdict": "partial" if written.invalid_chunks else "ok",
-        "path": str(path),
-        "codec": written.codec,
-        "megapixels": round(width * height / 1e6, 1),
-        "levels": len(written.level_shapes),
-        "invalid_chunks": written.invalid_chunks,
-        "bytes_in": ref.path.stat().st_size,
-        "bytes_out": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
-        "flags": list(tissue.flags),
-    }
+    with explained_output(job):
+        job.partial.mkdir(parents=True, exist_ok=True)
+    lock = os.open(job.partial, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise UsageError(
+            f"{job.path} is being written by another process: wait for it, or choose another folder"
+        ) from error
+    return lock

@@ -11,11 +11,11 @@ import zarr
 from PIL import Image
 
 from wsi.errors import RayPathError
-from wsi.levels import CHUNK_PX
 from wsi.ngff import pixel_of
+from wsi.pyramid.options import PyramidOptions
 from wsi.slide import Pixels
 
-TILE_PX = CHUNK_PX  # a tile costs the decoding of one chunk
+TILE_PX = PyramidOptions().chunk_px  # a tile costs the decoding of one chunk
 QUALITY = 90  # with full colour resolution: nuclei keep their edges
 OPEN_SLIDES = 16  # pyramids kept open; each is a few metadata files in memory
 

@@ -4,14 +4,12 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cluster.executor import Executor, Outcome
-from cluster.serial import SerialExecutor
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
@@ -23,15 +21,6 @@ from pipelines.slide import SlideJob, run_slide
 from wsi.atomic import replacing, sweep
 
 LIBRARIES = ("openslide-python", "openslide-bin", "tiffslide", "zarr", "torch", "timm", "ray")
-
-
-def make_executor(config: RunConfig) -> AbstractContextManager[Executor]:
-    """The executor a configuration asks for; ends what it started when its context ends."""
-    if config.executor == "serial":
-        return nullcontext(SerialExecutor())
-    from cluster.ray_executor import RayExecutor
-
-    return RayExecutor(address=config.address, workers=config.workers)
 
 
 def run_cohort(

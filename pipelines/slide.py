@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig
-from pipelines.convert import tiles_to_copy
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import Receipts
@@ -17,8 +16,10 @@ from pipelines.steps.look import Look, look
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from wsi.atomic import digest, replacing, sweep
 from wsi.errors import SlideNotFoundError
+from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
-from wsi.pyramid import write_pyramid
+from wsi.pyramid.options import PyramidOptions
+from wsi.pyramid.write import write_pyramid
 from wsi.slide import Slide
 
 
@@ -77,8 +78,8 @@ def run_slide(job: SlideJob) -> SlideRecord:
         record = _describe(job.entry, slide, seen)
         if is_sparse(grid, job.config):
             record = replace(record, flags=(*record.flags, "little_tissue"))
-    if image["invalid_chunks"] or embedded["n_invalid_tiles"]:
-        message = _unreadable(image["invalid_chunks"], embedded)
+    if image["invalid_tiles"] or embedded["n_invalid_tiles"]:
+        message = _unreadable(image["invalid_tiles"], embedded)
         record = replace(record, verdict="partial", reason="unreadable_region", message=message)
     if model.head is not None:
         made_from = {"tiles": digest(job.folder / TILES_NAME), "model": model.sha256}
@@ -129,9 +130,10 @@ def _write_image(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
             name=ref.slide_id,
             resolution=seen.resolution,
             tissue=seen.tissue,
-            tiles=tiles_to_copy(ref.path, slide, job.config.codec),
+            tiles=find_tiles(ref.path, slide) if job.config.codec == "auto" else None,
+            options=PyramidOptions(codec=job.config.codec),
         )
-    return {"invalid_chunks": written.invalid_chunks}
+    return {"invalid_tiles": written.invalid_tiles}
 
 
 def _describe(entry: Entry, slide: Slide, seen: Look) -> SlideRecord:

@@ -22,25 +22,31 @@ def replacing(path: Path) -> Iterator[Path]:
     tmp = path.with_name(f"{TMP_MARK}{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield tmp
-        if path.is_dir():  # a folder cannot be replaced in one call: step aside, then remove
-            aside = path.with_name(f"{TMP_MARK}{uuid.uuid4().hex[:8]}-old-{path.name}")
-            path.rename(aside)
-            try:
-                tmp.rename(path)
-            except OSError:
-                aside.rename(path)
-                raise
-            shutil.rmtree(aside)
-        else:
-            os.replace(tmp, path)
+        publish(tmp, path)
     finally:
-        _remove(tmp)
+        remove(tmp)
+
+
+def publish(tmp: Path, path: Path) -> None:
+    """Give what was written at `tmp` the name `path`, in place of what had it."""
+    if not path.is_dir():
+        os.replace(tmp, path)
+        return
+    # A folder cannot be replaced in one call: step aside, then remove.
+    aside = path.with_name(f"{TMP_MARK}{uuid.uuid4().hex[:8]}-old-{path.name}")
+    path.rename(aside)
+    try:
+        tmp.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
 
 
 def sweep(folder: Path) -> None:
     """Remove what a killed process left half-written directly in `folder`."""
     for left_over in folder.glob(f"{TMP_MARK}*"):
-        _remove(left_over)
+        remove(left_over)
 
 
 def digest(path: Path) -> str:
@@ -54,7 +60,8 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

@@ -45,6 +45,30 @@ class MissingResolutionError(ResolutionError):
     kind = "no_mpp"
 
 
+class SourceChangedError(SlideError, OSError):
+    """The slide's file is not what it was when the work on it began."""
+
+    kind = "input_changed"
+
+
+class OutputError(RayPathError, OSError):
+    """The result cannot be written."""
+
+    kind = "output"
+
+
+class DiskFullError(OutputError):
+    """There is no room left, or a quota is reached."""
+
+    kind = "disk_full"
+
+
+class OutputPermissionError(OutputError):
+    """Writing there is not allowed."""
+
+    kind = "no_permission"
+
+
 class NotBrightfieldError(SlideError, ValueError):
     """The slide is not light tissue on a bright background (fluorescence, for example)."""
 

@@ -1,12 +1,14 @@
-"""OME-Zarr 0.5 metadata: what makes a Zarr group an image with a physical size.
+"""OME-Zarr metadata: what makes a Zarr group an image with a physical size.
 
-Source: the OME-NGFF 0.5 specification, sections on multiscales, omero and labels.
+Source: the OME-NGFF 0.5 and 0.4 specifications, sections on multiscales, omero and labels.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-VERSION = "0.5"
+import zarr
+
+Version = Literal["0.5", "0.4"]
 AXES: Mapping[str, Mapping[str, str]] = {
     "c": {"name": "c", "type": "channel"},
     "y": {"name": "y", "type": "space", "unit": "micrometer"},
@@ -35,9 +37,14 @@ def placement(*, downsample: float, level0_mpp: float, axes: str) -> list[dict[s
 
 
 def multiscales(
-    *, name: str, axes: str, downsamples: Sequence[float], level0_mpp: float
+    *,
+    name: str,
+    axes: str,
+    downsamples: Sequence[float],
+    level0_mpp: float,
+    version: Version = "0.5",
 ) -> dict[str, Any]:
-    """The ``ome`` attribute of an image whose arrays are named 0, 1, … from finest to coarsest.
+    """The metadata of an image whose arrays are named 0, 1, … from finest to coarsest.
 
     Parameters
     ----------
@@ -49,11 +56,15 @@ def multiscales(
         Level-0 pixels of the *slide* per pixel of each array.
     level0_mpp
         µm per level-0 pixel of the slide.
+    version
+        Of the specification; 0.4 says it in each image, 0.5 once.
     """
+    stated = {"version": version} if version == "0.4" else {}
     return {
-        "version": VERSION,
+        "version": version,
         "multiscales": [
             {
+                **stated,
                 "name": name,
                 "axes": [dict(AXES[axis]) for axis in axes],
                 "datasets": [
@@ -81,6 +92,14 @@ def rgb_channels() -> dict[str, Any]:
         ],
         "rdefs": {"model": "color"},
     }
+
+
+def put(group: zarr.Group, ome: Mapping[str, Any], *, version: Version) -> None:
+    """Write metadata where a version has its place: under ``ome``, or in 0.4 beside the others."""
+    if version == "0.5":
+        group.attrs["ome"] = dict(ome)
+    else:
+        group.attrs.update({key: value for key, value in ome.items() if key != "version"})
 
 
 def pixel_of(transforms: Sequence[Mapping[str, Any]], *, level0_mpp: float) -> tuple[float, float]:

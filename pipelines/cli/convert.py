@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,49 +20,103 @@ def convert(
     ] = None,
     codec: Annotated[
         str,
-        typer.Option(help="auto: keep the slide's JPEG tiles where possible; zstd: decode always."),
+        typer.Option(
+            help="auto: keep the slide's JPEG tiles where possible, else zstd. "
+            "jpeg, zstd, blosc: decode always."
+        ),
     ] = "auto",
+    quality: Annotated[int, typer.Option(help="1-100, of what is encoded as JPEG here.")] = 90,
+    fill_levels: Annotated[
+        bool,
+        typer.Option("--fill-levels", help="Add the levels between those of the slide."),
+    ] = False,
+    ngff: Annotated[
+        str, typer.Option(help="OME-Zarr version: 0.5, or 0.4 with --codec zstd or blosc.")
+    ] = "0.5",
+    associated: Annotated[
+        str,
+        typer.Option(help="Associated images to copy, such as macro,label. They may show a name."),
+    ] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace pyramids that exist.")
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep complete pyramids, and go on with interrupted ones."),
+    ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="serial: this process; ray. Default: ray where something is decoded."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a running Ray; default: start one here.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a slide on standard output.")
     ] = False,
 ) -> None:
-    """Write slides as OME-Zarr 0.5 pyramids with their tissue masks.
+    """Write slides as OME-Zarr pyramids with their tissue masks.
 
-    Exit code 1 when a slide failed; the others are converted.
+    Exit code 1 when a slide failed; the others are converted. An interrupted conversion leaves
+    its work in OUT/.partial-*; the same command with --resume goes on from there.
     """
-    from typing import get_args
-
-    from pipelines.config import Codec
-    from pipelines.convert import convert_slide
+    from cluster.resources import available_cpus
+    from pipelines.conversion import ConvertJob
+    from pipelines.convert import convert_slides
     from pipelines.errors import UsageError
+    from pipelines.executors import conversion_executor, make_executor
     from pipelines.manifest import read_cohort
-    from wsi.errors import RayPathError
+    from wsi.pyramid.options import PyramidOptions
 
-    chosen: Codec | None = next((c for c in get_args(Codec) if c == codec), None)
-    if chosen is None:
-        raise UsageError(f"--codec {codec}: known are {', '.join(get_args(Codec))}")
+    _check("--codec", codec, known=("auto", "jpeg", "zstd", "blosc"))
+    _check("--ngff", ngff, known=("0.5", "0.4"))
+    if resume and overwrite:
+        raise UsageError("--resume keeps what --overwrite replaces: give one of them")
+    try:
+        options = PyramidOptions(
+            codec=codec,  # type: ignore[arg-type]  # checked above, as is ngff
+            quality=quality,
+            fill_levels=fill_levels,
+            ngff=ngff,  # type: ignore[arg-type]
+            associated=tuple(name.strip() for name in associated.split(",") if name.strip()),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     entries = read_cohort(slides, mpp=mpp)
+    if executor is None:
+        wanted = "ray" if workers or address else conversion_executor(entries, options)
+    else:
+        wanted = executor
+    jobs = (
+        ConvertJob(
+            ref=entry.ref,
+            path=out.resolve() / f"{entry.ref.slide_id}.ome.zarr",
+            options=options,
+            resume=resume,
+            overwrite=overwrite,
+            # Ray's tasks have a CPU each; alone, one task has them all.
+            threads=1 if wanted == "ray" else available_cpus(),
+        )
+        for entry in entries
+    )
     failed = False
-    for entry in entries:
-        started = time.perf_counter()
-        facts: dict[str, object] = {"slide_id": entry.ref.slide_id}
-        try:
-            target = out / f"{entry.ref.slide_id}.ome.zarr"
-            facts |= convert_slide(entry.ref, target, codec=chosen, overwrite=overwrite)
-        except RayPathError as error:
-            failed = True
-            facts |= {"verdict": "failed", "reason": error.kind, "message": str(error)}
-        facts["seconds"] = round(time.perf_counter() - started, 3)
-        if as_json:
-            sys.stdout.write(json.dumps(facts) + "\n")
-        else:
-            detail = (
-                facts.get("message")
-                or f"{facts['codec']}, {facts['megapixels']} MP -> {facts['path']}"
-            )
-            typer.echo(f"{entry.ref.slide_id}: {facts['verdict']}, {facts['seconds']} s, {detail}")
+    with make_executor(wanted, address=address, workers=workers) as runner:
+        for record in convert_slides(jobs, runner):
+            failed = failed or record.verdict == "failed"
+            if as_json:
+                sys.stdout.write(json.dumps(record.as_dict()) + "\n")
+                sys.stdout.flush()
+            else:
+                typer.echo(f"{record.slide_id}: {record.describe()}")
     if failed:
         raise typer.Exit(1)
+
+
+def _check(flag: str, value: str, *, known: tuple[str, ...]) -> None:
+    from pipelines.errors import UsageError
+
+    if value not in known:
+        raise UsageError(f"{flag} {value}: known are {', '.join(known)}")

@@ -64,8 +64,9 @@ def run(
     """
     from pipelines.cli.progress import slide_progress
     from pipelines.config import load_config
+    from pipelines.executors import make_executor
     from pipelines.manifest import read_cohort
-    from pipelines.run import make_executor, prepare, run_cohort
+    from pipelines.run import prepare, run_cohort
 
     flags = {
         "model": model,
@@ -83,7 +84,9 @@ def run(
     entries = read_cohort(slides, mpp=settings.mpp)
     prepare(entries, out, settings)  # before Ray is started for nothing
     with (
-        make_executor(settings) as runner,
+        make_executor(
+            settings.executor, address=settings.address, workers=settings.workers
+        ) as runner,
         slide_progress(len(entries), as_json=as_json) as report,
     ):
         records = run_cohort(entries, out, settings, runner, report=report)

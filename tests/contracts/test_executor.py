@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,27 @@ def test_items_are_taken_as_there_is_room(executor: Executor) -> None:
     outcomes = executor.map(square, endless())
     for finished, _ in zip(range(1, 61), outcomes, strict=False):
         assert taken - finished <= 4 * executor.workers
+
+
+def test_what_follows_goes_before_what_waits(executor: Executor) -> None:
+    """Every item below 8 is followed by its double plus one, and the 300s wait until then."""
+
+    def follow(outcome: Outcome[int, int]) -> list[int]:
+        return [2 * outcome.item, 2 * outcome.item + 1] if outcome.item < 8 else []
+
+    outcomes = list(executor.map(square, chain([1], range(300, 400)), follow=follow))
+    assert sorted(outcome.item for outcome in outcomes) == [*range(1, 16), *range(300, 400)]
+    assert all(outcome.result == outcome.item**2 for outcome in outcomes)
+    last_follower = max(i for i, outcome in enumerate(outcomes) if outcome.item < 16)
+    assert last_follower < 60
+
+
+def test_an_error_is_followed_too(executor: Executor) -> None:
+    def follow(outcome: Outcome[int, int]) -> list[int]:
+        return [20] if outcome.failure else []
+
+    outcomes = by_item(executor.map(fail_sometimes, [3], follow=follow))
+    assert outcomes[20].result == 20
 
 
 def test_an_error_of_the_items_reaches_the_caller(executor: Executor) -> None:

@@ -21,7 +21,7 @@ from pipelines.records import SlideRecord, write_records
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles
 from wsi.open import open_slide
-from wsi.pyramid import write_pyramid
+from wsi.pyramid.write import write_pyramid
 from wsi.resolution import MppSource, Resolution
 from wsi.slide import Pixels, Slide
 from wsi.synthetic.aperio import write_svs

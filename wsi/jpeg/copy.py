@@ -1,102 +1,144 @@
-"""Copying a slide's JPEG tiles into Zarr shards: no decoding, no loss, the speed of copying.
+"""Copying a slide's JPEG tiles into a shard: no decoding, no loss, the speed of copying."""
 
-A shard is a file of chunks followed by an index of their places and a checksum (Zarr v3,
-`sharding_indexed`). The chunks here are the slide's own tiles, so a shard is assembled from bytes
-and the array's metadata says how to decode them.
-"""
-
-import struct
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import TransposeCodec
 
 from wsi.jpeg.codec import JpegCodec
-from wsi.jpeg.stream import JpegError
+from wsi.jpeg.stream import EOI, JpegError, scan_start
 from wsi.jpeg.tiles import TiledLevel
+from wsi.pyramid.shard import Pieces, write_shard
 
 SHARD_PX = 8192  # edge of a shard: about 1,000 tiles, 10-30 MB of JPEG
 NOMINAL_QUALITY = 90  # the codec wants a number; it says nothing of tiles that were copied
-ABSENT = 2**64 - 1  # offset and length of a chunk that is not in its shard
 BLANK = 255  # what the scanner skipped is background
+GAP_BYTES = 64 << 10  # what lies between two tiles is read too if it is less than this
+RUN_BYTES = 32 << 20  # read at once, at most
 
 
-def copy_level(level: TiledLevel, group: zarr.Group, name: str) -> NDArray[np.bool_]:
-    """Write one level as array `name` of a group whose store is a local folder.
-
-    Returns
-    -------
-    (rows, columns) of tiles, False where a tile's bytes are not a JPEG stream. Such a tile is
-    stored as zeros, so that it is not taken for background.
-    """
-    tile_width, tile_height = level.tile
+def shard_grid(level: TiledLevel) -> tuple[int, int]:
+    """(rows, columns) of tiles in a shard of a level."""
     columns, rows = level.grid
-    per_shard = max(1, SHARD_PX // tile_width)
-    across, down = min(per_shard, columns), min(per_shard, rows)
-    codec = JpegCodec(
-        quality=NOMINAL_QUALITY,
-        encoded_color_space=level.colour,
-        subsampling=level.frame.sampling,
+    return min(max(1, SHARD_PX // level.tile[1]), rows), min(
+        max(1, SHARD_PX // level.tile[0]), columns
     )
-    array = group.create_array(
+
+
+def create_copy(group: zarr.Group, name: str, level: TiledLevel) -> None:
+    """Create the array (c, y, x) that takes a level's tiles as its chunks."""
+    down, across = shard_grid(level)
+    group.create_array(
         name,
         shape=(3, level.dimensions[1], level.dimensions[0]),
         dtype="uint8",
-        chunks=(3, tile_height, tile_width),
-        shards=(3, down * tile_height, across * tile_width),
+        chunks=(3, level.tile[1], level.tile[0]),
+        shards=(3, down * level.tile[1], across * level.tile[0]),
         filters=[TransposeCodec(order=(1, 2, 0))],
-        serializer=codec,
+        serializer=_codec(level),
         compressors=None,
         fill_value=BLANK,
         dimension_names=("c", "y", "x"),
     )
-    unreadable = codec.encode_pixels(np.zeros((tile_height, tile_width, 3), np.uint8))
+
+
+def copy_shard(tiles: TiledLevel, path: Path, *, shard_tiles: tuple[int, int]) -> NDArray[np.bool_]:
+    """Write a shard of (rows, columns) `shard_tiles` that begins with the tiles of `tiles`.
+
+    Returns
+    -------
+    (rows, columns) of `tiles`, False where a tile's bytes are not a JPEG stream. Such a tile is
+    stored as zeros, so that it is not taken for background.
+    """
+    columns, rows = tiles.grid
     valid = np.ones((rows, columns), np.bool_)
-    folder = _folder_of(array)
-    with level.files[0].open("rb") as file:
-        for top in range(0, rows, down):
-            for left in range(0, columns, across):
-                chunks: list[bytes | None] = [None] * (down * across)
-                for row, column, index in _tiles(top, left, down, across, rows, columns):
-                    place = row * columns + column
-                    try:
-                        chunks[index] = level.read_stream(file, place)
-                    except JpegError:
-                        valid[row, column] = False
-                        chunks[index] = unreadable
-                if any(chunks):
-                    shard = folder / "c" / "0" / str(top // down) / str(left // across)
-                    shard.parent.mkdir(parents=True, exist_ok=True)
-                    _write_shard(shard, chunks)
+    chunks: list[Pieces | None] = [None] * (shard_tiles[0] * shard_tiles[1])
+    rewrite = _HeaderRewriter(tiles)
+    black: bytes | None = None
+    for place, stored in _read_tiles(tiles):
+        row, column = divmod(place, columns)
+        pieces: Pieces
+        try:
+            pieces = rewrite(stored, length=int(tiles.lengths[place]))
+        except JpegError:
+            valid[row, column] = False
+            black = black or _codec(tiles).encode_pixels(
+                np.zeros((tiles.tile[1], tiles.tile[0], 3), np.uint8)
+            )
+            pieces = (black,)
+        chunks[row * shard_tiles[1] + column] = pieces
+    write_shard(path, chunks)
     return valid
 
 
-def _tiles(
-    top: int, left: int, down: int, across: int, rows: int, columns: int
-) -> Iterator[tuple[int, int, int]]:
-    """(row, column, index in the shard) of each tile of a shard, in the file's order."""
-    for row in range(top, min(top + down, rows)):
-        for column in range(left, min(left + across, columns)):
-            yield row, column, (row - top) * across + column - left
+class _HeaderRewriter:
+    """`TiledLevel.whole_stream`, which has to look at a header only once as long as it repeats."""
+
+    def __init__(self, tiles: TiledLevel) -> None:
+        self._tiles = tiles
+        self._seen: dict[bytes, bytes] = {}
+        self._length = 0
+
+    def __call__(self, stored: memoryview, *, length: int) -> Pieces:
+        if len(stored) < length:
+            raise JpegError("the file ends inside the tile")
+        known = self._seen.get(bytes(stored[: self._length]))
+        if known is not None and stored[-2:] == EOI:
+            return known, stored[self._length :]
+        whole = self._tiles.whole_stream(bytes(stored))
+        if stored[-2:] == EOI:
+            self._length = scan_start(bytes(stored))
+            coded = len(stored) - self._length
+            self._seen = {bytes(stored[: self._length]): whole[: len(whole) - coded]}
+        return (whole,)
 
 
-def _write_shard(path: Path, chunks: list[bytes | None]) -> None:
-    """Write chunks in order, then their offsets and lengths, then the checksum of those."""
-    index, offset = [], 0
-    for chunk in chunks:
-        index += [ABSENT, ABSENT] if chunk is None else [offset, len(chunk)]
-        offset += len(chunk or b"")
-    packed = struct.pack(f"<{len(index)}Q", *index)
-    with path.open("wb") as shard:
-        shard.writelines(chunk for chunk in chunks if chunk is not None)
-        shard.write(packed + struct.pack("<I", google_crc32c.value(packed)))
+def _read_tiles(tiles: TiledLevel) -> Iterator[tuple[int, memoryview]]:
+    """Each stored tile with its number, read in runs of neighbours, in the order of the file.
+
+    The bytes of a tile beyond its file's end are missing.
+    """
+    order = np.lexsort((tiles.offsets, tiles.file_of))
+    order = order[tiles.lengths[order] > 0]
+    with ExitStack() as stack:
+        opened: dict[int, int] = {}
+        for run in _runs(tiles, order):
+            index = int(tiles.file_of[run[0]])
+            if index not in opened:
+                opened[index] = os.open(tiles.files[index], os.O_RDONLY)
+                stack.callback(os.close, opened[index])
+            start = int(tiles.offsets[run[0]])
+            end = max(int(tiles.offsets[place] + tiles.lengths[place]) for place in run)
+            read = memoryview(os.pread(opened[index], end - start, start))
+            for place in run:
+                begin = int(tiles.offsets[place]) - start
+                yield place, read[begin : begin + int(tiles.lengths[place])]
 
 
-def _folder_of(array: zarr.Array[Any]) -> Path:
-    root: Any = array.store
-    return Path(root.root) / array.path
+def _runs(tiles: TiledLevel, order: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Split tile numbers, sorted by place, where the gap is large or the run long enough."""
+    run: list[int] = []
+    for place in order.tolist():
+        if run:
+            offset, last = int(tiles.offsets[place]), run[-1]
+            far = offset - int(tiles.offsets[last] + tiles.lengths[last]) > GAP_BYTES
+            long = offset - int(tiles.offsets[run[0]]) > RUN_BYTES
+            if far or long or tiles.file_of[place] != tiles.file_of[last]:
+                yield run
+                run = []
+        run.append(place)
+    if run:
+        yield run
+
+
+def _codec(level: TiledLevel) -> JpegCodec:
+    sampling: Any = level.frame.sampling
+    return JpegCodec(
+        quality=NOMINAL_QUALITY, encoded_color_space=level.colour, subsampling=sampling
+    )

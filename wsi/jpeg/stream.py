@@ -89,6 +89,17 @@ def complete(stream: bytes, *, tables: bytes | None, colour: Colour) -> bytes:
     return b"".join([SOI, adobe, shared, *kept, stream[position:]])
 
 
+def scan_start(stream: bytes) -> int:
+    """Where the coded pixels of a stream begin: after its last header.
+
+    Raises
+    ------
+    JpegError
+        If it has none.
+    """
+    return _segments(stream)[-1][2]
+
+
 def _segments(stream: bytes) -> list[tuple[int, int, int]]:
     """(marker, start, end) of each segment before the coded pixels, the last one included."""
     found, position = [], len(SOI)

@@ -12,7 +12,7 @@ from ome_zarr_models import v05
 
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
-from wsi.pyramid import PyramidRecord, write_pyramid
+from wsi.pyramid.write import PyramidRecord, write_pyramid
 from wsi.resolution import resolve_mpp
 from wsi.synthetic.aperio import write_svs
 from wsi.testing import Specimen, render, write_locating_slide
@@ -80,7 +80,7 @@ def assert_equal_to_openslide(source: Path, path: Path) -> None:
 
 def test_every_level_is_openslides_to_the_bit(made: Path, tmp_path: Path) -> None:
     record = copy(made, tmp_path / "image.ome.zarr")
-    assert (record.codec, record.invalid_chunks) == ("jpeg", 0)
+    assert (record.codec, record.invalid_tiles) == ("jpeg", 0)
     assert_equal_to_openslide(made, tmp_path / "image.ome.zarr")
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_tile_is_recorded_and_black_and_the_rest_is_whole(tmp_path: Pa
         file.seek(int(level.offsets[place]))
         file.write(b"\x00" * int(level.lengths[place]))
     path = tmp_path / "image.ome.zarr"
-    assert copy(source, path).invalid_chunks == 1
+    assert copy(source, path).invalid_tiles == 1
     group = zarr.open_group(path, mode="r")
     validity: Any = group["validity"]
     assert np.argwhere(~np.asarray(validity[:])).tolist() == [[row, column]]

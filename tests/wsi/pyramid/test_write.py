@@ -14,32 +14,35 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from ome_zarr_models import v05
 
-import wsi.levels
 from wsi.ngff import pixel_of
 from wsi.open import open_slide
-from wsi.pyramid import PyramidRecord, write_pyramid
+from wsi.pyramid.options import PyramidOptions
+from wsi.pyramid.write import PyramidRecord, write_pyramid
 from wsi.resolution import MppSource, Resolution
 from wsi.slide import Pixels, Slide
 from wsi.tissue import Tissue
 
 RESOLUTION = Resolution(mpp=0.5, source=MppSource.VENDOR)
 CHUNK, SHARD, COARSEST = 64, 256, 100
+SMALL = PyramidOptions(chunk_px=CHUNK, block_px=SHARD, coarsest_px=COARSEST)  # many of each
 
 
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many chunks and shards of a small slide."""
-    monkeypatch.setattr(wsi.levels, "CHUNK_PX", CHUNK)
-    monkeypatch.setattr(wsi.levels, "SHARD_PX", SHARD)
-    monkeypatch.setattr(wsi.levels, "COARSEST_PX", COARSEST)
-
-
-def write(slide: Slide, path: Path, tissue: Tissue | None = None) -> PyramidRecord:
+def write(
+    slide: Slide, path: Path, tissue: Tissue | None = None, options: PyramidOptions = SMALL
+) -> PyramidRecord:
     width, height = slide.dimensions
     rows, columns = -(-height // 8), -(-width // 8)
     checks = np.indices((rows, columns)).sum(axis=0) % 2 == 0
     tissue = tissue or Tissue(mask=checks, downsample=8.0, flags=("pen_marks",))
-    return write_pyramid(slide, path, name="made up", resolution=RESOLUTION, tissue=tissue)
+    return write_pyramid(
+        slide,
+        path,
+        name="made up",
+        resolution=RESOLUTION,
+        tissue=tissue,
+        options=options,
+        threads=2,
+    )
 
 
 def levels_of(path: Path) -> list[NDArray[np.uint8]]:
@@ -61,7 +64,7 @@ def halved(pixels: NDArray[np.uint8]) -> NDArray[np.integer[Any]]:
 
 
 def test_level_0_is_openslides_to_the_bit_and_each_level_the_mean_of_the_one_before(
-    synthetic: Any, tmp_path: Path, small_chunks: None
+    synthetic: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "image.ome.zarr"
     with open_slide(synthetic.path) as slide:
@@ -71,27 +74,31 @@ def test_level_0_is_openslides_to_the_bit_and_each_level_the_mean_of_the_one_bef
         expected = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
     np.testing.assert_array_equal(levels[0].transpose(1, 2, 0), expected)
     shapes = ((1301, 1500), (651, 750), (326, 375), (163, 188), (82, 94))
-    assert record == PyramidRecord(codec="zstd", level_shapes=shapes, invalid_chunks=0)
+    assert record == PyramidRecord(codec="zstd", level_shapes=shapes, invalid_tiles=0)
     assert tuple(level.shape[1:] for level in levels) == shapes
     for finer, coarser in itertools.pairwise(levels):
         np.testing.assert_array_equal(coarser, halved(finer))
 
 
 @settings(max_examples=25)
-@given(width=st.integers(1, 75), height=st.integers(1, 75), coarsest=st.sampled_from([1, 4, 9]))
+@given(
+    width=st.integers(1, 75),
+    height=st.integers(1, 75),
+    coarsest=st.sampled_from([1, 4, 9]),
+    block=st.sampled_from([8, 16, 32]),
+)
 def test_slides_of_any_size(
     array_slide: Callable[[Pixels], Slide],
     tmp_path_factory: pytest.TempPathFactory,
     width: int,
     height: int,
     coarsest: int,
+    block: int,
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("any") / "image.ome.zarr"
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"CHUNK_PX": 4, "SHARD_PX": 16, "COARSEST_PX": coarsest}.items():
-            patch.setattr(wsi.levels, name, value)
-        write(array_slide(pixels), path)
+    options = PyramidOptions(chunk_px=4, block_px=block, coarsest_px=coarsest)
+    write(array_slide(pixels), path, options=options)
     levels = levels_of(path)
     np.testing.assert_array_equal(levels[0], pixels.transpose(2, 0, 1))
     for finer, coarser in itertools.pairwise(levels):
@@ -101,7 +108,7 @@ def test_slides_of_any_size(
 
 
 @pytest.fixture
-def written(synthetic: Any, tmp_path: Path, small_chunks: None) -> Iterator[Path]:
+def written(synthetic: Any, tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "image.ome.zarr"
     with open_slide(synthetic.path) as slide:
         write(slide, path)
@@ -128,13 +135,19 @@ def test_levels_lie_on_the_slide_in_micrometres(written: Path) -> None:
 
 def test_arrays_are_sharded_and_planar(written: Path) -> None:
     group = zarr.open_group(written, mode="r")
-    for name, height, width in (("0", 1301, 1500), ("1", 651, 750), ("4", 82, 94)):
+    for name, height, width, shard in (
+        ("0", 1301, 1500, SHARD),
+        ("1", 651, 750, SHARD // 2),
+        ("2", 326, 375, SHARD // 4),
+        ("3", 163, 188, SHARD // 2),
+        ("4", 82, 94, SHARD // 4),
+    ):
         array: Any = group[name]
         assert array.shape == (3, height, width)
         assert array.dtype == np.uint8
         assert array.metadata.dimension_names == ("c", "y", "x")
         assert array.chunks == (3, CHUNK, CHUNK)
-        shards = [min(SHARD, -(-n // CHUNK) * CHUNK) for n in (height, width)]
+        shards = [min(shard, -(-n // CHUNK) * CHUNK) for n in (height, width)]
         assert array.shards == (3, *shards)
         files = [p for p in (written / name / "c").rglob("*") if p.is_file()]
         count = [-(-n // shard) for n, shard in zip((height, width), shards, strict=True)]
@@ -161,7 +174,7 @@ def test_the_tissue_is_a_label_over_the_image(written: Path) -> None:
 
 
 def test_a_coarse_pixel_of_the_label_is_tissue_when_half_of_it_is(
-    array_slide: Callable[[Pixels], Slide], tmp_path: Path, small_chunks: None
+    array_slide: Callable[[Pixels], Slide], tmp_path: Path
 ) -> None:
     mask = np.array([[1, 1, 1, 0, 1], [0, 0, 0, 0, 1], [1, 1, 0, 0, 0]], np.bool_)
     slide = array_slide(np.zeros((150, 250, 3), np.uint8))
@@ -183,7 +196,6 @@ def test_what_did_not_decode_is_said_and_black(
     synthetic: Any,
     damage_tile: Callable[[Path, int], Path],
     tmp_path: Path,
-    small_chunks: None,
     damaged: tuple[int, ...],
 ) -> None:
     """Tiles of the slide are 256 pixels, six to a row: each lies under 4 x 4 chunks."""
@@ -204,7 +216,7 @@ def test_what_did_not_decode_is_said_and_black(
     assert validity.dtype == np.bool_
     assert validity.attrs["chunk_level0_px"] == CHUNK
     np.testing.assert_array_equal(validity[:], valid)
-    assert record.invalid_chunks == (~valid).sum()
+    assert record.invalid_tiles == (~valid).sum()
     levels = levels_of(path)
     np.testing.assert_array_equal(levels[0].transpose(1, 2, 0), expected)
     np.testing.assert_array_equal(levels[1], halved(levels[0]))
@@ -214,13 +226,11 @@ def test_a_chunk_that_is_damaged_in_part_is_invalid_as_a_whole(
     synthetic: Any,
     damage_tile: Callable[[Path, int], Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wsi.levels, "CHUNK_PX", 384)
-    monkeypatch.setattr(wsi.levels, "SHARD_PX", 768)
+    options = PyramidOptions(chunk_px=384, block_px=768)
     path = tmp_path / "image.ome.zarr"
     with open_slide(damage_tile(synthetic.path, 8)) as slide:  # x 512-768, y 256-512
-        write(slide, path)
+        write(slide, path, options=options)
     validity: Any = zarr.open_group(path, mode="r")["validity"]
     assert (~validity[:]).nonzero()[0].tolist() == [0, 1]
     assert (~validity[:]).nonzero()[1].tolist() == [1, 1]
@@ -240,7 +250,7 @@ def test_a_small_slide_has_one_level_under_the_real_sizes(
     array_slide: Callable[[Pixels], Slide], tmp_path: Path
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 512, 3), dtype=np.uint8)
-    record = write(array_slide(pixels), tmp_path / "image.ome.zarr")
+    record = write(array_slide(pixels), tmp_path / "image.ome.zarr", options=PyramidOptions())
     assert record.level_shapes == ((300, 512),)
     v05.Image.from_zarr(zarr.open_group(tmp_path / "image.ome.zarr", mode="r"))
     np.testing.assert_array_equal(

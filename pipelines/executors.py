@@ -1,0 +1,62 @@
+"""Which executor does the work: this process, a local Ray, or a cluster."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from cluster.executor import Executor
+from cluster.serial import SerialExecutor
+from pipelines.errors import UsageError
+from pipelines.manifest import Entry
+from wsi.errors import RayPathError
+from wsi.jpeg.find import find_tiles
+from wsi.open import open_slide
+from wsi.pyramid.options import PyramidOptions
+
+# Ray takes seconds to start. One process copies this much, or decodes this much, in less time
+# than a person minds.
+COPIED_ALONE_BYTES = 2 << 30
+DECODED_ALONE_BYTES = 50 << 20
+
+
+def make_executor(
+    executor: str, *, address: str | None, workers: int | None
+) -> AbstractContextManager[Executor]:
+    """``"serial"`` or ``"ray"``; ends what it started when its context ends.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    if executor == "serial":
+        return nullcontext(SerialExecutor())
+    if executor != "ray":
+        raise UsageError(f"--executor {executor}: known are ray, serial")
+    from cluster.ray_executor import RayExecutor
+
+    return RayExecutor(address=address, workers=workers)
+
+
+def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> str:
+    """The executor for converting slides where nobody named one: Ray where it is worth its start.
+
+    That is so for more than `COPIED_ALONE_BYTES` of slides, and for more than
+    `DECODED_ALONE_BYTES` of those whose pixels have to be decoded.
+    """
+    sizes = {entry.ref: _size(entry) for entry in entries}
+    if sum(sizes.values()) > COPIED_ALONE_BYTES:
+        return "ray"
+    decoded = 0
+    for ref, size in sizes.items():
+        try:
+            with open_slide(ref) as slide:
+                copied = options.codec == "auto" and find_tiles(ref.path, slide) is not None
+        except RayPathError:
+            continue  # it fails as quickly anywhere, with a verdict of its own
+        decoded += 0 if copied else size
+    return "ray" if decoded > DECODED_ALONE_BYTES else "serial"
+
+
+def _size(entry: Entry) -> int:
+    path = entry.ref.path
+    return path.stat().st_size if path.is_file() else 0

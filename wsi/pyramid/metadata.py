@@ -1,0 +1,135 @@
+"""All of a pyramid that is not pixels of the slide: attributes, tissue, profile, validity."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numcodecs
+import numpy as np
+import zarr
+from PIL import Image
+from zarr.codecs import ZstdCodec
+
+from wsi import ngff
+from wsi.pyramid.identity import split_properties
+from wsi.pyramid.options import PyramidOptions
+from wsi.pyramid.plan import PyramidPlan
+from wsi.pyramid.storage import ZSTD_LEVEL
+from wsi.resolution import Resolution
+from wsi.slide import Slide
+from wsi.tissue import Tissue
+
+ASSOCIATED = "associated"
+ICC_PROFILE = "icc_profile"
+VALIDITY = "validity"
+
+
+def describe(
+    group: zarr.Group, slide: Slide, plan: PyramidPlan, *, name: str, resolution: Resolution
+) -> None:
+    """Write the image's attributes: OME's, and what is known of the slide."""
+    kept, withheld = split_properties(slide.properties)
+    ours = {
+        "level0_mpp": resolution.mpp,
+        "mpp_source": resolution.source.value,
+        "vendor": slide.vendor,
+        "reader": slide.reader,
+        "codec": plan.codec,
+        "bounds_level0_px": _bounds(slide),
+        "associated_images": list(slide.associated_images),
+        "properties": kept,
+        "withheld_properties": withheld,
+    }
+    ome = ngff.multiscales(
+        name=name,
+        axes="cyx",
+        downsamples=plan.downsamples,
+        level0_mpp=resolution.mpp,
+        version=plan.options.ngff,
+    )
+    ngff.put(group, ome | {"omero": ngff.rgb_channels()}, version=plan.options.ngff)
+    group.attrs["raypath"] = ours
+    if slide.icc_profile is not None:
+        data = np.frombuffer(slide.icc_profile, np.uint8)
+        _create(group, ICC_PROFILE, data, plan.options)
+
+
+def write_associated(group: zarr.Group, slide: Slide, options: PyramidOptions) -> None:
+    """Copy the associated images that were asked for, (c, y, x) each, as far as there are such."""
+    wanted = [name for name in options.associated if name in slide.associated_images]
+    if wanted:
+        images = group.create_group(ASSOCIATED)
+        for name in wanted:
+            pixels = slide.read_associated(name)
+            _create(images, name, pixels.transpose(2, 0, 1), options, axes="cyx")
+
+
+def write_tissue(
+    group: zarr.Group, tissue: Tissue, plan: PyramidPlan, *, level0_mpp: float
+) -> None:
+    """Write the mask as a label; it must have as many levels as the image (OME-NGFF)."""
+    version = plan.options.ngff
+    labels = group.create_group("labels")
+    ngff.put(labels, {"version": version, "labels": ["tissue"]}, version=version)
+    label = labels.create_group("tissue")
+    mask = tissue.mask
+    for level in range(len(plan.sizes)):
+        _create(label, str(level), mask.astype(np.uint8), plan.options, axes="yx")
+        mask = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).reduce(2)) > 127
+    downsamples = [tissue.downsample * 2.0**level for level in range(len(plan.sizes))]
+    ome = ngff.multiscales(
+        name="tissue", axes="yx", downsamples=downsamples, level0_mpp=level0_mpp, version=version
+    )
+    colours = [{"label-value": 1, "rgba": [0, 158, 115, 128]}]
+    image_label = {"version": version, "colors": colours, "source": {"image": "../../"}}
+    ngff.put(label, ome | {"image-label": image_label}, version=version)
+    label.attrs["raypath"] = {"flags": list(tissue.flags)}
+
+
+def write_validity(
+    group: zarr.Group, plan: PyramidPlan, invalid: Iterable[tuple[str, int, int]]
+) -> None:
+    """Write which chunks of level 0 decoded, and count those of the other levels.
+
+    The array is (rows, columns) bool, one element a chunk of level 0.
+    """
+    edge = plan.validity_px
+    width, height = plan.sizes[0]
+    valid = np.ones((-(-height // edge), -(-width // edge)), np.bool_)
+    by_level = [0] * len(plan.sizes)
+    for name, row, column in invalid:
+        by_level[int(name)] += 1
+        if name == "0":
+            valid[row, column] = False
+    _create(group, VALIDITY, valid, plan.options)
+    group[VALIDITY].attrs.update({"chunk_level0_px": edge, "invalid_by_level": by_level})
+
+
+def _create(
+    group: zarr.Group,
+    name: str,
+    data: Any,
+    options: PyramidOptions,
+    *,
+    axes: str | None = None,
+) -> None:
+    """Write a small array behind zstd, chunked like the image, replacing what is there."""
+    v2 = options.ngff == "0.4"
+    group.create_array(
+        name,
+        data=np.ascontiguousarray(data),
+        chunks=tuple(max(1, min(options.chunk_px, n)) for n in data.shape)
+        if axes
+        else tuple(max(1, n) for n in data.shape),
+        compressors=numcodecs.Zstd(level=ZSTD_LEVEL) if v2 else ZstdCodec(level=ZSTD_LEVEL),
+        dimension_names=None if v2 or axes is None else tuple(axes),
+        chunk_key_encoding={"name": "v2", "separator": "/"} if v2 else None,
+        overwrite=True,
+    )
+
+
+def _bounds(slide: Slide) -> list[int] | None:
+    """[x, y, width, height] of what was scanned, level-0 pixels; None where the file says none."""
+    keys = [f"openslide.bounds-{key}" for key in ("x", "y", "width", "height")]
+    if any(key not in slide.properties for key in keys):
+        return None
+    return [int(slide.properties[key]) for key in keys]

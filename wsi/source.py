@@ -1,0 +1,74 @@
+"""Telling whether a slide's file is still the one that was looked at."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsi.errors import SourceChangedError
+
+END_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What identifies a slide's bytes without reading all of them.
+
+    Attributes
+    ----------
+    size
+        Bytes; of a folder, those of all files in it.
+    ends
+        SHA-256 of the first and last mebibyte; of a folder, of its files' names and sizes.
+    modified
+        Latest time of change, ns. It tells a change while work goes on, and is no part of the
+        identity: a copied file is the same slide.
+    """
+
+    size: int
+    ends: str
+    modified: int
+
+    @property
+    def identity(self) -> str:
+        """The same for files of the same content."""
+        return f"{self.size}-{self.ends}"
+
+
+def look_at_source(path: Path) -> Source:
+    """Identify the file or folder of a slide."""
+    total = hashlib.sha256()
+    if path.is_dir():
+        inside = sorted(p for p in path.rglob("*") if p.is_file())
+        stats = [found.stat() for found in inside]
+        for found, stat in zip(inside, stats, strict=True):
+            total.update(f"{found.relative_to(path).as_posix()} {stat.st_size}\n".encode())
+        return Source(
+            size=sum(stat.st_size for stat in stats),
+            ends=total.hexdigest(),
+            modified=max((stat.st_mtime_ns for stat in stats), default=0),
+        )
+    with path.open("rb") as file:
+        stat = path.stat()
+        total.update(file.read(END_BYTES))
+        file.seek(max(0, stat.st_size - END_BYTES))
+        total.update(file.read(END_BYTES))
+    return Source(size=stat.st_size, ends=total.hexdigest(), modified=stat.st_mtime_ns)
+
+
+def check_unchanged(path: Path, before: Source) -> None:
+    """Compare a slide with what it was.
+
+    Raises
+    ------
+    SourceChangedError
+        If its size, time of change, beginning or end differ, or it is gone.
+    """
+    try:
+        now = look_at_source(path)
+    except FileNotFoundError as error:
+        raise SourceChangedError(f"{path} is gone: it was removed while it was read") from error
+    if now != before:
+        raise SourceChangedError(
+            f"{path} changed while it was read ({before.size} bytes then, {now.size} now): "
+            "wait until it is copied completely, then convert it again"
+        )
