@@ -34,7 +34,7 @@ HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertRecord:
-    """A slide's verdict and numbers; None where it failed.
+    """A slide's verdict and numbers; None or empty where it failed.
 
     Attributes
     ----------
@@ -57,8 +57,8 @@ class ConvertRecord:
     slide_id: str
     path: str
     verdict: str
-    reason: str | None = None
-    message: str | None = None
+    reason: str = ""
+    message: str = ""
     seconds: float | None = None
     megapixels: float | None = None
     bytes_in: int | None = None
@@ -70,21 +70,28 @@ class ConvertRecord:
     reused: bool = False
     flags: tuple[str, ...] = ()
 
+    @property
+    def work(self) -> float:
+        """Megapixels of level 0."""
+        return self.megapixels or 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
     def describe(self) -> str:
-        """The verdict in one line."""
+        """One line about the slide."""
         if self.verdict == "failed":
-            return f"failed ({self.reason}): {self.message}"
+            return f"{self.slide_id}: failed ({self.reason}): {self.message}"
         if self.reused:
-            return f"{self.verdict}, complete already: {self.path}"
+            return f"{self.slide_id}: {self.verdict}, complete already: {self.path}"
         line = (
-            f"{self.verdict}, {self.seconds} s, {self.megapixels} MP, {self.codec}, "
-            f"{(self.bytes_out or 0) / 1e6:.1f} MB -> {self.path}"
+            f"{self.slide_id}: {self.verdict}, {self.seconds} s, {self.megapixels} MP, "
+            f"{self.codec}, {(self.bytes_out or 0) / 1e6:.1f} MB -> {self.path}"
         )
-        return f"{line} ({self.message})" if self.message else line
+        if self.reason:
+            line += f" ({self.reason}: {self.message})"
+        return line + (f" [{', '.join(self.flags)}]" if self.flags else "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,11 +242,11 @@ class _Driver:
             slide_id=slide.job.ref.slide_id,
             path=str(slide.job.path),
             verdict="partial" if converted.invalid_tiles else "ok",
-            reason="unreadable_region" if converted.invalid_tiles else None,
+            reason="unreadable_region" if converted.invalid_tiles else "",
             message=f"{converted.invalid_tiles} tiles do not decode; they are black, and False in "
             "the array validity"
             if converted.invalid_tiles
-            else None,
+            else "",
             seconds=round(converted.ended - begun.started, 3),
             megapixels=round(begun.megapixels, 3),
             bytes_in=begun.source.size,

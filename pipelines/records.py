@@ -57,9 +57,24 @@ class SlideRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: tuple[str, ...] = ()
 
+    @property
+    def work(self) -> float:
+        """Tiles embedded."""
+        return self.n_tiles or 0
+
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON has it."""
         return asdict(self)
+
+    def describe(self) -> str:
+        """One line about the slide."""
+        if self.verdict == "failed":
+            return f"{self.slide_id}: failed ({self.reason}): {self.message}"
+        score = "" if self.score is None else f", score {self.score:.3f}"
+        line = f"{self.slide_id}: {self.verdict}, {self.n_tiles} tiles, {self.prediction}{score}"
+        if self.reason:
+            line += f" ({self.reason}: {self.message})"
+        return line + (f" [{', '.join(self.flags)}]" if self.flags else "")
 
 
 def write_records(path: Path, records: Sequence[SlideRecord]) -> None:

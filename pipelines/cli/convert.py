@@ -1,7 +1,5 @@
 """`raypath convert`: pyramids only."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +62,7 @@ def convert(
     its work in OUT/.partial-*; the same command with --resume goes on from there.
     """
     from cluster.resources import available_cpus
+    from pipelines.cli.progress import slide_progress
     from pipelines.conversion import ConvertJob
     from pipelines.convert import convert_slides
     from pipelines.errors import UsageError
@@ -102,16 +101,18 @@ def convert(
         )
         for entry in entries
     )
-    failed = False
-    with make_executor(wanted, address=address, workers=workers) as runner:
+    verdicts = []
+    with (
+        make_executor(wanted, address=address, workers=workers) as runner,
+        slide_progress(len(entries), as_json=as_json, unit="MP") as report,
+    ):
         for record in convert_slides(jobs, runner):
-            failed = failed or record.verdict == "failed"
-            if as_json:
-                sys.stdout.write(json.dumps(record.as_dict()) + "\n")
-                sys.stdout.flush()
-            else:
-                typer.echo(f"{record.slide_id}: {record.describe()}")
-    if failed:
+            verdicts.append(record.verdict)
+            report(record)
+    if len(entries) > 1:
+        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("ok", "partial", "failed"))
+        typer.echo(counts, err=True)
+    if "failed" in verdicts:
         raise typer.Exit(1)
 
 

@@ -4,22 +4,40 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from pipelines.records import SlideRecord
+from typing import Any, Protocol
 
 COLOURS = {"ok": "green", "partial": "yellow", "failed": "red"}
 
 
+class Record(Protocol):
+    """What can be said of a slide that is done."""
+
+    @property
+    def verdict(self) -> str:
+        """``"ok"``, ``"partial"`` or ``"failed"``."""
+
+    @property
+    def work(self) -> float:
+        """How much was done for it, in the unit the progress is shown in."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+    def describe(self) -> str:
+        """One line about the slide."""
+
+
 @contextmanager
-def slide_progress(total: int, *, as_json: bool) -> Iterator[Callable[[SlideRecord], None]]:
+def slide_progress(total: int, *, as_json: bool, unit: str) -> Iterator[Callable[[Record], None]]:
     """Give a function to call with each finished record.
 
-    On a terminal: a bar with slides, tiles per second and the time left, and a line for each
-    slide that is not ok. Otherwise one line a slide; with `as_json`, one JSON object a slide.
+    On a terminal: a bar with slides, `unit` per second and the time left, and a line
+    for each slide that is not ok. Otherwise one line a slide; with `as_json`, one JSON object a
+    slide.
     """
     if as_json:
 
-        def print_json(record: SlideRecord) -> None:
+        def print_json(record: Record) -> None:
             sys.stdout.write(json.dumps(record.as_dict()) + "\n")
             sys.stdout.flush()
 
@@ -40,10 +58,10 @@ def slide_progress(total: int, *, as_json: bool) -> Iterator[Callable[[SlideReco
     if not console.is_terminal:
         done = 0
 
-        def print_line(record: SlideRecord) -> None:
+        def print_line(record: Record) -> None:
             nonlocal done
             done += 1
-            sys.stderr.write(f"[{done}/{total}] {describe(record)}\n")
+            sys.stderr.write(f"[{done}/{total}] {record.describe()}\n")
             sys.stderr.flush()
 
         yield print_line
@@ -60,30 +78,17 @@ def slide_progress(total: int, *, as_json: bool) -> Iterator[Callable[[SlideReco
     )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("slides", total=total, rate="")
-        tiles = 0
+        done_work = 0.0
 
-        def advance(record: SlideRecord) -> None:
-            nonlocal tiles
-            tiles += record.n_tiles or 0
+        def advance(record: Record) -> None:
+            nonlocal done_work
+            done_work += record.work
             elapsed = bar.tasks[0].elapsed or 0
-            rate = f"{tiles / elapsed:.0f} tiles/s" if elapsed else ""
+            rate = f"{done_work / elapsed:.0f} {unit}/s" if elapsed else ""
             bar.update(task, advance=1, rate=rate)
             if record.verdict != "ok":
                 bar.console.print(
-                    describe(record), style=COLOURS[record.verdict], markup=False, highlight=False
+                    record.describe(), style=COLOURS[record.verdict], markup=False, highlight=False
                 )
 
         yield advance
-
-
-def describe(record: SlideRecord) -> str:
-    """One line about a slide."""
-    if record.verdict == "failed":
-        return f"{record.slide_id}: failed ({record.reason}): {record.message}"
-    score = "" if record.score is None else f", score {record.score:.3f}"
-    line = (
-        f"{record.slide_id}: {record.verdict}, {record.n_tiles} tiles, {record.prediction}{score}"
-    )
-    if record.reason:
-        line += f" ({record.reason}: {record.message})"
-    return line + (f" [{', '.join(record.flags)}]" if record.flags else "")

@@ -87,7 +87,7 @@ def run(
         make_executor(
             settings.executor, address=settings.address, workers=settings.workers
         ) as runner,
-        slide_progress(len(entries), as_json=as_json) as report,
+        slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):
         records = run_cohort(entries, out, settings, runner, report=report)
     verdicts = [record.verdict for record in records]

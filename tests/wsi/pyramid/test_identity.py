@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import openslide
+import pytest
+
+from wsi.pyramid.identity import split_properties
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dicom.PatientName",
+        "dicom.PatientID",
+        "dicom.PatientBirthDate",
+        "dicom.AccessionNumber",
+        "hamamatsu.Barcode",
+        "leica.barcode",
+        "mirax.GENERAL.SLIDE_NAME",
+        "aperio.User",
+        "aperio.Filename",
+        "aperio.Title",
+        "dicom.ContainerIdentifier",
+        "dicom.InstitutionName",
+    ],
+)
+def test_what_names_someone_stays_behind(name: str) -> None:
+    kept, withheld = split_properties({name: "x", "openslide.mpp-x": "0.25"})
+    assert (kept, withheld) == ({"openslide.mpp-x": "0.25"}, [name])
+
+
+def test_the_comment_goes_with_what_it_repeats() -> None:
+    comment = {"openslide.comment": "Aperio|User = x", "tiff.ImageDescription": "Aperio|User = x"}
+    kept, withheld = split_properties(comment | {"aperio.User": "x"})
+    assert (kept, len(withheld)) == ({}, 3)
+    assert split_properties(comment) == (comment, [])
+
+
+def test_what_a_real_slide_says_of_its_pixels_is_kept(shared_data: Path) -> None:
+    with openslide.OpenSlide(shared_data / "slides" / "CMU-1-Small-Region.svs") as slide:
+        kept, withheld = split_properties(slide.properties)
+    assert {"openslide.mpp-x", "aperio.AppMag", "aperio.ScanScope ID", "aperio.Date"} <= set(kept)
+    assert "aperio.Filename" in withheld
