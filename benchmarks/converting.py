@@ -11,8 +11,8 @@ from benchmarks.measure import Contender, Work
 COPY, OURS, OURS_DECODED = "cp", "raypath convert", "raypath convert --codec zstd"
 
 
-def converters(path: Path, *, threads: int, peers: bool) -> list[Contender]:
-    """Everything that writes the whole slide; the last are the peers."""
+def converters(path: Path, *, threads: int, decode: bool, peers: bool) -> list[Contender]:
+    """Everything that writes the whole slide; ours with `decode` too, then the `peers`."""
     own = [
         Contender(name=COPY, prepare=partial(_copy, path, False), role="bound"),
         Contender(name="cp, on disk", prepare=partial(_copy, path, True), role="bound"),
@@ -23,8 +23,10 @@ def converters(path: Path, *, threads: int, peers: bool) -> list[Contender]:
             role="ours",
             note="Python's start too",
         ),
-        Contender(name=OURS_DECODED, prepare=partial(ours.convert, path, "zstd"), role="ours"),
     ]
+    if decode:
+        prepare = partial(ours.convert, path, "zstd")
+        own.append(Contender(name=OURS_DECODED, prepare=prepare, role="ours"))
     others = [
         Contender(
             name="wsidicomizer",

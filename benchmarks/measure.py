@@ -58,6 +58,9 @@ class Result:
     ----------
     seconds
         Of each run, in order; empty if there is a `failure`, its reason in words.
+    cpu_seconds
+        User and system time of each run, of the process and its finished children: what a busy
+        machine changes least.
     peak_bytes
         Most memory that one process of it held, over all runs.
     bytes_out
@@ -69,6 +72,7 @@ class Result:
     note: str
     threads: int | None
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     bytes_out: int = 0
     failure: str = ""
@@ -82,6 +86,7 @@ class Result:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     bytes_out: int
 
@@ -145,6 +150,7 @@ def _run(contender: Contender, result: Result, scratch: Path) -> None:
         result.seconds.clear()
         return
     result.seconds.append(sample.seconds)
+    result.cpu_seconds.append(sample.cpu_seconds)
     result.peak_bytes = max(result.peak_bytes, sample.peak_bytes)
     result.bytes_out = sample.bytes_out
 
@@ -152,11 +158,17 @@ def _run(contender: Contender, result: Result, scratch: Path) -> None:
 def _timed(prepare: Callable[[Path], Work], scratch: Path) -> _Sample:
     """Prepare and run in this process, which does nothing else."""
     work = prepare(scratch)
-    started = perf_counter()
+    started, cpu_started = perf_counter(), _cpu_seconds()
     work()
-    seconds = perf_counter() - started
+    seconds, cpu_seconds = perf_counter() - started, _cpu_seconds() - cpu_started
     bytes_out = sum(f.stat().st_size for f in scratch.rglob("*") if f.is_file())
-    return _Sample(seconds=seconds, peak_bytes=_peak_bytes(), bytes_out=bytes_out)
+    return _Sample(
+        seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=_peak_bytes(), bytes_out=bytes_out
+    )
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
 
 
 def _peak_bytes() -> int:

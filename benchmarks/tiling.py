@@ -22,8 +22,9 @@ class TilingSettings:
     ----------
     runs
         Of every contender.
-    peers
-        Whether other projects take part.
+    peers, decode
+        Whether other projects take part; whether the slide is also converted by decoding it,
+        which takes the longest of all on a large slide.
     threads
         Of the decoder and of peers that take a number.
     tiles, tile_px
@@ -36,6 +37,7 @@ class TilingSettings:
 
     runs: int = 5
     peers: bool = True
+    decode: bool = True
     threads: int
     tiles: int = 4000
     tile_px: int = 224
@@ -87,7 +89,9 @@ def _measure_converting(
     path: Path, megapixels: float, settings: TilingSettings, say: Callable[[str], None]
 ) -> Table:
     contenders = [
-        *converting.converters(path, threads=settings.threads, peers=settings.peers),
+        *converting.converters(
+            path, threads=settings.threads, decode=settings.decode, peers=settings.peers
+        ),
         *decoders(path, None, threads=settings.threads),
     ]
     return Table(

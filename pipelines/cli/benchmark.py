@@ -22,6 +22,10 @@ def tiling(
     peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Measure other projects too.")
     ] = True,
+    decode: Annotated[
+        bool,
+        typer.Option("--decode/--no-decode", help="Convert with --codec zstd too: slow if large."),
+    ] = True,
     gigapixels: Annotated[float, typer.Option(help="Size of the made-up slide.")] = 0.02,
     tiles: Annotated[int, typer.Option(min=1, help="Most tiles to read.")] = 4000,
     tile_px: Annotated[int, typer.Option(min=1, help="Size of these tiles.")] = 224,
@@ -48,6 +52,7 @@ def tiling(
     settings = TilingSettings(
         runs=runs,
         peers=peers,
+        decode=decode,
         threads=threads or available_cpus(),
         tiles=tiles,
         tile_px=tile_px,

@@ -19,6 +19,7 @@ from benchmarks.decoding import BINDINGS
 from benchmarks.measure import BenchmarkError
 from benchmarks.tiling import TilingSettings, measure_tiling
 from pipelines.cli.main import cli
+from wsi.synthetic.aperio import write_svs
 from wsi.testing import Specimen, write_locating_slide, write_slide
 
 
@@ -111,6 +112,33 @@ def test_the_decoder_gets_each_jpeg_tile_under_the_grid_once(slide: Path) -> Non
     pair = ours.lay_grid(slide, size_px=128, mpp_factor=1, most=2)
     assert len(ours.jpeg_streams(slide, pair)) in (1, 2)
     assert len(ours.jpeg_streams(slide)) == 6 * 6
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+@pytest.mark.parametrize("colour", ["rgb", "ycbcr"])
+def test_the_decoder_shows_the_slide(binding: str, colour: Any, tmp_path: Path) -> None:
+    pytest.importorskip(binding, reason=f"{binding} is not installed")
+    x = np.linspace(0, 255, 256, dtype=np.uint8)
+    tile = np.stack(np.broadcast_arrays(x[:, None], x[None, :], x[::-1, None]), axis=-1)
+    path = write_svs(
+        tmp_path / "ramp.svs",
+        width=256,
+        height=256,
+        mpp=0.5,
+        magnification=20,
+        read_block=lambda x, y, width, height: tile,
+        colour=colour,
+    )
+    (stream,) = ours.jpeg_streams(path)
+    assert np.abs(np.asarray(BINDINGS[binding]()(stream), int) - tile).mean() < 3
+
+
+def test_decoding_can_be_left_out(slide: Path) -> None:
+    def names(decode: bool) -> set[str]:
+        found = converting.converters(slide, threads=1, decode=decode, peers=False)
+        return {contender.name for contender in found}
+
+    assert names(True) - names(False) == {"raypath convert --codec zstd"}
 
 
 def test_what_cannot_be_measured_is_said(tmp_path: Path) -> None:

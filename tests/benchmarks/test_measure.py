@@ -45,6 +45,7 @@ def test_runs_in_turns_and_counts_bytes() -> None:
     ]
     a, b = measure_in_turns(contenders, runs=2, say=said.append)
     assert [line.split(":")[0] for line in said] == ["[1/2] a", "[1/2] b", "[2/2] a", "[2/2] b"]
+    assert len(a.cpu_seconds) == 2
     assert (len(a.seconds), a.bytes_out, len(b.seconds), b.bytes_out) == (2, 10, 2, 20)
     assert (b.role, b.threads, b.note) == ("peer", 2, "twice")
 

@@ -15,6 +15,7 @@ def result(name: str, *seconds: float, role: str = "peer", threads: int | None =
         note="",
         threads=threads,
         seconds=list(seconds),
+        cpu_seconds=[2 * s for s in seconds],
         peak_bytes=3 * 2**20,
         bytes_out=4_000_000 if seconds else 0,
         failure="" if seconds else "no room | left",
@@ -40,9 +41,9 @@ def table() -> Table:
 
 def test_cells_and_failures(table: Table) -> None:
     head, cp, slow, fast = table.cells()
-    assert head[5] == "/ cp"
-    assert cp == ("cp", "2.000", "1.000-3.000", "3", "15", "1.00", "4.0", "2.00", "3")
-    assert slow[5] == "4.00"
+    assert head[6] == "/ cp"
+    assert cp == ("cp", "2.000", "1.000-3.000", "3", "4.000", "15", "1.00", "4.0", "2.00", "3")
+    assert slow[6] == "4.00"
     assert fast[1:4] == ("4.500", "4.000-5.000", "2")
     assert table.failures() == ["broken: no room | left"]
 
@@ -79,7 +80,7 @@ def test_a_report_in_every_form(table: Table, capsys: pytest.CaptureFixture[str]
     assert facts["verdicts"][0]["word"] == "met"
     assert "numpy" in facts["versions"]
     markdown = report.as_markdown().splitlines()
-    assert "| cp | 2.000 | 1.000-3.000 | 3 | 15 | 1.00 | 4.0 | 2.00 | 3 |" in markdown
+    assert "| cp | 2.000 | 1.000-3.000 | 3 | 4.000 | 15 | 1.00 | 4.0 | 2.00 | 3 |" in markdown
     assert "- not measured: broken: no room | left" in markdown
     assert "- met: time at most 3, measured 2.50" in markdown
     report.print()
