@@ -1,0 +1,70 @@
+"""`raypath benchmark`: how fast this machine does it, beside other projects."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+benchmark = typer.Typer(no_args_is_help=True)
+
+
+@benchmark.callback()
+def _benchmark() -> None:
+    """Measure raypath beside other projects, in one run on this machine."""
+
+
+@benchmark.command()
+def tiling(
+    slide: Annotated[
+        Path | None, typer.Argument(help="A slide; without one, a made-up slide is written.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Of every contender, in turns.")] = 5,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Measure other projects too.")
+    ] = True,
+    decode: Annotated[
+        bool,
+        typer.Option("--decode/--no-decode", help="Convert with --codec zstd too: slow if large."),
+    ] = True,
+    gigapixels: Annotated[float, typer.Option(help="Size of the made-up slide.")] = 0.02,
+    tiles: Annotated[int, typer.Option(min=1, help="Most tiles to read.")] = 4000,
+    tile_px: Annotated[int, typer.Option(min=1, help="Size of these tiles.")] = 224,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the decoder and the peers; default: all CPUs."),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Seconds in all after which a peer is not run again.")
+    ] = 120.0,
+    folder: Annotated[
+        Path | None, typer.Option(help="For what is written meanwhile; default: temporary.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables in markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Measure converting a slide and reading its tiles, beside cp, the decoder and peers."""
+    import json
+    import tempfile
+
+    from benchmarks.tiling import TilingSettings, measure_tiling, write_made_up_slide
+    from cluster.resources import available_cpus
+
+    settings = TilingSettings(
+        runs=runs,
+        peers=peers,
+        decode=decode,
+        threads=threads or available_cpus(),
+        tiles=tiles,
+        tile_px=tile_px,
+        patience_s=patience,
+        folder=folder,
+    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix="raypath-") as made:
+        path = slide or write_made_up_slide(Path(made) / "made-up.svs", gigapixels=gigapixels)
+        report = measure_tiling(path, settings, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(json.dumps(report.as_dict()))
+    elif markdown:
+        typer.echo(report.as_markdown())
+    else:
+        report.print()
