@@ -10,12 +10,13 @@ import zarr
 from numpy.typing import NDArray
 
 from benchmarks.measure import BenchmarkError, Work
-from pipelines.config import Codec
+from cluster.resources import available_cpus
 from wsi.grid import TileGrid, make_grid
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.overview import read_overview
 from wsi.plan import TileSpec, plan_read
+from wsi.pyramid.options import Codec, PyramidOptions
 from wsi.ref import SlideRef
 from wsi.resolution import resolve_mpp
 from wsi.tiles import read_batches
@@ -30,7 +31,17 @@ def convert(slide: Path, codec: Codec, scratch: Path) -> Work:
     from pipelines.convert import convert_slide
 
     target = scratch / f"{slide.stem}.ome.zarr"
-    return lambda: convert_slide(SlideRef.of(slide), target, codec=codec, overwrite=True)
+    options = PyramidOptions(codec=codec)
+    threads = available_cpus()
+
+    def work() -> None:
+        record = convert_slide(
+            SlideRef.of(slide), target, options=options, overwrite=True, threads=threads
+        )
+        if record.verdict != "ok":
+            raise BenchmarkError(record.describe())
+
+    return work
 
 
 def convert_by_command(slide: Path, scratch: Path) -> Work:
