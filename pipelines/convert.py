@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.config import Codec
 from pipelines.errors import UsageError
 from wsi.atomic import replacing
+from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles
 from wsi.open import open_slide
@@ -69,7 +70,7 @@ def convert_slide(
         "megapixels": round(width * height / 1e6, 1),
         "levels": len(written.level_shapes),
         "invalid_chunks": written.invalid_chunks,
-        "bytes_in": ref.path.stat().st_size,
+        "bytes_in": stored_bytes(ref.path),
         "bytes_out": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
         "flags": list(tissue.flags),
     }
