@@ -6,7 +6,7 @@ this way: the other formats need random access to one file through C libraries.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from wsi.errors import UnsupportedSlideError
@@ -30,7 +30,9 @@ def slide_path(text: str | Path) -> Path:
     UnsupportedSlideError
         If the URL's scheme is none of `PACKAGES`, or it holds a password.
     """
-    if isinstance(text, Path) or "://" not in text:
+    if not isinstance(text, str):
+        return text
+    if "://" not in text:
         return Path(text)
     parts = urlsplit(text)
     if parts.scheme == "file":
@@ -46,7 +48,7 @@ def slide_path(text: str | Path) -> Path:
         )
     from upath import UPath
 
-    return UPath(text.rstrip("/"))
+    return cast(Path, UPath(text.rstrip("/")))  # not one by inheritance in all versions
 
 
 def is_remote(path: Path) -> bool:
