@@ -156,7 +156,7 @@ def _blocks(
     """An array whose blocks `read` gives; the same slide and level have the same name."""
     name = f"{read.__name__.strip('_')}-{tokenize(str(ref.path), level, version)}"
     meta = np.empty((0, 0, 0), np.uint8)
-    blocks: da.Array = da.map_blocks(  # type: ignore[no-untyped-call]
+    blocks: da.Array = da.map_blocks(
         read, ref=ref, level=level, chunks=chunks, dtype=np.uint8, meta=meta, name=name
     )
     return blocks
