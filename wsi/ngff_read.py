@@ -111,8 +111,8 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
     scale0, start0 = placed[0]
     downsamples = tuple(_whole((s[0] / scale0[0] + s[1] / scale0[1]) / 2) for s, _ in placed)
     corners = tuple(
-        _corner(start, start0, scale0, downsample) if is_said else (0.0, 0.0)
-        for (_, start), downsample, is_said in zip(placed, downsamples, says_where, strict=True)
+        _corner(scale, start, scale0, start0) if is_said else (0.0, 0.0)
+        for (scale, start), is_said in zip(placed, says_where, strict=True)
     )
     return Multiscale(
         name=str(said.get("name", "")),
@@ -170,14 +170,13 @@ def _place(
 
 
 def _corner(
+    scale: tuple[float, float],
     start: tuple[float, float],
-    start0: tuple[float, float],
     scale0: tuple[float, float],
-    downsample: float,
+    start0: tuple[float, float],
 ) -> tuple[float, float]:
-    """Where a level's corner is, from the centre of its first pixel; level-0 pixels."""
-    half = (downsample - 1) / 2
-    x, y = ((at - at0) / step - half for at, at0, step in zip(start, start0, scale0, strict=True))
+    """Where a level's corner is, from the centres of its first pixel and of level 0's."""
+    x, y = (((start[n] - scale[n] / 2) - (start0[n] - scale0[n] / 2)) / scale0[n] for n in range(2))
     return round(x, 6), round(y, 6)  # what is left of a zero would decide ties when rounding
 
 
