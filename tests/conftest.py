@@ -174,7 +174,7 @@ def web_server(tmp_path: Path) -> Iterator[WebServer]:
     handler = partial(RangeHandler, state=state, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             yield state

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from wsi.errors import UnreachableSlideError
 from wsi.remote import file_system, is_remote
 
 METADATA = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
+KEPT_BYTES = 64 << 20  # a few hundred chunks
 BLOSC_HEADER = 16  # bytes; the last four are the length of the whole
 PAUSES_S = (0.2, 1.0)  # between attempts: a busy server is not a damaged slide
 
 
 class PatientStore(FsspecStore):
-    """A store behind a URL that tries again when fetching fails; a missing object is no failure.
+    """A store behind a URL that tries again when fetching fails, and keeps what it fetched.
+
+    A missing object is no failure. The last `KEPT_BYTES` fetched are kept because tiles side by
+    side share chunks, and every read of a shard begins with its index.
 
     Raises
     ------
@@ -26,10 +31,30 @@ class PatientStore(FsspecStore):
         On reading, after the last attempt, or at once when access is denied.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._kept: OrderedDict[tuple[str, ByteRequest | None], Buffer] = OrderedDict()
+        self._kept_bytes = 0
+
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """See `zarr.abc.store.Store.get`."""
+        wanted = (key, byte_range)
+        if wanted in self._kept:
+            self._kept.move_to_end(wanted)
+            return self._kept[wanted]
+        found = await self._get_patiently(key, prototype, byte_range)
+        if found is not None and wanted not in self._kept:
+            self._kept[wanted] = found
+            self._kept_bytes += len(found)
+            while self._kept_bytes > KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+        return found
+
+    async def _get_patiently(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
         for pause in PAUSES_S:
             try:
                 return await self._get(key, prototype, byte_range)

@@ -114,30 +114,69 @@ def test_a_pyramid_is_read_from_a_web_server_without_listing(
     assert not [line for line in web_server.asked if line.endswith("/")]
 
 
-def test_a_missing_object_is_a_missing_chunk_and_an_error_is_not(
-    served: str, tmp_path: Path, web_server: Any
+CHUNK = "/a%20b/p.ome.zarr/0/c/0/0/0"
+
+
+def test_an_error_of_the_server_is_unreadable_and_the_slide_stays_usable(
+    served: str, pyramid: Path, web_server: Any
 ) -> None:
-    name = "0/c/0/0/0"
-    with open_slide(served) as slide:
-        there = slide.read_region((0, 0), 0, (9, 9))
-        web_server.failing[f"/a%20b/p.ome.zarr/{name}"] = [500] * 20
+    with open_slide(served) as slide, open_slide(pyramid) as local:
+        web_server.failing[CHUNK] = [500] * 20
         for _ in range(2):
             with pytest.raises(UnreadableRegionError, match=r"p\.ome\.zarr: level 0") as caught:
                 slide.read_region((0, 0), 0, (9, 9))
             assert isinstance(caught.value.__cause__, UnreachableSlideError)
         assert slide.read_region((0, 0), 1, (9, 9)).shape == (9, 9, 3)
         web_server.failing.clear()
-        np.testing.assert_array_equal(slide.read_region((0, 0), 0, (9, 9)), there)
-        (tmp_path / "a b" / "p.ome.zarr" / name).unlink()
+        np.testing.assert_array_equal(
+            slide.read_region((0, 0), 0, (9, 9)), local.read_region((0, 0), 0, (9, 9))
+        )
+
+
+def test_a_missing_object_is_a_missing_chunk(served: str, tmp_path: Path) -> None:
+    (tmp_path / "a b" / "p.ome.zarr" / "0" / "c" / "0" / "0" / "0").unlink()
+    with open_slide(served) as slide:
         assert (slide.read_region((0, 0), 0, (9, 9)) == 0).all()  # the array's fill value
 
 
-def test_a_server_that_is_busy_for_a_moment_is_asked_again(served: str, web_server: Any) -> None:
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(
+    served: str, pyramid: Path, web_server: Any
+) -> None:
+    web_server.failing[CHUNK] = [503, 503]
+    with open_slide(served) as slide, open_slide(pyramid) as local:
+        np.testing.assert_array_equal(
+            slide.read_region((0, 0), 0, (9, 9)), local.read_region((0, 0), 0, (9, 9))
+        )
+    assert web_server.failing == {CHUNK: []}
+
+
+def test_access_denied_is_not_asked_again(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def deny(self: Any, path: str, **_: Any) -> bytes:
+        asked.append(path)
+        raise PermissionError("not yours")
+
+    with open_slide(served) as slide:
+        monkeypatch.setattr("fsspec.implementations.http.HTTPFileSystem._cat_file", deny)
+        with pytest.raises(UnreadableRegionError, match="not yours"):
+            slide.read_region((0, 0), 0, (9, 9))
+    assert len(asked) == 1
+
+
+def test_what_was_fetched_is_kept_up_to_a_limit(
+    served: str, web_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_slide(served) as slide:
         there = slide.read_region((0, 0), 0, (9, 9))
-        web_server.failing["/a%20b/p.ome.zarr/0/c/0/0/0"] = [503, 503]
+        before = len(web_server.asked)
         np.testing.assert_array_equal(slide.read_region((0, 0), 0, (9, 9)), there)
-        assert web_server.failing == {"/a%20b/p.ome.zarr/0/c/0/0/0": []}
+        assert len(web_server.asked) == before
+        monkeypatch.setattr(wsi.store, "KEPT_BYTES", 0)
+        slide.read_region((1000, 1000), 0, (9, 9))
+        before = len(web_server.asked)
+        np.testing.assert_array_equal(slide.read_region((0, 0), 0, (9, 9)), there)
+        assert len(web_server.asked) > before
 
 
 def test_shards_need_a_server_with_ranges(served: str, web_server: Any) -> None:
