@@ -27,6 +27,7 @@ from wsi.errors import SlideNotFoundError
 from wsi.pyramid.options import PyramidOptions
 from wsi.pyramid.plan import Part
 from wsi.ref import SlideRef
+from wsi.remote import is_remote
 
 CAN_BE_CONTINUED = frozenset({"disk_full", "worker_lost"})
 HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
@@ -249,7 +250,7 @@ class _Driver:
             else "",
             seconds=round(converted.ended - begun.started, 3),
             megapixels=round(begun.megapixels, 3),
-            bytes_in=begun.source.size,
+            bytes_in=begun.source.size or None,
             bytes_out=converted.bytes_out,
             codec=converted.codec,
             levels=converted.levels,
@@ -288,9 +289,10 @@ def _lock(job: ConvertJob) -> int:
         If there is nothing to convert, or nowhere to put it.
     """
     source = job.ref.path
-    if not source.exists():
+    is_local = not is_remote(source)
+    if is_local and not source.exists():
         raise SlideNotFoundError(f"no slide at {source}: check the path")
-    if source.is_dir() and job.path.resolve().is_relative_to(source.resolve()):
+    if is_local and source.is_dir() and job.path.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{job.path} lies inside the slide {source}: choose another folder")
     if job.path.exists() and not (job.overwrite or job.resume):
         raise UsageError(

@@ -1,15 +1,21 @@
-"""Which slides to work on: slide files, folders of them, or a manifest in CSV or Parquet."""
+"""Which slides to work on: slides, folders of them, URLs, or a manifest in CSV or Parquet."""
 
 import math
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ManifestError, UsageError
-from wsi.open import SLIDE_SUFFIXES
+from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME
+from wsi.atomic import TMP_MARK
+from wsi.errors import UnsupportedSlideError
+from wsi.open import SLIDE_SUFFIXES, ZARR_SUFFIX
+from wsi.readers.omezarr_reader import is_zarr
 from wsi.ref import SlideRef
+from wsi.remote import is_remote, slide_path
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
@@ -27,32 +33,37 @@ class Entry:
     split: str | None = None
 
 
-def read_cohort(arguments: Sequence[Path], *, mpp: float | None = None) -> tuple[Entry, ...]:
-    """Read what stands on the command line: one manifest, or slide files and folders.
+def read_cohort(arguments: Sequence[Path | str], *, mpp: float | None = None) -> tuple[Entry, ...]:
+    """Read what stands on the command line: one manifest, or slides, folders of them, and URLs.
 
+    A folder may be one that `raypath run` or `convert` wrote; its pyramids are the slides.
     `mpp` is the command line's µm per pixel, for slides of which a manifest says none.
 
     Raises
     ------
     UsageError
-        If there is no slide, or a manifest is mixed with slides.
+        If there is no slide, a URL is of no kind that is read, or a manifest is mixed with slides.
     ManifestError
         If the manifest contradicts itself, or two slides would have the same id.
     """
-    manifests = [path for path in arguments if path.suffix.lower() in MANIFEST_SUFFIXES]
+    try:
+        given = [slide_path(argument) for argument in arguments]
+    except UnsupportedSlideError as error:
+        raise UsageError(str(error)) from error
+    manifests = [path for path in given if path.suffix.lower() in MANIFEST_SUFFIXES]
     if manifests:
-        if len(arguments) > 1:
+        if len(given) > 1:
             raise UsageError("give one manifest, or slides, not both")
         entries = read_manifest(manifests[0])
     else:
-        slides = (slide.absolute() for given in arguments for slide in _slides(given))
-        entries = tuple(Entry(ref=SlideRef.of(slide)) for slide in slides)
+        slides = (_absolute(slide) for path in given for slide in find_slides(path))
+        entries = tuple(Entry(ref=SlideRef(path=p, slide_id=_slide_id(p))) for p in slides)
         _check(entries, where="the slides given")
     return tuple(_with_mpp(entry, mpp) for entry in entries)
 
 
 def read_manifest(path: Path) -> tuple[Entry, ...]:
-    """Read a manifest; relative paths are relative to it.
+    """Read a manifest; relative paths are relative to it, and a path may be a URL.
 
     Columns: `path`, and optionally `slide_id`, `patient_id`, `label`, `split`, `mpp`, `mask`.
     A slide that does not exist is not an error here: it gets a verdict like any other.
@@ -104,10 +115,14 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
     text = {key: value for key, value in text.items() if value}
     if "path" not in text:
         raise ManifestError("no path")
-    path = (folder / text["path"]).absolute()  # tasks may run in another folder
+    try:
+        path = slide_path(text["path"])
+    except UnsupportedSlideError as error:
+        raise ManifestError(str(error)) from error
+    path = path if is_remote(path) else _absolute(folder / path)
     ref = SlideRef(
         path=path,
-        slide_id=text.get("slide_id", SlideRef.of(path).slide_id),
+        slide_id=text.get("slide_id", _slide_id(path)),
         mpp=_mpp(text["mpp"]) if "mpp" in text else None,
         mpp_source="manifest",
         mask=(folder / text["mask"]).absolute() if "mask" in text else None,
@@ -133,16 +148,46 @@ def _mpp(text: str) -> float | None:
     return mpp
 
 
-def _slides(given: Path) -> list[Path]:
-    """A slide itself, or the slides below a folder in order of their names."""
-    if not given.is_dir():
+def _absolute(path: Path) -> Path:
+    """The path from anywhere: tasks may run in another folder."""
+    return path if is_remote(path) else path.absolute()
+
+
+def _slide_id(path: Path) -> str:
+    """A slide's id from its path; a pyramid in a run's folder is called as its folder is."""
+    return path.parent.name if path.name == IMAGE_NAME else SlideRef.of(path).slide_id
+
+
+def find_slides(given: Path) -> list[Path]:
+    """A slide itself, or the slides below a folder in order of their names.
+
+    Raises
+    ------
+    UsageError
+        If there is none in the folder.
+    """
+    if is_remote(given) or _is_pyramid(given) or not given.is_dir():
         return [given]
-    found = sorted(p for p in given.rglob("*") if p.suffix.lower() in SLIDE_SUFFIXES)
+    found = sorted(_slides_below(given))
     if not found:
-        raise UsageError(
-            f"no slides below {given} (looked for {', '.join(sorted(SLIDE_SUFFIXES))})"
-        )
+        looked_for = ", ".join(sorted(SLIDE_SUFFIXES | {ZARR_SUFFIX}))
+        raise UsageError(f"no slides below {given} (looked for {looked_for})")
     return found
+
+
+def _slides_below(folder: Path) -> Iterator[Path]:
+    """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into."""
+    for parent, folders, files in os.walk(folder):
+        inside = [Path(parent, name) for name in folders if not name.startswith(TMP_MARK)]
+        pyramids = [path for path in inside if _is_pyramid(path)]
+        folders[:] = [path.name for path in inside if path not in pyramids]
+        yield from (p for p in pyramids if p.name != HEATMAP_NAME)
+        suffixed = (Path(parent, name) for name in files)
+        yield from (p for p in suffixed if p.suffix.lower() in SLIDE_SUFFIXES)
+
+
+def _is_pyramid(path: Path) -> bool:
+    return path.is_dir() and (path.suffix == ZARR_SUFFIX or is_zarr(path))
 
 
 def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()) -> None:

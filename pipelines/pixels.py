@@ -11,7 +11,7 @@ import zarr
 from PIL import Image
 
 from wsi.errors import RayPathError
-from wsi.ngff import pixel_of
+from wsi.ngff_read import read_multiscale
 from wsi.pyramid.options import PyramidOptions
 from wsi.slide import Pixels
 
@@ -66,17 +66,14 @@ def version_of(group: Path) -> str:
 def open_pyramid(path: Path, version: str) -> Pyramid:
     """Open the pyramid at `path` once for each `version` of it (see `version_of`)."""
     group = zarr.open_group(path, mode="r")
-    ome: Any = group.attrs["ome"]
+    said = read_multiscale(group.attrs.asdict())
     ours: Any = group.attrs["raypath"]
-    level0_mpp = float(ours["level0_mpp"])
-    levels: list[zarr.Array[Any]] = []
-    downsamples = []
-    for dataset in ome["multiscales"][0]["datasets"]:
-        levels.append(group[dataset["path"]])  # type: ignore[arg-type]
-        transforms = dataset["coordinateTransformations"]
-        downsamples.append(pixel_of(transforms, level0_mpp=level0_mpp)[0])
+    levels: tuple[Any, ...] = tuple(group[name] for name in said.paths)
     return Pyramid(
-        path=path, levels=tuple(levels), downsamples=tuple(downsamples), level0_mpp=level0_mpp
+        path=path,
+        levels=levels,
+        downsamples=said.downsamples,
+        level0_mpp=float(ours["level0_mpp"]),
     )
 
 

@@ -19,6 +19,8 @@ from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob, run_slide
 from wsi.atomic import replacing, sweep
+from wsi.identity import stored_bytes
+from wsi.remote import is_remote
 
 LIBRARIES = ("openslide-python", "openslide-bin", "tiffslide", "zarr", "torch", "timm", "ray")
 
@@ -137,8 +139,14 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
             f"got {config.stride_px}: tiles would leave gaps"
         )
     for entry in entries:
+        if is_remote(entry.ref.path):
+            continue
         if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
+        if entry.ref.path.resolve().is_relative_to((out / SLIDES_NAME).resolve()):
+            raise UsageError(
+                f"results in {out} would replace {entry.ref.path}: choose another folder"
+            )
     try:
         (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
         sweep(out)
@@ -154,7 +162,7 @@ def _write_run(out: Path, run: dict[str, Any]) -> None:
 
 def _size(job: SlideJob) -> int:
     path = job.entry.ref.path
-    return path.stat().st_size if path.is_file() else 0
+    return (stored_bytes(path) or 0) if is_remote(path) or path.exists() else 0
 
 
 def _now() -> str:

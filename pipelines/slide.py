@@ -15,7 +15,7 @@ from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from wsi.atomic import digest, replacing, sweep
-from wsi.errors import SlideNotFoundError
+from wsi.identity import content_digest
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions
@@ -43,15 +43,13 @@ def run_slide(job: SlideJob) -> SlideRecord:
         If the slide cannot be used; what earlier steps finished stays in its folder.
     """
     ref = job.entry.ref
-    if not ref.path.is_file():
-        raise SlideNotFoundError(f"no slide at {ref.path}: check the path")
-    model = load_model(job.config.model)
     with open_slide(ref) as slide:
+        model = load_model(job.config.model)
         seen = look(slide, ref)
         grid = lay_grid(slide, seen, model.encoder, job.config)
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
-        receipts = Receipts(folder=job.folder, source=digest(ref.path))
+        receipts = Receipts(folder=job.folder, source=content_digest(ref.path))
         base = _base_parameters(job, seen)
         image = receipts.do(
             "pyramid",

@@ -1,9 +1,14 @@
 """Slides that many tests look at: made once a session and only read."""
 
+import re
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,3 +109,75 @@ class ArraySlide(Slide):
 def array_slide() -> Callable[[Pixels], ArraySlide]:
     """Make a slide of one level from an array."""
     return ArraySlide
+
+
+@dataclass(slots=True, kw_only=True)
+class WebServer:
+    """A web server over a folder.
+
+    `failing` maps a path to statuses to answer with, one a request; then it is served. `asked`
+    holds every request.
+    """
+
+    url: str
+    answers_ranges: bool = True
+    failing: dict[str, list[int]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Python's handler, with ranges and without listings, as object stores are."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def __init__(self, *arguments: Any, state: WebServer, **options: Any) -> None:
+        self.state = state
+        super().__init__(*arguments, **options)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, *, with_body: bool) -> None:
+        self.state.asked.append(f"{self.command} {self.path}")
+        file = Path(self.translate_path(self.path))
+        statuses = self.state.failing.get(self.path)
+        status = statuses.pop(0) if statuses else (200 if file.is_file() else 404)
+        body = file.read_bytes() if status == 200 else b"no"
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if wanted and status == 200 and self.state.answers_ranges:
+            status = 206
+            first, last = (int(n) if n else None for n in wanted.groups())
+            if first is None:
+                body = body[-(last or 0) :]
+            else:
+                body = body[first : None if last is None else last + 1]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if file.is_file():
+            self.send_header("Last-Modified", str(file.stat().st_mtime_ns))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def web_server(tmp_path: Path) -> Iterator[WebServer]:
+    """Serve `tmp_path` on loopback."""
+    state = WebServer(url="")
+    handler = partial(RangeHandler, state=state, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            thread.join()

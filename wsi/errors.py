@@ -21,6 +21,12 @@ class SlideNotFoundError(SlideError, FileNotFoundError):
     kind = "not_found"
 
 
+class UnreachableSlideError(SlideError, OSError):
+    """The slide's storage does not answer, or does not let us in."""
+
+    kind = "unreachable"
+
+
 class UnsupportedSlideError(SlideError, ValueError):
     """No reader opens the file."""
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import openslide
 
 from wsi.errors import SlideNotFoundError, UnsupportedSlideError
+from wsi.readers.omezarr_reader import OmeZarrReader, is_zarr
 from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
 from wsi.ref import SlideRef
+from wsi.remote import is_remote, slide_path
 from wsi.slide import Slide
 
 SLIDE_SUFFIXES = frozenset(
@@ -15,17 +17,31 @@ SLIDE_SUFFIXES = frozenset(
 )
 
 
+ZARR_SUFFIX = ".zarr"  # of folders that are slides
+
+
 def open_slide(slide: SlideRef | Path | str) -> Slide:
     """Open a slide: OpenSlide where it recognises the format, tiffslide for other TIFFs.
+
+    Folders and URLs are OME-Zarr.
 
     Raises
     ------
     SlideNotFoundError
-        If there is no such file.
+        If there is no such file or folder.
     UnsupportedSlideError
         If no reader opens it; the message holds what each reader said.
+    UnreachableSlideError
+        If a URL does not answer.
     """
-    path = slide.path if isinstance(slide, SlideRef) else Path(slide)
+    path = slide.path if isinstance(slide, SlideRef) else slide_path(slide)
+    if is_remote(path) and path.suffix.lower() in SLIDE_SUFFIXES:
+        raise UnsupportedSlideError(
+            f"{path}: only OME-Zarr is read by URL; copy the file first, or convert it with "
+            "'raypath convert' and put the folder there"
+        )
+    if is_remote(path) or path.suffix == ZARR_SUFFIX or is_zarr(path):
+        return OmeZarrReader(path)
     if not path.is_file():
         raise SlideNotFoundError(f"no slide at {path}: check the path")
     refusals: list[str] = []

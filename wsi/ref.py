@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsi.remote import slide_path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideRef:
@@ -11,7 +13,7 @@ class SlideRef:
     Parameters
     ----------
     path
-        The slide's file.
+        The slide's file or folder, or its URL as a `upath.UPath` (see `wsi.remote`).
     slide_id
         Its name in every output: the file's stem unless the manifest says otherwise.
     mpp
@@ -31,5 +33,5 @@ class SlideRef:
     @classmethod
     def of(cls, path: Path | str) -> "SlideRef":
         """Name a slide by its file alone; a ``.ome`` before the extension is not part of the id."""
-        path = Path(path)
+        path = slide_path(path)
         return cls(path=path, slide_id=path.stem.removesuffix(".ome"))

@@ -22,6 +22,7 @@ class MppSource(StrEnum):
     MANIFEST = "manifest"
     VENDOR = "vendor property"
     DICOM = "DICOM pixel spacing"
+    NGFF = "OME-Zarr scale"
     TIFF = "TIFF resolution tags"
     OBJECTIVE = "objective power"
 
@@ -100,8 +101,15 @@ def _candidates(properties: Mapping[str, str]) -> Iterator[tuple[MppSource, floa
     mpp_y = _number(properties, "openslide.mpp-y")
     if mpp_x is not None and mpp_y is not None:
         # OpenSlide derives the property of a generic TIFF from its resolution tags.
-        by_vendor = {"dicom": MppSource.DICOM, "generic-tiff": MppSource.TIFF}
-        yield by_vendor.get(vendor, MppSource.VENDOR), mpp_x, mpp_y
+        by_vendor = {
+            "dicom": MppSource.DICOM,
+            "generic-tiff": MppSource.TIFF,
+            "ome-zarr": MppSource.NGFF,
+        }
+        source = by_vendor.get(vendor, MppSource.VENDOR)
+        # A pyramid of ours remembers who said it of the slide it was made from.
+        said = properties.get("raypath.mpp-source")
+        yield next((s for s in MppSource if s.value == said), source), mpp_x, mpp_y
     unit = UM_PER_TIFF_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
     dots_x = _number(properties, "tiff.XResolution")
     dots_y = _number(properties, "tiff.YResolution")

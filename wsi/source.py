@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi.errors import SourceChangedError
+from wsi.identity import content_digest
+from wsi.remote import is_remote
 
 END_BYTES = 1 << 20
 
@@ -16,9 +18,10 @@ class Source:
     Attributes
     ----------
     size
-        Bytes; of a folder, those of all files in it.
+        Bytes; of a folder, those of all files in it; 0 behind a URL.
     ends
-        SHA-256 of the first and last mebibyte; of a folder, of its files' names and sizes.
+        SHA-256 of the first and last mebibyte; of a folder, of its files' names and sizes;
+        behind a URL see `content_digest`.
     modified
         Latest time of change, ns. It tells a change while work goes on, and is no part of the
         identity: a copied file is the same slide.
@@ -35,7 +38,9 @@ class Source:
 
 
 def look_at_source(path: Path) -> Source:
-    """Identify the file or folder of a slide."""
+    """Identify the file or folder of a slide, or what lies behind its URL."""
+    if is_remote(path):
+        return Source(size=0, ends=content_digest(path), modified=0)
     total = hashlib.sha256()
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.is_file())

@@ -8,8 +8,8 @@ import typer
 
 def convert(
     slides: Annotated[
-        list[Path],
-        typer.Argument(help="Slides, folders of slides, or one manifest (CSV, Parquet)."),
+        list[str],
+        typer.Argument(help="Slides, folders of slides, URLs, or one manifest (CSV, Parquet)."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <slide_id>.ome.zarr.")],
     mpp: Annotated[

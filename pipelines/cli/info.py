@@ -1,25 +1,51 @@
 """`raypath info`: what a slide is, and what will be trouble."""
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def info(
-    slide: Annotated[Path, typer.Argument(help="A slide.")],
+    slide: Annotated[str, typer.Argument(help="A slide, its URL, or a folder of slides.")],
     mpp: Annotated[float | None, typer.Option(help="µm per pixel of level 0.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a slide.")] = False,
 ) -> None:
     """Show a slide's format, levels, resolution and its source, and its problems."""
+    from pipelines.manifest import find_slides
+    from wsi.errors import SlideError
+    from wsi.remote import slide_path
+
+    paths = find_slides(slide_path(slide))
+    failed = False
+    for number, path in enumerate(paths):
+        try:
+            facts = _facts(path, mpp)
+        except SlideError as error:
+            if len(paths) == 1:
+                raise
+            failed = True
+            facts = {"path": str(path), "problems": [str(error)]}
+        if as_json:
+            typer.echo(json.dumps(facts))
+        else:
+            typer.echo("" if number == 0 else "\n", nl=False)
+            _show(facts)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _facts(path: "Path", mpp: float | None) -> dict[str, Any]:
     from wsi.errors import ResolutionError
     from wsi.open import open_slide
     from wsi.resolution import resolve_mpp
 
-    facts: dict[str, Any] = {"path": str(slide)}
+    facts: dict[str, Any] = {"path": str(path)}
     problems: list[str] = []
-    with open_slide(slide) as opened:
+    with open_slide(path) as opened:
         facts |= {
             "vendor": opened.vendor,
             "reader": opened.reader,
@@ -42,10 +68,10 @@ def info(
             problems.append(
                 f"{' and '.join(named)} image may show a patient's name; raypath does not copy it"
             )
-    facts["problems"] = problems
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
+    return facts | {"problems": problems}
+
+
+def _show(facts: dict[str, Any]) -> None:
     for key, value in facts.items():
         if not isinstance(value, list):
             typer.echo(f"{key:18}{'-' if value is None else value}")

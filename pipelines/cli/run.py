@@ -12,8 +12,8 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results."
 
 def run(
     slides: Annotated[
-        list[Path],
-        typer.Argument(help="Slides, folders of slides, or one manifest (CSV, Parquet)."),
+        list[str],
+        typer.Argument(help="Slides, folders of slides, URLs, or one manifest (CSV, Parquet)."),
     ],
     out: Out,
     model: Annotated[

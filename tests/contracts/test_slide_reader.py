@@ -1,6 +1,7 @@
 """The contract of a slide reader, run against every one of them."""
 
 import gc
+import math
 import pickle
 import sys
 from collections.abc import Callable
@@ -10,10 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 
+from pipelines.convert import convert_slide
 from wsi.errors import UnreadableRegionError
+from wsi.ngff import multiscales
 from wsi.open import open_slide
+from wsi.pyramid.options import PyramidOptions
+from wsi.readers.omezarr_reader import OmeZarrReader
 from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
 from wsi.ref import SlideRef
@@ -23,8 +29,56 @@ from wsi.testing import Specimen, write_slide
 Opener = Callable[[Path], Slide]
 
 
-@pytest.fixture(params=[OpenSlideReader, TiffSlideReader], ids=lambda reader: reader.reader)
-def opener(request: pytest.FixtureRequest) -> Opener:
+class AsPyramid:
+    """Opens a slide from an OME-Zarr image of the same levels, made of it first.
+
+    Chunks are of 256 pixels, as the tiles of the slides here, and hold junk where those do not
+    decode.
+    """
+
+    reader = OmeZarrReader.reader
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, path: Path) -> Slide:
+        target = self.folder / path.name
+        if not target.exists():
+            with TiffSlideReader(path) as slide:
+                self.write(target, slide)
+        return OmeZarrReader(target)
+
+    def write(self, target: Path, slide: Slide) -> None:
+        mpp = float(slide.properties.get("openslide.mpp-x", 1.0))
+        said = multiscales(name="", axes="cyx", downsamples=slide.level_downsamples, level0_mpp=mpp)
+        ours = {"vendor": slide.vendor, "level0_mpp": mpp, "mpp_source": "vendor property"}
+        group = zarr.create_group(target, attributes={"ome": said, "raypath": ours})
+        for n, (width, height) in enumerate(slide.level_dimensions):
+            array = group.create_array(
+                str(n), shape=(3, height, width), dtype="u1", chunks=(3, 256, 256), fill_value=255
+            )
+            for y in range(0, height, 256):
+                for x in range(0, width, 256):
+                    block = np.s_[:, y : y + 256, x : x + 256]
+                    at = tuple(math.ceil(v * slide.level_downsamples[n]) for v in (x, y))
+                    size = (min(256, width - x), min(256, height - y))
+                    try:
+                        array[block] = slide.read_region(at, n, size).transpose(2, 0, 1)
+                    except UnreadableRegionError:
+                        chunk = target / str(n) / "c" / "0" / str(y // 256) / str(x // 256)
+                        chunk.parent.mkdir(parents=True, exist_ok=True)
+                        chunk.write_bytes(b"junk")
+        for name in slide.associated_images:
+            pixels = slide.read_associated(name).transpose(2, 0, 1)
+            group.create_array(f"associated/{name}", data=pixels)
+
+
+@pytest.fixture(
+    params=[OpenSlideReader, TiffSlideReader, AsPyramid], ids=lambda reader: reader.reader
+)
+def opener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opener:
+    if request.param is AsPyramid:
+        return AsPyramid(tmp_path_factory.mktemp("pyramids"))
     reader: Opener = request.param
     return reader
 
@@ -190,6 +244,28 @@ def test_readers_agree(synthetic: Any, shared_data: Path) -> None:
                 np.testing.assert_array_equal(
                     one.read_region(location, 0, size), other.read_region(location, 0, size)
                 )
+
+
+@pytest.mark.parametrize("codec", ["auto", "zstd"])
+def test_pyramids_of_a_slide_agree_with_its_readers(
+    shared_data: Path, tmp_path: Path, codec: Any
+) -> None:
+    source = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    made = convert_slide(
+        SlideRef.of(source), tmp_path / "p.ome.zarr", options=PyramidOptions(codec=codec)
+    )
+    assert made["codec"] == ("jpeg" if codec == "auto" else "zstd")
+    with (
+        open_slide(tmp_path / "p.ome.zarr") as pyramid,
+        OpenSlideReader(source) as one,
+        TiffSlideReader(source) as other,
+    ):
+        assert pyramid.reader == "omezarr"
+        assert (pyramid.vendor, pyramid.dimensions) == (one.vendor, one.dimensions)
+        for location, size in [((0, 0), one.dimensions), ((-30, 900), (555, 600))]:
+            shown = pyramid.read_region(location, 0, size)
+            np.testing.assert_array_equal(shown, one.read_region(location, 0, size))
+            np.testing.assert_array_equal(shown, other.read_region(location, 0, size))
 
 
 def test_a_slide_travels_by_name(tmp_path: Path) -> None:

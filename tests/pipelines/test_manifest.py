@@ -226,6 +226,53 @@ def test_folders_and_files_together(tmp_path: Path) -> None:
         read_cohort([tmp_path, tmp_path / "z.svs"])
 
 
+def test_zarr_folders_are_slides_and_not_looked_into(tmp_path: Path) -> None:
+    for name in (
+        "b.ome.zarr/labels/tissue.zarr/zarr.json",
+        "deep/a.zarr/0/level.svs",
+        "deep/plain/zarr.json",
+        "deep/plain/x.svs",
+        ".tmp-12-c.ome.zarr/zarr.json",
+        "d.svs",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert ids(read_cohort([tmp_path])) == ["b", "d", "a", "plain"]
+    (entry,) = read_cohort([tmp_path / "b.ome.zarr"])
+    assert entry.ref == SlideRef(path=tmp_path / "b.ome.zarr", slide_id="b")
+
+
+def test_the_folder_of_a_run_holds_the_slides_it_read(tmp_path: Path) -> None:
+    for name in ("s1/image", "s1/heatmap", "s 2/image"):
+        (tmp_path / "slides" / f"{name}.ome.zarr").mkdir(parents=True)
+    entries = read_cohort([tmp_path])
+    assert ids(entries) == ["s 2", "s1"]
+    assert {entry.ref.path.name for entry in entries} == {"image.ome.zarr"}
+    manifest = write(tmp_path, "path\nslides/s1/image.ome.zarr\nhttp://h/s3/image.ome.zarr\n")
+    assert ids(read_manifest(manifest)) == ["s1", "s3"]
+
+
+def test_urls_are_slides_here_and_in_manifests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = ["s3://bucket/x/a.ome.zarr", "https://host/b.zarr/", "memory://c.zarr"]
+    manifest = write(tmp_path, "\n".join(["path", *urls, "file:///d.svs", "e.svs"]))
+    monkeypatch.chdir(tmp_path)
+    for entries in (read_cohort([*urls, "file:///d.svs", "e.svs"]), read_manifest(manifest)):
+        assert ids(entries) == ["a", "b", "c", "d", "e"]
+        shown = [str(entry.ref.path) for entry in entries]
+        assert shown == [*(u.rstrip("/") for u in urls), "/d.svs", str(tmp_path / "e.svs")]
+        assert pickle.loads(pickle.dumps(entries)) == entries
+
+
+def test_urls_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="s3://"):
+        read_cohort(["ftp://host/a.zarr"])
+    said = complaint(write(tmp_path, "path\nftp://host/a.zarr\nhttps://u:p@host/b.zarr\n"))
+    assert "row 2: ftp://host/a.zarr" in said
+    assert "row 3: https://host: the URL holds a password" in said
+
+
 def test_a_file_of_another_kind_is_taken_at_its_word(tmp_path: Path) -> None:
     """Its verdict will say that no reader opens it."""
     assert ids(read_cohort([tmp_path / "scan.xyz"])) == ["scan"]

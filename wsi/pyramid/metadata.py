@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+import dask.array as da
 import numcodecs
 import numpy as np
 import zarr
-from PIL import Image
 from zarr.codecs import ZstdCodec
 
 from wsi import ngff
+from wsi.labels import write_labels
 from wsi.pyramid.identity import split_properties
 from wsi.pyramid.options import PyramidOptions
 from wsi.pyramid.plan import PyramidPlan
@@ -21,6 +22,7 @@ from wsi.tissue import Tissue
 ASSOCIATED = "associated"
 ICC_PROFILE = "icc_profile"
 VALIDITY = "validity"
+TISSUE_GREEN = (0, 158, 115, 128)
 
 
 def describe(
@@ -67,22 +69,18 @@ def write_tissue(
     group: zarr.Group, tissue: Tissue, plan: PyramidPlan, *, level0_mpp: float
 ) -> None:
     """Write the mask as a label; it must have as many levels as the image (OME-NGFF)."""
-    version = plan.options.ngff
-    labels = group.create_group("labels")
-    ngff.put(labels, {"version": version, "labels": ["tissue"]}, version=version)
-    label = labels.create_group("tissue")
-    mask = tissue.mask
-    for level in range(len(plan.sizes)):
-        _create(label, str(level), mask.astype(np.uint8), plan.options, axes="yx")
-        mask = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).reduce(2)) > 127
-    downsamples = [tissue.downsample * 2.0**level for level in range(len(plan.sizes))]
-    ome = ngff.multiscales(
-        name="tissue", axes="yx", downsamples=downsamples, level0_mpp=level0_mpp, version=version
+    write_labels(
+        group,
+        "tissue",
+        da.from_array(tissue.mask, chunks=-1),
+        downsample=tissue.downsample,
+        level0_mpp=level0_mpp,
+        count=len(plan.sizes),
+        colours={1: TISSUE_GREEN},
+        ours={"flags": list(tissue.flags)},
+        chunk_px=plan.options.chunk_px,
+        version=plan.options.ngff,
     )
-    colours = [{"label-value": 1, "rgba": [0, 158, 115, 128]}]
-    image_label = {"version": version, "colors": colours, "source": {"image": "../../"}}
-    ngff.put(label, ome | {"image-label": image_label}, version=version)
-    label.attrs["raypath"] = {"flags": list(tissue.flags)}
 
 
 def write_validity(

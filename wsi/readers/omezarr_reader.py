@@ -1,0 +1,299 @@
+"""Slides as OME-Zarr 0.4 and 0.5, ours and others', in a folder or behind a URL."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+from zarr.errors import ContainsArrayError
+
+from wsi.errors import (
+    SlideNotFoundError,
+    UnreachableSlideError,
+    UnreadableRegionError,
+    UnsupportedSlideError,
+)
+from wsi.ngff_read import Multiscale, ome_attributes, read_multiscale
+from wsi.readers.bioformats2raw import LAYOUT, read_series
+from wsi.remote import is_remote
+from wsi.slide import Pixels, Slide
+from wsi.store import WholeBloscStore, open_store
+
+MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+ASSOCIATED = ("label", "macro", "thumbnail")
+NEAR = 2.0  # pixels of a level by which its edges may lie off those of level 0: rounding
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a local folder is a Zarr group or array."""
+    return any((path / marker).is_file() for marker in MARKERS)
+
+
+class OmeZarrReader(Slide):
+    """An OME-Zarr image of three 8-bit channels, taken as red, green and blue.
+
+    Axes may be any of t, c, z, y, x with one time and one plane. Chunks that are not stored show
+    the array's fill value. In pyramids of ours, what the source slide could not decode is not
+    readable here either, and the slide's vendor, resolution's source, associated images and
+    colour profile are those of the source.
+
+    Attributes
+    ----------
+    levels
+        The Zarr array of each level, finest first.
+
+    Raises
+    ------
+    SlideNotFoundError
+        If there is no Zarr group.
+    UnsupportedSlideError
+        If the group is no image of a kind that is read.
+    UnreachableSlideError
+        If a URL does not answer.
+    """
+
+    reader = "omezarr"
+
+    levels: tuple[zarr.Array[Any], ...]
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._describe(self._open())
+        except (SlideNotFoundError, UnreachableSlideError):
+            raise
+        except UnsupportedSlideError as error:
+            raise UnsupportedSlideError(f"{path.name}: {error}") from error
+        except Exception as error:  # zarr raises whatever goes wrong in malformed metadata
+            said = f"{type(error).__name__}: {error}"
+            raise UnsupportedSlideError(f"{path.name}: the Zarr metadata: {said}") from error
+
+    def _open(self) -> zarr.Group:
+        """The group at the path; an array there is refused."""
+        store = open_store(self._path)
+        try:
+            # Not consolidated: such a copy of the metadata may be older than the metadata.
+            return zarr.open_group(store, mode="r", use_consolidated=False)
+        except ContainsArrayError as error:
+            raise UnsupportedSlideError(
+                "a Zarr array, one level of an image: give the folder above it"
+            ) from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise SlideNotFoundError(
+                f"no OME-Zarr at {self._path}: there is no zarr.json and no .zgroup; "
+                "give the image's own folder"
+            ) from error
+
+    def _describe(self, root: zarr.Group) -> None:
+        """Fill in what a `Slide` says of itself."""
+        attributes = root.attrs.asdict()
+        self._beside: Mapping[str, zarr.Group | zarr.Array[Any]] = {}
+        group = root
+        if LAYOUT in ome_attributes(attributes):
+            group, self._beside = read_series(root, self._path)
+        image = read_multiscale(group.attrs.asdict())
+        self._image = image
+        self.levels = tuple(_array(group, name) for name in image.paths)
+        for level in self.levels:
+            _check_pixels(level, image.axes)
+        _check_channels(ome_attributes(group.attrs.asdict()))
+        self.level_dimensions = tuple(_size(level, image.axes) for level in self.levels)
+        self.level_downsamples = image.downsamples
+        _check_sizes(image, self.level_dimensions)
+        ours = attributes.get("raypath")
+        ours = ours if isinstance(ours, Mapping) else {}
+        self._validity, self._valid_px = _read_validity(group) if ours else (None, 1)
+        if ours and not self._beside:
+            self._beside = dict(_find_associated(group))
+        self.associated_images = tuple(self._beside)
+        self.icc_profile = _read_profile(group) if ours else None
+        self.vendor = str(ours.get("vendor", "ome-zarr"))
+        self.properties = self._properties(ours)
+        if is_remote(self._path):
+            self._check_ranges(self.levels[0])
+
+    def _properties(self, ours: Mapping[str, Any]) -> dict[str, str]:
+        """What the metadata says, under OpenSlide's names."""
+        said = {
+            "openslide.vendor": self.vendor,
+            "openslide.level-count": str(len(self.levels)),
+            "ome-zarr.version": self._image.version,
+            "ome-zarr.name": self._image.name,
+        }
+        if self._image.mpp is not None:
+            x, y = self._image.mpp
+            said |= {"openslide.mpp-x": str(x), "openslide.mpp-y": str(y)}
+        if "level0_mpp" in ours:
+            said |= {f"openslide.mpp-{axis}": str(float(ours["level0_mpp"])) for axis in "xy"}
+            said["raypath.mpp-source"] = str(ours.get("mpp_source", ""))
+        for n, level in enumerate(self.levels):
+            width, height = self.level_dimensions[n]
+            chunk = dict(zip(self._image.axes, level.chunks, strict=True))
+            said |= {
+                f"openslide.level[{n}].width": str(width),
+                f"openslide.level[{n}].height": str(height),
+                f"openslide.level[{n}].downsample": str(self.level_downsamples[n]),
+                f"openslide.level[{n}].tile-width": str(chunk["x"]),
+                f"openslide.level[{n}].tile-height": str(chunk["y"]),
+            }
+        return said
+
+    def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
+        """See `Slide.read_region`."""
+        downsample = self.level_downsamples[level]
+        corner = self._image.corners[level]
+        left, top = (round((v - c) / downsample) for v, c in zip(location, corner, strict=True))
+        width, height = self.level_dimensions[level]
+        x0, x1 = max(left, 0), min(left + size[0], width)
+        y0, y1 = max(top, 0), min(top + size[1], height)
+        region = np.full((size[1], size[0], 3), 255, np.uint8)
+        if x1 <= x0 or y1 <= y0:
+            return region
+        where = f"{self._path.name}: level {level}, {size} px at {location}"
+        if self._touches_invalid((x0, y0, x1, y1), level):
+            raise UnreadableRegionError(
+                f"{where}: the slide that this pyramid was made from did not decode there"
+            )
+        try:
+            pixels = _read(self.levels[level], self._image.axes, x0, y0, x1, y1)
+        except Exception as error:  # codecs and stores raise whatever went wrong in them
+            raise UnreadableRegionError(f"{where}: {error}") from error
+        region[y0 - top : y1 - top, x0 - left : x1 - left] = pixels
+        return region
+
+    def _touches_invalid(self, box: tuple[int, int, int, int], level: int) -> bool:
+        """Whether a box (left, top, right, bottom) of a level lies over a chunk that is no good."""
+        if self._validity is None:
+            return False
+        cells = np.array(box) * self.level_downsamples[level] / self._valid_px
+        x0, y0 = np.floor(cells[:2] + 1e-9).astype(int)
+        x1, y1 = np.ceil(cells[2:] - 1e-9).astype(int)
+        return not self._validity[y0:y1, x0:x1].all()
+
+    def read_associated(self, name: str) -> Pixels:
+        """See `Slide.read_associated`."""
+        found = self._beside[name]
+        try:
+            if isinstance(found, zarr.Array):
+                image, axes = found, "cyx"
+            else:
+                said = read_multiscale(found.attrs.asdict())
+                image, axes = _array(found, said.paths[0]), said.axes
+            _check_pixels(image, axes)
+            return _read(image, axes, 0, 0, *_size(image, axes))
+        except Exception as error:  # as above
+            message = f"{self._path.name}: associated image {name}: {error}"
+            raise UnreadableRegionError(message) from error
+
+    def _check_ranges(self, level: zarr.Array[Any]) -> None:
+        """Refuse a server that gives whole files when asked for a part: shards need parts."""
+        if level.shards is None:
+            return
+        name = "zarr.json"
+        url: Any = self._path / name
+        if len(url.fs.cat_file(url.path, start=0, end=1)) != 1:
+            raise UnsupportedSlideError(
+                "the pyramid is sharded and its server does not answer range requests: use "
+                "another server (nginx, Apache, S3), or copy the folder first"
+            )
+
+    def close(self) -> None:
+        """See `Slide.close`; nothing is held open between reads."""
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    found = group.get(name)
+    if not isinstance(found, zarr.Array):
+        raise UnsupportedSlideError(f"level {name!r} of the metadata is not there")
+    if found.shards is None and any(_is_blosc(codec) for codec in found.compressors):
+        return zarr.open_array(WholeBloscStore(found.store), path=found.path, mode="r")
+    return found
+
+
+def _is_blosc(codec: Any) -> bool:
+    return isinstance(codec, BloscCodec) or getattr(codec, "codec_id", "") == "blosc"
+
+
+def _size(array: zarr.Array[Any], axes: str) -> tuple[int, int]:
+    """(width, height)."""
+    return int(array.shape[axes.index("x")]), int(array.shape[axes.index("y")])
+
+
+def _check_pixels(array: zarr.Array[Any], axes: str) -> None:
+    """Refuse what is not one plane of 8-bit RGB."""
+    lengths = dict(zip(axes, array.shape, strict=True))
+    for axis, what in (("t", "times"), ("z", "planes")):
+        if lengths.get(axis, 1) != 1:
+            raise UnsupportedSlideError(
+                f"axis {axis} has length {lengths[axis]}: images of several {what} are not read, "
+                "write the one that is wanted as an image of its own"
+            )
+    if array.dtype != np.uint8 or lengths.get("c") != 3:
+        raise UnsupportedSlideError(
+            f"pixels are {array.dtype} with {lengths.get('c', 'no')} channels; 8-bit RGB "
+            "(uint8, axis c of length 3) is read: convert the image, or give the slide that a "
+            "heatmap or mask was made from"
+        )
+    if min(array.shape) < 1:
+        raise UnsupportedSlideError(f"the image has no pixels: its shape is {array.shape}")
+
+
+def _check_channels(ome: Mapping[str, Any]) -> None:
+    """Refuse channels that the file shows in other colours than red, green and blue."""
+    channels = ome.get("omero", {}).get("channels", ())
+    colours = [str(channel.get("color", "")).upper() for channel in channels]
+    wanted = ["FF0000", "00FF00", "0000FF"]
+    if sorted(colours) == sorted(wanted) and colours != wanted:
+        raise UnsupportedSlideError(
+            f"the channels are shown as {', '.join(colours)}: not a picture in red, green, blue"
+        )
+
+
+def _check_sizes(image: Multiscale, sizes: tuple[tuple[int, int], ...]) -> None:
+    """Refuse levels that by their scale and translation do not cover what level 0 covers."""
+    for n, size in enumerate(sizes):
+        downsample = image.downsamples[n]
+        ends = zip(image.corners[n], size, sizes[0], strict=True)
+        off = max(max(abs(at), abs(at + k * downsample - full)) for at, k, full in ends)
+        if off > NEAR * downsample:
+            raise UnsupportedSlideError(
+                f"level {image.paths[n]!r} is {size[0]}x{size[1]} px and level "
+                f"{image.paths[0]!r} {sizes[0][0]}x{sizes[0][1]}, but its transformations make a "
+                f"pixel {downsample:g} pixels of that wide and begin at {image.corners[n]}: mend "
+                "the coordinateTransformations"
+            )
+
+
+def _read(array: zarr.Array[Any], axes: str, x0: int, y0: int, x1: int, y1: int) -> Pixels:
+    """A box of an array as (H, W, 3)."""
+    picked = {"x": slice(x0, x1), "y": slice(y0, y1), "c": slice(None)}
+    pixels = np.asarray(array[tuple(picked.get(axis, 0) for axis in axes)])
+    kept = [axis for axis in axes if axis in picked]
+    return pixels.transpose([kept.index(axis) for axis in "yxc"])
+
+
+def _read_validity(group: zarr.Group) -> tuple[NDArray[np.bool_] | None, int]:
+    """What decoded, one element a cell, and a cell's edge in level-0 pixels."""
+    validity = group.get("validity")
+    if not isinstance(validity, zarr.Array):
+        return None, 1
+    cells = np.asarray(validity[...], np.bool_)
+    return cells, int(validity.attrs["chunk_level0_px"])  # type: ignore[arg-type]
+
+
+def _find_associated(group: zarr.Group) -> Iterator[tuple[str, zarr.Array[Any]]]:
+    """The images beside the scan; asked for by name, as a web server has no listing."""
+    if "associated" not in group:
+        return
+    for name in ASSOCIATED:
+        found = group.get(f"associated/{name}")
+        if isinstance(found, zarr.Array):
+            yield name, found
+
+
+def _read_profile(group: zarr.Group) -> bytes | None:
+    profile = group.get("icc_profile")
+    return np.asarray(profile[...]).tobytes() if isinstance(profile, zarr.Array) else None
