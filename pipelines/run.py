@@ -16,7 +16,7 @@ from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, write_records
-from pipelines.runfolder import INFO_NAME, RECORDS_NAME, SLIDES_NAME
+from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob, run_slide
 from wsi.atomic import replacing, sweep
 from wsi.identity import stored_bytes
@@ -143,9 +143,10 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
             continue
         if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
-        if entry.ref.path.resolve().is_relative_to((out / SLIDES_NAME).resolve()):
+        result = out / SLIDES_NAME / entry.ref.slide_id / IMAGE_NAME
+        if entry.ref.path.resolve() == result.resolve():
             raise UsageError(
-                f"results in {out} would replace {entry.ref.path}: choose another folder"
+                f"{entry.ref.path} would be replaced by results: choose another folder"
             )
     try:
         (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
