@@ -13,12 +13,6 @@ from benchmarks.measure import BenchmarkError, Contender, Work, measure_in_turns
 MIB = 2**20
 
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processes that are started import the contenders from this file."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-
-
 def hold(size: int, scratch: Path) -> Work:
     return lambda: len(b"1" * size)
 

@@ -254,7 +254,7 @@ def test_pyramids_of_a_slide_agree_with_its_readers(
     made = convert_slide(
         SlideRef.of(source), tmp_path / "p.ome.zarr", options=PyramidOptions(codec=codec)
     )
-    assert made["codec"] == ("jpeg" if codec == "auto" else "zstd")
+    assert made.codec == ("jpeg" if codec == "auto" else "zstd")
     with (
         open_slide(tmp_path / "p.ome.zarr") as pyramid,
         OpenSlideReader(source) as one,
