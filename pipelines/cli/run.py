@@ -30,6 +30,10 @@ def run(
     min_tissue_fraction: Annotated[
         float | None, typer.Option(help="Least share of tissue in a tile, 0-1. [default: 0.25]")
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(help="off keeps every tile, also blurred or inked ones. [default: limits]"),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Tiles embedded together. [default: 32]")
     ] = None,
@@ -72,6 +76,7 @@ def run(
         "mpp": mpp,
         "stride_px": stride_px,
         "min_tissue_fraction": min_tissue_fraction,
+        "quality": quality,
         "batch_size": batch_size,
         "codec": codec,
         "feature_dtype": feature_dtype,
