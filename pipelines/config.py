@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipelines.errors import ConfigError
+from wsi.preprocess import check_names
 from wsi.quality import QualityLimits
 
 Codec = Literal["auto", "zstd"]
@@ -53,6 +54,8 @@ class RunConfig(BaseModel):
         Least share of tissue in a tile, 0-1.
     quality
         Limits beyond which a tile is left out; ``"off"`` for none.
+    preprocess
+        Names of `wsi.preprocess.STEPS`, applied to tiles in this order before they are embedded.
     batch_size
         Tiles embedded together.
     codec
@@ -70,6 +73,7 @@ class RunConfig(BaseModel):
     stride_px: int | None = Field(default=None, gt=0)
     min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
     quality: QualityConfig = QualityConfig()
+    preprocess: tuple[str, ...] = ()
     batch_size: int = Field(default=32, gt=0)
     codec: Codec = "auto"
     feature_dtype: Literal["float16", "float32"] = "float16"
@@ -81,6 +85,12 @@ class RunConfig(BaseModel):
     @classmethod
     def _off_is_no_limit(cls, value: object) -> object:
         return dict.fromkeys(QualityConfig.model_fields) if value == "off" else value
+
+    @field_validator("preprocess")
+    @classmethod
+    def _steps_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(names)
+        return names
 
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:

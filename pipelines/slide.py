@@ -120,6 +120,7 @@ def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
         "stride_px": config.stride_px,
         "min_tissue_fraction": config.min_tissue_fraction,
         "quality": config.quality.model_dump(),
+        "preprocess": config.preprocess,
         "feature_dtype": config.feature_dtype,
     }
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsi.slide import Pixels
-from wsi.tissue import is_ink_coloured
 
 MEASURES = ("pen", "dark", "blank", "focus")
 KEPT = -1  # in place of a measure's index: nothing is wrong
@@ -68,7 +67,7 @@ def measure_quality(pixels: Pixels, *, mpp: float) -> NDArray[np.float32]:
     fine = max(1, round(FINE_UM / mpp))
     hue, saturation, value = _cells(pixels, cell=LAGS * fine, step=STEP * LAGS * fine)
     shares = (
-        is_ink_coloured(hue, saturation, value),
+        _is_ink_coloured(hue, saturation, value),
         value < DARK_VALUE,
         (saturation < BLANK_SATURATION) & (value > BLANK_VALUE),
     )
@@ -125,6 +124,20 @@ def _cells(pixels: Pixels, *, cell: int, step: int) -> tuple[NDArray[np.float32]
     image = Image.fromarray(mean.reshape(count, -1, 3)).convert("HSV")
     hsv = np.asarray(image, np.float32) / np.float32(255)
     return tuple(np.moveaxis(hsv, -1, 0))
+
+
+def _is_ink_coloured(
+    hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Cells with hues that haematoxylin, eosin and DAB do not have, or near-black.
+
+    `wsi.tissue` finds the strokes of a pen in the whole slide; this is for what it left.
+    """
+    green = (hue > 0.18) & (hue < 0.50) & (saturation > 0.12)
+    blue = (hue >= 0.50) & (hue < 0.66) & (saturation > 0.30)
+    red = ((hue > 0.97) | (hue < 0.03)) & (saturation > 0.65) & (value > 0.5)
+    black = (value < 0.25) & (saturation < 0.4)
+    return np.asarray(green | blue | red | black)
 
 
 def _focus(green: NDArray[np.uint8], fine: int) -> NDArray[np.float64]:

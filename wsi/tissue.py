@@ -149,16 +149,9 @@ def _ink(
 
     Lone pixels are dropped and the rim of what remains is taken too, since ink fades outward.
     """
-    core = ndimage.binary_opening(is_ink_coloured(hue, saturation, value), iterations=1)
-    return np.asarray(ndimage.binary_dilation(core, iterations=2) if core.any() else core)
-
-
-def is_ink_coloured(
-    hue: NDArray[np.float32], saturation: NDArray[np.float32], value: NDArray[np.float32]
-) -> Mask:
-    """Pixels with the colour of felt-tip ink, each judged alone; arrays in 0-1 of any one shape."""
     green = (hue > 0.18) & (hue < 0.50) & (saturation > 0.12)
     blue = (hue >= 0.50) & (hue < 0.66) & (saturation > 0.30)
     red = ((hue > 0.97) | (hue < 0.03)) & (saturation > 0.65) & (value > 0.5)
     black = (value < 0.25) & (saturation < 0.4)
-    return np.asarray(green | blue | red | black)
+    core = ndimage.binary_opening(green | blue | red | black, iterations=1)
+    return np.asarray(ndimage.binary_dilation(core, iterations=2) if core.any() else core)

@@ -34,6 +34,12 @@ def run(
         str | None,
         typer.Option(help="off keeps every tile, also blurred or inked ones. [default: limits]"),
     ] = None,
+    preprocess: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="macenko, reinhard, clahe, sharpen or denoise tiles; repeat it for several."
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Tiles embedded together. [default: 32]")
     ] = None,
@@ -77,6 +83,7 @@ def run(
         "stride_px": stride_px,
         "min_tissue_fraction": min_tissue_fraction,
         "quality": quality,
+        "preprocess": preprocess or None,
         "batch_size": batch_size,
         "codec": codec,
         "feature_dtype": feature_dtype,

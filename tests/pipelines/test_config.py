@@ -65,6 +65,8 @@ def test_a_model_in_the_file_is_relative_to_the_file(
         ({"quality": {"min_focus": "sharp"}}, r"quality\.min_focus"),
         ({"quality": {"max_ink": 0.5}}, r"quality\.max_ink"),
         ({"quality": "on"}, "quality"),
+        ({"preprocess": ("vahadane",)}, "preprocess"),
+        ({"preprocess": "macenko"}, "preprocess"),
         ({"batch_size": 0}, "batch_size"),
         ({"feature_dtype": "float64"}, "feature_dtype"),
         ({"executor": "dask"}, "executor"),
@@ -87,6 +89,14 @@ def test_limits_of_quality_are_a_table_and_each_can_be_off(tmp_path: Path) -> No
     none = QualityLimits(max_pen=None, max_dark=None, max_blank=None, min_focus=None)
     assert load_config(path, {"quality": "off"}).quality.limits == none
     assert load_config(None, {"model": "m"}).quality.limits == QualityLimits()
+
+
+def test_preprocessing_keeps_its_order_and_knows_its_steps(tmp_path: Path) -> None:
+    path = write(tmp_path, 'model = "m"\npreprocess = ["macenko", "clahe"]\n')
+    assert load_config(path, {}).preprocess == ("macenko", "clahe")
+    assert load_config(path, {"preprocess": ["denoise"]}).preprocess == ("denoise",)
+    with pytest.raises(ConfigError, match="'vahadane'.*macenko, reinhard"):
+        load_config(path, {"preprocess": ["vahadane"]})
 
 
 def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
