@@ -42,7 +42,7 @@ class QualityLimits:
     max_pen: float | None = 0.25
     max_dark: float | None = 0.5
     max_blank: float | None = 0.98
-    min_focus: float | None = 0.03
+    min_focus: float | None = 0.02
 
 
 def measure_quality(pixels: Pixels, *, mpp: float) -> NDArray[np.float32]:

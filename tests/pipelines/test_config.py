@@ -95,7 +95,7 @@ def test_preprocessing_keeps_its_order_and_knows_its_steps(tmp_path: Path) -> No
     path = write(tmp_path, 'model = "m"\npreprocess = ["macenko", "clahe"]\n')
     assert load_config(path, {}).preprocess == ("macenko", "clahe")
     assert load_config(path, {"preprocess": ["denoise"]}).preprocess == ("denoise",)
-    with pytest.raises(ConfigError, match="'vahadane'.*macenko, reinhard"):
+    with pytest.raises(ConfigError, match=r"'vahadane'.*macenko, reinhard"):
         load_config(path, {"preprocess": ["vahadane"]})
 
 
