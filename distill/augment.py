@@ -3,6 +3,8 @@
 import torch
 from torch import Generator, Tensor
 
+from wsi.stain import jitter_hed
+
 
 def flip_horizontal(maps: Tensor) -> Tensor:
     """Mirror (B, 3, H, W) maps left to right; the horizontal distance changes its sign."""
@@ -41,20 +43,18 @@ def random_crop(
 
 
 def jitter_stain(pixels: Tensor, generator: Generator, *, strength: float = 0.3) -> Tensor:
-    """Vary stain and light of (B, H, W, 3) uint8 pixels, image by image: (B, H, W, 3) float 0-255.
+    """Vary stain and light of (B, H, W, 3) uint8 pixels, image by image: as many, float 0-255.
 
-    Each channel's optical density is scaled and shifted at random, which changes how strong
-    the stains are and how they are tinted, and leaves white glass nearly white.
+    How much haematoxylin, eosin and residue there is is scaled, each alone and all together, and
+    shifted a little at random (`wsi.stain.jitter_hed`), which leaves white glass nearly white.
     """
-    density = -torch.log((pixels.float() + 1) / 256)
-    shape = (len(pixels), 1, 1, 3)
+    shape = (len(pixels), 3)
     scale = (
-        1
-        + strength * _uniform(shape, generator)
-        + strength * _uniform((len(pixels), 1, 1, 1), generator)
+        1 + strength * _uniform(shape, generator) + strength * _uniform((len(pixels), 1), generator)
     )
-    shift = 0.1 * strength * _uniform(shape, generator)
-    return (256 * torch.exp(-(density * scale + shift)) - 1).clamp(0, 255)
+    shift = 0.05 * strength * _uniform(shape, generator)
+    changed = jitter_hed(pixels.numpy(), scale=scale.numpy(), shift=shift.numpy())
+    return torch.from_numpy(changed).float()
 
 
 def _draw(below: int, generator: Generator) -> int:

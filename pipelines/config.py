@@ -2,13 +2,41 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipelines.errors import ConfigError
+from wsi.preprocess import check_names
+from wsi.quality import QualityLimits
 
 Codec = Literal["auto", "zstd"]
+Share = Annotated[float, Field(ge=0, le=1)]
+DEFAULTS = QualityLimits()
+
+
+class QualityConfig(BaseModel):
+    """Beyond what a tile is left out, see `wsi.quality.QualityLimits`; None for no limit.
+
+    TOML has no null: ``max_pen = "off"`` there, and ``quality = "off"`` for no limit at all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_pen: Share | None = DEFAULTS.max_pen
+    max_dark: Share | None = DEFAULTS.max_dark
+    max_blank: Share | None = DEFAULTS.max_blank
+    min_focus: Share | None = DEFAULTS.min_focus
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: object) -> object:
+        return None if value == "off" else value
+
+    @property
+    def limits(self) -> QualityLimits:
+        """As the measurement takes them."""
+        return QualityLimits(**self.model_dump())
 
 
 class RunConfig(BaseModel):
@@ -24,6 +52,10 @@ class RunConfig(BaseModel):
         Step between tiles in tile pixels; None for the tile's size (no overlap).
     min_tissue_fraction
         Least share of tissue in a tile, 0-1.
+    quality
+        Limits beyond which a tile is left out; ``"off"`` for none.
+    preprocess
+        Names of `wsi.preprocess.STEPS`, applied to tiles in this order before they are embedded.
     batch_size
         Tiles embedded together.
     codec
@@ -40,12 +72,25 @@ class RunConfig(BaseModel):
     mpp: float | None = Field(default=None, gt=0)
     stride_px: int | None = Field(default=None, gt=0)
     min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
+    quality: QualityConfig = QualityConfig()
+    preprocess: tuple[str, ...] = ()
     batch_size: int = Field(default=32, gt=0)
     codec: Codec = "auto"
     feature_dtype: Literal["float16", "float32"] = "float16"
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None
     workers: int | None = Field(default=None, gt=0)
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _off_is_no_limit(cls, value: object) -> object:
+        return dict.fromkeys(QualityConfig.model_fields) if value == "off" else value
+
+    @field_validator("preprocess")
+    @classmethod
+    def _steps_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(names)
+        return names
 
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
@@ -72,6 +117,8 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        known = ", ".join(RunConfig.model_fields)
+        known = ", ".join(
+            [*RunConfig.model_fields, *map("quality.{}".format, QualityConfig.model_fields)]
+        )
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{wrong} (known keys: {known})") from error

@@ -8,6 +8,8 @@ from typing import Any
 
 from wsi.atomic import replacing
 
+DICTIONARIES = ("excluded", "seconds")  # fields stored as JSON
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideRecord:
@@ -23,6 +25,8 @@ class SlideRecord:
         What a person should know of an ok slide too, such as ``pen_marks``.
     n_tiles, n_invalid_tiles
         Tiles embedded, and tiles whose bytes did not decode.
+    n_excluded_tiles, excluded
+        Tiles left out for their quality: how many, and how many by measure.
     tissue_mm2
         Area of tissue found.
     prediction
@@ -52,8 +56,10 @@ class SlideRecord:
     tissue_mm2: float | None = None
     n_tiles: int | None = None
     n_invalid_tiles: int | None = None
+    n_excluded_tiles: int | None = None
     prediction: str | None = None
     score: float | None = None
+    excluded: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     reused: tuple[str, ...] = ()
 
@@ -78,7 +84,7 @@ class SlideRecord:
 
 
 def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
-    """Write `slides.parquet`, one row a slide; times are a JSON string.
+    """Write `slides.parquet`, one row a slide; dictionaries are JSON strings.
 
     Bytes of a path that are not UTF-8 are spelled out: one badly named file must not cost the
     verdicts on all the others.
@@ -88,9 +94,10 @@ def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
 
     types = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64(), "score": pa.float64()}
     types |= {"n_tiles": pa.int64(), "n_invalid_tiles": pa.int64(), "tissue_mm2": pa.float64()}
+    types |= {"n_excluded_tiles": pa.int64()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
-    rows = [record.as_dict() | {"seconds": json.dumps(record.seconds)} for record in records]
+    rows = [_as_row(record) for record in records]
     rows = [{name: _as_utf8(value) for name, value in row.items()} for row in rows]
     with replacing(path) as tmp:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp)
@@ -102,9 +109,15 @@ def read_records(path: Path) -> tuple[SlideRecord, ...]:
 
     rows = pq.read_table(path).to_pylist()
     for row in rows:
-        row["seconds"] = json.loads(row["seconds"])
+        for name in DICTIONARIES:
+            row[name] = json.loads(row[name])
         row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
     return tuple(SlideRecord(**row) for row in rows)
+
+
+def _as_row(record: SlideRecord) -> dict[str, Any]:
+    values = record.as_dict()
+    return values | {name: json.dumps(values[name]) for name in DICTIONARIES}
 
 
 def _as_utf8(value: Any) -> Any:

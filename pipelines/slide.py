@@ -74,6 +74,7 @@ def run_slide(job: SlideJob) -> SlideRecord:
             ),
         )
         record = _describe(job.entry, slide, seen)
+        record = replace(record, flags=(*record.flags, *embedded["flags"]))
         if is_sparse(grid, job.config):
             record = replace(record, flags=(*record.flags, "little_tissue"))
     if image["invalid_tiles"] or embedded["n_invalid_tiles"]:
@@ -93,6 +94,8 @@ def run_slide(job: SlideJob) -> SlideRecord:
         record,
         n_tiles=embedded["n_tiles"],
         n_invalid_tiles=embedded["n_invalid_tiles"],
+        n_excluded_tiles=embedded["n_excluded_tiles"],
+        excluded=embedded["excluded"],
         seconds=receipts.seconds,
         reused=tuple(receipts.reused),
     )
@@ -115,6 +118,8 @@ def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
         "tile": model.card.tile.model_dump(),
         "stride_px": config.stride_px,
         "min_tissue_fraction": config.min_tissue_fraction,
+        "quality": config.quality.model_dump(),
+        "preprocess": config.preprocess,
         "feature_dtype": config.feature_dtype,
     }
 

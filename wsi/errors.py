@@ -87,6 +87,12 @@ class NoTissueError(SlideError, ValueError):
     kind = "no_tissue"
 
 
+class PoorQualityError(SlideError, ValueError):
+    """The slide has tissue, and every tile of it is left out for its quality."""
+
+    kind = "poor_quality"
+
+
 class MaskError(SlideError, ValueError):
     """A given tissue mask cannot be laid over its slide."""
 

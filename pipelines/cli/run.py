@@ -30,6 +30,16 @@ def run(
     min_tissue_fraction: Annotated[
         float | None, typer.Option(help="Least share of tissue in a tile, 0-1. [default: 0.25]")
     ] = None,
+    quality: Annotated[
+        str | None,
+        typer.Option(help="off keeps every tile, also blurred or inked ones. [default: limits]"),
+    ] = None,
+    preprocess: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="macenko, reinhard, clahe, sharpen or denoise tiles; repeat it for several."
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Tiles embedded together. [default: 32]")
     ] = None,
@@ -73,6 +83,8 @@ def run(
         "mpp": mpp,
         "stride_px": stride_px,
         "min_tissue_fraction": min_tissue_fraction,
+        "quality": quality,
+        "preprocess": preprocess or None,
         "batch_size": batch_size,
         "codec": codec,
         "feature_dtype": feature_dtype,

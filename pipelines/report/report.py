@@ -11,18 +11,26 @@ from pipelines.channels import colour_stops
 from pipelines.heatmap import read_heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.records import SlideRecord
-from pipelines.report.pictures import LONGEST_PX, data_uri, lay_over
+from pipelines.report.pictures import (
+    LONGEST_PX,
+    REASON_COLOURS,
+    data_uri,
+    lay_over,
+    mark_left_out,
+)
 from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,
     NOTICE,
     PREDICTION_NAME,
+    TILES_NAME,
     RunFolder,
     read_json,
     read_run,
 )
 from pipelines.unreadable import hatch, unreadable_areas
 from wsi.atomic import replacing
+from wsi.tilestore import read_left_out
 
 REPORT_NAME = "report.html"
 ORDER = ("failed", "partial", "unfinished", "ok")  # what wants attention comes first
@@ -81,17 +89,19 @@ def _card(run: RunFolder, record: SlideRecord) -> dict[str, Any]:
         "said": read_json(folder / PREDICTION_NAME) if folder else {},
         "image": None,
         "overlay": None,
+        "left_out": None,
+        "reasons": [(REASON_COLOURS[m], m, n) for m, n in record.excluded.items()],
         "trouble": None,
     }
     if folder is None:
         return card
     try:
-        return card | _pictures(folder)
+        return card | _pictures(folder, draws_left_out=bool(record.n_excluded_tiles))
     except Exception as error:  # the boundary of one slide: its files may be damaged in any way
         return card | {"trouble": f"cannot be drawn: {type(error).__name__}: {error}"}
 
 
-def _pictures(folder: Path) -> dict[str, str]:
+def _pictures(folder: Path, *, draws_left_out: bool) -> dict[str, str]:
     image, heatmap = folder / IMAGE_NAME, folder / HEATMAP_NAME
     pictures = {}
     if version := version_of(image):
@@ -102,6 +112,10 @@ def _pictures(folder: Path) -> dict[str, str]:
         pictures["image"] = data_uri(pixels)
         if heatmap.exists():
             pictures["overlay"] = data_uri(lay_over(pixels, read_heatmap(heatmap)))
+        if draws_left_out:
+            left_out, edge = read_left_out(folder / TILES_NAME)
+            marked = mark_left_out(pixels, left_out, tile_level0_px=edge, downsample=downsample)
+            pictures["left_out"] = data_uri(marked)
     return pictures
 
 

@@ -1,5 +1,8 @@
 """Embedding: the tiles of a slide through the encoder, into `tiles.h5`."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,16 @@ from distill.encoders import Encoder
 from pipelines.config import RunConfig
 from pipelines.model import Model
 from pipelines.steps.look import Look
-from wsi.errors import UnreadableRegionError
+from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import plan_read
-from wsi.slide import Slide
+from wsi.preprocess import Step, apply_steps, fit_steps, needs_sample
+from wsi.quality import KEPT, QualityLimits, count_poor, find_poor, measure_quality
+from wsi.slide import Pixels, Slide
 from wsi.tiles import read_batches
-from wsi.tilestore import TileTable, write_tiles
+from wsi.tilestore import LeftOut, TileTable, write_tiles
 
+SAMPLE_TILES = 32  # of a slide, that steps which must see its stain are fitted to
 LITTLE_TISSUE = 0.5  # share of the fullest tile's tissue that a tile needs on a sparse slide
 
 
@@ -67,28 +73,79 @@ def embed_slide(
     model: Model,
     config: RunConfig,
 ) -> dict[str, Any]:
-    """Embed a grid's tiles and write `tiles.h5`; returns how many were embedded and unreadable.
+    """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
+
+    Tiles whose quality is beyond the configuration's limits are not embedded.
 
     Raises
     ------
+    PoorQualityError
+        If every tile that could be read is beyond the limits.
     UnreadableRegionError
         If not one tile could be read.
     """
-    coords, embeddings, invalid = [], [], []
+    limits = config.quality.limits
+    sample = _sample(slide, grid, config) if needs_sample(config.preprocess) else _no_tiles(grid)
+    steps = fit_steps(config.preprocess, sample)
+    coords, measures, reasons, embeddings, invalid = [], [], [], [], []
     for batch in read_batches(slide, grid, batch_size=config.batch_size):
+        quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
+        wrong = find_poor(quality, limits)
         coords.append(batch.coords)
         invalid.append(batch.invalid)
-        embeddings.append(model.encoder.embed(batch.pixels))
+        measures.append(quality)
+        reasons.append(wrong)
+        pixels = apply_steps(steps, batch.pixels[wrong == KEPT])
+        embeddings.append(model.encoder.embed(pixels))
+    at, measured, reason = np.concatenate(coords), np.concatenate(measures), np.concatenate(reasons)
+    kept, poor = reason == KEPT, reason != KEPT
     table = TileTable(
-        coords=np.concatenate(coords),
+        coords=at[kept],
         embeddings=np.concatenate(embeddings),
         invalid=np.concatenate(invalid),
-        attributes=_attributes(slide, name, look, grid, model),
+        attributes=_attributes(slide, name, look, grid, model) | _treatment(limits, steps),
+        quality=measured[kept],
+        left_out=LeftOut(coords=at[poor], quality=measured[poor], reason=reason[poor]),
     )
-    if len(table.coords) == 0:
+    excluded = count_poor(reason)
+    if len(at) == 0:
         raise UnreadableRegionError(f"none of the {len(table.invalid)} tiles decodes")
+    if not kept.any():
+        raise PoorQualityError(_all_are_poor(excluded))
     write_tiles(path, table, dtype=config.feature_dtype)
-    return {"n_tiles": len(table.coords), "n_invalid_tiles": len(table.invalid)}
+    mostly = ["mostly_excluded"] if poor.sum() > kept.sum() else []
+    return {
+        "n_tiles": len(table.coords),
+        "n_invalid_tiles": len(table.invalid),
+        "n_excluded_tiles": int(poor.sum()),
+        "excluded": excluded,
+        "flags": [*mostly, *(flag for step in steps for flag in step.flags)],
+    }
+
+
+def _sample(slide: Slide, grid: TileGrid, config: RunConfig) -> Pixels:
+    """Read at most `SAMPLE_TILES` tiles, evenly over the grid, and keep the good ones."""
+    count = min(SAMPLE_TILES, len(grid.coords))
+    some = np.linspace(0, len(grid.coords) - 1, count).round().astype(np.int64)
+    few = replace(grid, coords=grid.coords[some], tissue_fraction=grid.tissue_fraction[some])
+    tiles = [_no_tiles(grid)]
+    for batch in read_batches(slide, few, batch_size=config.batch_size):
+        quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
+        tiles.append(batch.pixels[find_poor(quality, config.quality.limits) == KEPT])
+    return np.concatenate(tiles)
+
+
+def _no_tiles(grid: TileGrid) -> Pixels:
+    return np.zeros((0, grid.spec.size_px, grid.spec.size_px, 3), np.uint8)
+
+
+def _all_are_poor(excluded: dict[str, int]) -> str:
+    counts = ", ".join(f"{name} {count}" for name, count in excluded.items())
+    return (
+        f"all {sum(excluded.values())} tiles are left out for their quality ({counts}): look at "
+        "the slide; to embed them all the same, raise the limits in [quality] of the "
+        "configuration, or give --quality off"
+    )
 
 
 def _attributes(
@@ -115,4 +172,12 @@ def _attributes(
         "bounds_y": int(slide.properties.get("openslide.bounds-y", 0)),
         "encoder": model.encoder.identifier,
         "encoder_sha256": model.card.encoder.sha256 or "",
+    }
+
+
+def _treatment(limits: QualityLimits, steps: Sequence[Step]) -> dict[str, str]:
+    """What was done to the tiles before the encoder saw them, as JSON."""
+    return {
+        "quality_limits": json.dumps(asdict(limits)),
+        "preprocess": json.dumps([{"name": s.name, **s.parameters} for s in steps]),
     }

@@ -83,6 +83,7 @@ def score_tiles(
         "calibrated": card.calibrated,
         "n_tiles": len(tiles.coords),
         "n_invalid_tiles": len(tiles.invalid),
+        "n_excluded_tiles": len(tiles.left_out.coords),
         "level0_mpp": float(tiles.attributes["level0_mpp"]),
         "notice": NOTICE,
     }

@@ -1,13 +1,15 @@
 """The settings of a run: from a file, from flags, and never half understood."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pipelines.config import RunConfig, load_config
+from pipelines.config import QualityConfig, RunConfig, load_config
 from pipelines.errors import ConfigError, UsageError
+from wsi.quality import QualityLimits
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -59,6 +61,12 @@ def test_a_model_in_the_file_is_relative_to_the_file(
         ({"stride_px": 1.5}, "stride_px"),
         ({"min_tissue_fraction": 1.01}, "min_tissue_fraction"),
         ({"min_tissue_fraction": -0.1}, "min_tissue_fraction"),
+        ({"quality": {"max_pen": 1.5}}, r"quality\.max_pen"),
+        ({"quality": {"min_focus": "sharp"}}, r"quality\.min_focus"),
+        ({"quality": {"max_ink": 0.5}}, r"quality\.max_ink"),
+        ({"quality": "on"}, "quality"),
+        ({"preprocess": ("vahadane",)}, "preprocess"),
+        ({"preprocess": "macenko"}, "preprocess"),
         ({"batch_size": 0}, "batch_size"),
         ({"feature_dtype": "float64"}, "feature_dtype"),
         ({"executor": "dask"}, "executor"),
@@ -69,9 +77,26 @@ def test_a_model_in_the_file_is_relative_to_the_file(
 def test_a_wrong_setting_is_named_with_the_known_ones(flags: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=f"^{named}: ") as caught:
         load_config(None, {"model": "m"} | flags)
-    for key in RunConfig.model_fields:
+    for key in [*RunConfig.model_fields, *(f"quality.{k}" for k in QualityConfig.model_fields)]:
         assert key in str(caught.value)
     assert isinstance(caught.value, UsageError)
+
+
+def test_limits_of_quality_are_a_table_and_each_can_be_off(tmp_path: Path) -> None:
+    path = write(tmp_path, 'model = "m"\n[quality]\nmax_pen = 0.5\nmin_focus = "off"\n')
+    limits = load_config(path, {}).quality.limits
+    assert limits == replace(QualityLimits(), max_pen=0.5, min_focus=None)
+    none = QualityLimits(max_pen=None, max_dark=None, max_blank=None, min_focus=None)
+    assert load_config(path, {"quality": "off"}).quality.limits == none
+    assert load_config(None, {"model": "m"}).quality.limits == QualityLimits()
+
+
+def test_preprocessing_keeps_its_order_and_knows_its_steps(tmp_path: Path) -> None:
+    path = write(tmp_path, 'model = "m"\npreprocess = ["macenko", "clahe"]\n')
+    assert load_config(path, {}).preprocess == ("macenko", "clahe")
+    assert load_config(path, {"preprocess": ["denoise"]}).preprocess == ("denoise",)
+    with pytest.raises(ConfigError, match=r"'vahadane'.*macenko, reinhard"):
+        load_config(path, {"preprocess": ["vahadane"]})
 
 
 def test_every_wrong_setting_is_named(tmp_path: Path) -> None:

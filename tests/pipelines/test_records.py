@@ -27,6 +27,8 @@ FULL = SlideRecord(
     tissue_mm2=123.5,
     n_tiles=60,
     n_invalid_tiles=3,
+    n_excluded_tiles=5,
+    excluded={"pen": 1, "focus": 4},
     prediction="normal",
     score=0.125,
     seconds={"pyramid": 1.5, "embed": 0.25},
@@ -63,6 +65,7 @@ def test_columns_have_the_same_types_whatever_is_in_them(
         "height",
         "n_tiles",
         "n_invalid_tiles",
+        "n_excluded_tiles",
     }
     assert {n for n, t in types.items() if t == "double"} == {"mpp", "tissue_mm2", "score"}
     assert {n for n, t in types.items() if t.startswith("list")} == {"flags", "reused"}

@@ -168,10 +168,38 @@ def test_damaged_tiles_make_a_partial_slide_and_stay_out_of_the_bag(
     record, before = records_of(out)["hurt"], records_of(whole)["hurt"]
     assert (record.verdict, record.reason) == ("partial", "unreadable_region")
     assert record.n_invalid_tiles
-    assert record.n_tiles == (before.n_tiles or 0) - record.n_invalid_tiles
+    assert _read_tiles(record) == _read_tiles(before) - record.n_invalid_tiles
     with h5py.File(out / "slides" / "hurt" / "tiles.h5") as file:
         assert len(file["invalid_coords"]) == record.n_invalid_tiles
         assert np.isfinite(file["features"][:]).all()
+
+
+def _read_tiles(record: SlideRecord) -> int:
+    """Tiles that decoded, whether or not they are good enough."""
+    return (record.n_tiles or 0) + (record.n_excluded_tiles or 0)
+
+
+def test_blurred_tiles_are_left_out_counted_and_kept_on_request(
+    raypath: Raypath, demo: Any, tmp_path: Path
+) -> None:
+    path = write_slide(
+        tmp_path / "slide.svs", Specimen(seed=31, width=2000, height=1800, blur=True)
+    )
+    arguments = ("run", path, "-o", tmp_path / "out", "--model", demo.model, "--executor", "serial")
+    said = raypath(*arguments, "--json")
+    assert said.code == 0, said.err
+    (line,) = map(json.loads, said.out.splitlines())
+    assert line["n_excluded_tiles"] == sum(line["excluded"].values()) > 0
+    assert "focus" in line["excluded"]
+    with h5py.File(tmp_path / "out" / "slides" / "slide" / "tiles.h5") as file:
+        assert len(file["excluded_coords"]) == line["n_excluded_tiles"]
+        assert len(file["quality"]) == len(file["features"]) == line["n_tiles"]
+    assert "for quality:" in (tmp_path / "out" / "report.html").read_text()
+    said = raypath(*arguments, "--quality", "off", "--preprocess", "denoise", "--json")
+    everything = json.loads(said.out)
+    assert everything["reused"] == ["pyramid"]
+    assert everything["n_excluded_tiles"] == 0
+    assert everything["n_tiles"] == line["n_tiles"] + line["n_excluded_tiles"]
 
 
 def test_a_second_run_does_nothing_twice_and_a_changed_slide_is_done_again(

@@ -1,5 +1,6 @@
 """`tiles.h5` is what TRIDENT's and CLAM's readers open, and gives back what was put in."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi.tilestore import TileTable, read_tiles, write_tiles
+from wsi.quality import MEASURES
+from wsi.tilestore import LeftOut, TileTable, read_left_out, read_tiles, write_tiles
 
 ATTRIBUTES: dict[str, Any] = {
     "patch_size": 224,
@@ -91,10 +93,59 @@ def test_others_find_what_they_look_for(tmp_path: Path) -> None:
             assert h5py.h5g.get_objinfo(file.id, name.encode()).mtime == 0  # no time is stored
 
 
+def with_quality(seed: int = 0) -> TileTable:
+    rng = np.random.default_rng(seed)
+    measures = rng.random((10, 4)).astype(np.float32)
+    measures[0, 3] = np.nan  # not judged
+    left_out = LeftOut(
+        coords=rng.integers(0, 200_000, (3, 2)),
+        quality=measures[7:],
+        reason=np.array([0, 3, 1], np.int8),
+    )
+    return replace(table(seed=seed), quality=measures[:7], left_out=left_out)
+
+
+def test_quality_comes_back_with_the_names_of_its_measures(tmp_path: Path) -> None:
+    path, stored = tmp_path / "tiles.h5", with_quality()
+    write_tiles(path, stored)
+    read = read_tiles(path)
+    assert read.quality is not None
+    assert stored.quality is not None
+    np.testing.assert_array_equal(read.quality, stored.quality)
+    alone, edge = read_left_out(path)
+    assert edge == read.tile_level0_px
+    for left_out in (read.left_out, alone):
+        for name in ("coords", "quality", "reason"):
+            array, expected = getattr(left_out, name), getattr(stored.left_out, name)
+            assert array.dtype == expected.dtype
+            np.testing.assert_array_equal(array, expected)
+    with h5py.File(path) as file:
+        for name in ("quality", "excluded_quality", "excluded_reason"):
+            assert tuple(file[name].attrs["names"]) == MEASURES
+        assert dict(file["coords"].attrs) == ATTRIBUTES
+
+
+def test_tiles_left_out_change_nothing_for_the_readers_of_others(tmp_path: Path) -> None:
+    """What TRIDENT and CLAM look at has the same bytes with and without quality."""
+    write_tiles(tmp_path / "a", table())
+    write_tiles(tmp_path / "b", with_quality())
+    with h5py.File(tmp_path / "a") as plain, h5py.File(tmp_path / "b") as measured:
+        for name in ("coords", "features"):
+            np.testing.assert_array_equal(plain[name][:], measured[name][:])
+            assert dict(plain[name].attrs) == dict(measured[name].attrs)
+
+
+def test_a_table_without_quality_has_no_tile_left_out(tmp_path: Path) -> None:
+    write_tiles(tmp_path / "a", table())
+    assert read_tiles(tmp_path / "a").quality is None
+    left_out, _ = read_left_out(tmp_path / "a")
+    assert (len(left_out.coords), left_out.quality.shape) == (0, (0, 4))
+
+
 def test_the_same_tiles_are_the_same_bytes(tmp_path: Path) -> None:
     paths = [tmp_path / "one.h5", tmp_path / "other name.h5"]
     for path in paths:
-        write_tiles(path, table())
+        write_tiles(path, with_quality())
     assert paths[0].read_bytes() == paths[1].read_bytes()
     write_tiles(paths[1], table(seed=1))
     assert paths[0].read_bytes() != paths[1].read_bytes()

@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ import pytest
 from PIL import Image
 
 from pipelines.channels import colourise
-from pipelines.report.pictures import MOST_BYTES, OPACITY, data_uri, lay_over
+from pipelines.records import read_records, write_records
+from pipelines.report.pictures import (
+    MOST_BYTES,
+    OPACITY,
+    REASON_COLOURS,
+    data_uri,
+    lay_over,
+    mark_left_out,
+)
 from pipelines.report.report import write_report
 from pipelines.runfolder import NotARunError
+from wsi.quality import MEASURES
+from wsi.tilestore import LeftOut, TileTable, write_tiles
 
 
 @pytest.fixture
@@ -133,3 +144,65 @@ def test_a_browser_shows_the_pictures(report: Path, open_page: Callable[..., Any
     page.click("label[for=pick-all]")
     page.select_option("#sort", "score")
     assert page.get_attribute(".card >> nth=0", "data-id") == "positive"
+
+
+def left_out_at(*corners: tuple[int, int], reason: str) -> LeftOut:
+    count = len(corners)
+    return LeftOut(
+        coords=np.array(corners, np.int64).reshape(-1, 2),
+        quality=np.zeros((count, len(MEASURES)), np.float32),
+        reason=np.full(count, MEASURES.index(reason), np.int8),
+    )
+
+
+def test_tiles_left_out_are_marked_where_they_are() -> None:
+    pixels = np.full((60, 90, 3), 200, np.uint8)
+    marked = mark_left_out(
+        pixels,
+        left_out_at((400, 200), reason="focus"),
+        tile_level0_px=200.0,
+        downsample=10.0,
+    ).astype(int)
+    colour = [int(REASON_COLOURS["focus"][k : k + 2], 16) for k in (1, 3, 5)]
+    assert marked[20, 40].tolist() == colour  # the outline
+    assert marked[39, 59].tolist() == colour
+    plain = marked[0, 0]
+    np.testing.assert_allclose(marked[30, 50], plain + OPACITY * (colour - plain), atol=1)
+    differs = (marked != plain).any(axis=-1)
+    assert differs.sum() == 20 * 20
+    assert differs[20:40, 40:60].all()
+
+
+def test_a_tile_smaller_than_a_pixel_is_still_seen() -> None:
+    pixels = np.full((20, 30, 3), 200, np.uint8)
+    left_out = left_out_at((100, 50), reason="pen")
+    marked = mark_left_out(pixels, left_out, tile_level0_px=4.0, downsample=10.0)
+    assert (marked != marked[0, 0]).any(axis=-1).sum() == 1
+
+
+def test_the_card_counts_and_shows_what_was_left_out(made_run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(made_run.path, out)
+    records = [
+        replace(r, n_excluded_tiles=3, excluded={"pen": 1, "focus": 2})
+        if r.slide_id == made_run.positive
+        else r
+        for r in read_records(out / "slides.parquet")
+    ]
+    write_records(out / "slides.parquet", records)
+    table = TileTable(
+        coords=np.zeros((1, 2), np.int64),
+        embeddings=np.zeros((1, 2), np.float32),
+        invalid=np.zeros((0, 2), np.int64),
+        attributes={"patch_size": 100, "mpp": 0.5, "level0_mpp": 0.5},
+        quality=np.zeros((1, 4), np.float32),
+        left_out=left_out_at((300, 300), (400, 300), (500, 300), reason="focus"),
+    )
+    write_tiles(out / "slides" / made_run.positive / "tiles.h5", table)
+    page = write_report(out).read_text(encoding="utf-8")
+    start = page.index(f'data-id="{made_run.positive}"')
+    card = page[start : page.index("</article>", start)]
+    text = re.sub(r"<[^>]*>", "", card)
+    assert "3 tiles for quality: pen 1, focus 2" in text
+    assert card.count("data:image/jpeg") == 3
+    assert page.count("left out for quality") == 1
