@@ -23,6 +23,8 @@ class SlideRecord:
         What a person should know of an ok slide too, such as ``pen_marks``.
     n_tiles, n_invalid_tiles
         Tiles embedded, and tiles whose bytes did not decode.
+    n_reused_tiles
+        Tiles of both kinds that an earlier run in the same folder had dealt with.
     tissue_mm2
         Area of tissue found.
     prediction
@@ -52,6 +54,7 @@ class SlideRecord:
     tissue_mm2: float | None = None
     n_tiles: int | None = None
     n_invalid_tiles: int | None = None
+    n_reused_tiles: int | None = None
     prediction: str | None = None
     score: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -73,6 +76,7 @@ def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
 
     types = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64(), "score": pa.float64()}
     types |= {"n_tiles": pa.int64(), "n_invalid_tiles": pa.int64(), "tissue_mm2": pa.float64()}
+    types |= {"n_reused_tiles": pa.int64()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
     rows = [record.as_dict() | {"seconds": json.dumps(record.seconds)} for record in records]

@@ -11,10 +11,12 @@ from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
-from pipelines.runfolder import IMAGE_NAME, TILES_NAME
+from pipelines.runfolder import IMAGE_NAME, TILES_NAME, TISSUE_NAME
 from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
-from pipelines.steps.look import Look, look
+from pipelines.steps.look import Look, look, scanned_corner
 from pipelines.steps.predict import OUTPUTS, predict_slide
+from pipelines.steps.reuse import known_tiles
+from pipelines.tissue_geojson import is_edited, write_tissue
 from wsi.atomic import digest, replacing, sweep
 from wsi.errors import SlideNotFoundError
 from wsi.open import open_slide
@@ -45,13 +47,16 @@ def run_slide(job: SlideJob) -> SlideRecord:
     if not ref.path.is_file():
         raise SlideNotFoundError(f"no slide at {ref.path}: check the path")
     model = load_model(job.config.model)
+    outline = job.folder / TISSUE_NAME
+    edited = outline if is_edited(outline) else None
     with open_slide(ref) as slide:
-        seen = look(slide, ref)
+        seen = look(slide, ref, edited=edited)
         grid = lay_grid(slide, seen, model.encoder, job.config)
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
         receipts = Receipts(folder=job.folder, source=digest(ref.path))
-        base = _base_parameters(job, seen)
+        base = _base_parameters(job, seen, mask=edited or ref.mask)
+        receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))
         image = receipts.do(
             "pyramid",
             base | {"codec": job.config.codec},
@@ -59,12 +64,9 @@ def run_slide(job: SlideJob) -> SlideRecord:
             partial(_write_image, slide, job, seen),
         )
         embedding = base | _embedding_parameters(job.config, model)
-        embedded = receipts.do(
-            "embed",
-            embedding,
-            (TILES_NAME,),
-            partial(
-                embed_slide,
+
+        def embed() -> dict[str, Any]:
+            return embed_slide(
                 slide,
                 job.folder / TILES_NAME,
                 name=ref.slide_id,
@@ -72,8 +74,10 @@ def run_slide(job: SlideJob) -> SlideRecord:
                 grid=grid,
                 model=model,
                 config=job.config,
-            ),
-        )
+                known=known_tiles(receipts, embedding),
+            )
+
+        embedded = receipts.do("embed", embedding, (TILES_NAME,), embed)
         record = _describe(job.entry, slide, seen)
         if is_sparse(grid, job.config):
             record = replace(record, flags=(*record.flags, "little_tissue"))
@@ -90,18 +94,19 @@ def run_slide(job: SlideJob) -> SlideRecord:
         )
         score = predicted["scores"][predicted["positive"]]
         record = replace(record, prediction=predicted["prediction"], score=score)
+    is_reused = "embed" in receipts.reused
     return replace(
         record,
         n_tiles=embedded["n_tiles"],
         n_invalid_tiles=embedded["n_invalid_tiles"],
+        n_reused_tiles=len(grid.coords) if is_reused else embedded["n_reused_tiles"],
         seconds=receipts.seconds,
         reused=tuple(receipts.reused),
     )
 
 
-def _base_parameters(job: SlideJob, seen: Look) -> dict[str, Any]:
+def _base_parameters(job: SlideJob, seen: Look, *, mask: Path | None) -> dict[str, Any]:
     """What every step depends on besides the slide's bytes."""
-    mask = job.entry.ref.mask
     return {
         "slide_id": job.entry.ref.slide_id,
         "mpp": seen.resolution.mpp,
@@ -118,6 +123,14 @@ def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
         "min_tissue_fraction": config.min_tissue_fraction,
         "feature_dtype": config.feature_dtype,
     }
+
+
+def _write_tissue(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
+    path = job.folder / TISSUE_NAME
+    if not is_edited(path):  # what a person drew is never overwritten
+        origin = scanned_corner(slide)
+        write_tissue(path, seen.tissue, slide_id=job.entry.ref.slide_id, origin=origin)
+    return {}
 
 
 def _write_image(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:

@@ -9,6 +9,7 @@ from distill.encoders import Encoder
 from pipelines.config import RunConfig
 from pipelines.model import Model
 from pipelines.steps.look import Look
+from pipelines.steps.reuse import complete
 from wsi.errors import UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import plan_read
@@ -66,29 +67,40 @@ def embed_slide(
     grid: TileGrid,
     model: Model,
     config: RunConfig,
+    known: TileTable | None = None,
 ) -> dict[str, Any]:
-    """Embed a grid's tiles and write `tiles.h5`; returns how many were embedded and unreadable.
+    """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
+
+    Tiles that are in `known`, see `known_tiles`, are taken from there.
 
     Raises
     ------
     UnreadableRegionError
         If not one tile could be read.
     """
-    coords, embeddings, invalid = [], [], []
-    for batch in read_batches(slide, grid, batch_size=config.batch_size):
-        coords.append(batch.coords)
-        invalid.append(batch.invalid)
-        embeddings.append(model.encoder.embed(batch.pixels))
-    table = TileTable(
-        coords=np.concatenate(coords),
-        embeddings=np.concatenate(embeddings),
-        invalid=np.concatenate(invalid),
-        attributes=_attributes(slide, name, look, grid, model),
-    )
+
+    def embed(grid: TileGrid) -> TileTable:
+        coords, embeddings, invalid = [], [], []
+        for batch in read_batches(slide, grid, batch_size=config.batch_size):
+            coords.append(batch.coords)
+            invalid.append(batch.invalid)
+            embeddings.append(model.encoder.embed(batch.pixels))
+        return TileTable(
+            coords=np.concatenate(coords),
+            embeddings=np.concatenate(embeddings),
+            invalid=np.concatenate(invalid),
+            attributes=_attributes(slide, name, look, grid, model),
+        )
+
+    table, n_reused = complete(grid, known, embed)
     if len(table.coords) == 0:
         raise UnreadableRegionError(f"none of the {len(table.invalid)} tiles decodes")
     write_tiles(path, table, dtype=config.feature_dtype)
-    return {"n_tiles": len(table.coords), "n_invalid_tiles": len(table.invalid)}
+    return {
+        "n_tiles": len(table.coords),
+        "n_invalid_tiles": len(table.invalid),
+        "n_reused_tiles": n_reused,
+    }
 
 
 def _attributes(
