@@ -48,7 +48,7 @@ def run_slide(job: SlideJob) -> SlideRecord:
         raise SlideNotFoundError(f"no slide at {ref.path}: check the path")
     model = load_model(job.config.model)
     outline = job.folder / TISSUE_NAME
-    edited = outline if is_edited(outline) else None
+    edited = outline if is_edited(outline, slide_id=ref.slide_id) else None
     with open_slide(ref) as slide:
         seen = look(slide, ref, edited=edited)
         grid = lay_grid(slide, seen, model.encoder, job.config)
@@ -127,7 +127,9 @@ def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
 
 def _write_tissue(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
     path = job.folder / TISSUE_NAME
-    if not is_edited(path):  # what a person drew is never overwritten
+    if not is_edited(
+        path, slide_id=job.entry.ref.slide_id
+    ):  # what a person drew is never overwritten
         origin = scanned_corner(slide)
         write_tissue(path, seen.tissue, slide_id=job.entry.ref.slide_id, origin=origin)
     return {}

@@ -52,22 +52,24 @@ def write_tissue(path: Path, tissue: Tissue, *, slide_id: str, origin: tuple[int
                 },
             }
         )
-    mark = {"slide_id": slide_id, "sha256": _digest(features)}
+    mark = _mark(slide_id, features)
     collection = {"type": "FeatureCollection", "features": features, MARK: mark}
     with replacing(path) as tmp:
         tmp.write_text(json.dumps(collection, allow_nan=False), encoding="utf-8")
 
 
-def is_edited(path: Path) -> bool:
-    """Whether there is a file that is not as `write_tissue` left it.
+def is_edited(path: Path, *, slide_id: str) -> bool:
+    """Whether there is a file that is not as `write_tissue` left it for this slide.
 
-    The file itself says so, whatever was killed when: its mark holds a digest of its features.
+    The file itself says so, whatever was killed when: its mark holds the slide and a digest of
+    its features.
     """
     if not path.exists():
         return False
     try:
         collection = json.loads(path.read_text(encoding="utf-8"))
-        return bool(collection[MARK]["sha256"] != _digest(collection["features"]))
+        wanted = _mark(slide_id, collection["features"])
+        return bool(collection[MARK] != wanted)
     except (ValueError, LookupError, TypeError):
         return True
 
@@ -116,8 +118,9 @@ def read_tissue(
     return Tissue(mask=mask, downsample=downsample, flags=flags)
 
 
-def _digest(features: Any) -> str:
-    return hashlib.sha256(json.dumps(features, sort_keys=True).encode()).hexdigest()
+def _mark(slide_id: str, features: Any) -> dict[str, str]:
+    as_text = json.dumps(features, sort_keys=True)
+    return {"slide_id": slide_id, "sha256": hashlib.sha256(as_text.encode()).hexdigest()}
 
 
 def _features(path: Path) -> Sequence[Any]:

@@ -110,16 +110,20 @@ def _broken(path: Path) -> None:
     "edit", [_unmarked, _one_vertex_moved, _one_piece_less, _list_only, _broken]
 )
 def test_an_edit_is_seen(written: Path, edit: Callable[[Path], None]) -> None:
-    assert not is_edited(written)
+    assert not is_edited(written, slide_id="s1")
     edit(written)
-    assert is_edited(written)
+    assert is_edited(written, slide_id="s1")
     written.unlink()
-    assert not is_edited(written)
+    assert not is_edited(written, slide_id="s1")
+
+
+def test_the_outline_of_another_slide_was_put_there_by_a_person(written: Path) -> None:
+    assert is_edited(written, slide_id="s2")
 
 
 def test_other_indentation_is_no_edit(written: Path) -> None:
     written.write_text(json.dumps(json.loads(written.read_text()), indent=2))
-    assert not is_edited(written)
+    assert not is_edited(written, slide_id="s1")
 
 
 @pytest.mark.parametrize("name", ["Tissue", "tissue 2", "Region*", None])
