@@ -87,6 +87,19 @@ class Receipts:
         self.seconds[step] = round(time.perf_counter() - started, 3)
         return facts
 
+    def standing(self, step: str) -> dict[str, Any] | None:
+        """The receipt of a step done on this slide by this code, whose outputs are as it left them.
+
+        None where there is none. What the step's parameters were is for the caller to judge.
+        """
+        receipt = self._read().get(step)
+        if not isinstance(receipt, dict) or not isinstance(receipt.get("outputs"), dict):
+            return None
+        if (receipt.get("input"), receipt.get("code_version")) != (self.source, code_version()):
+            return None
+        is_as_left = all(self._digest(name) == was for name, was in receipt["outputs"].items())
+        return receipt if is_as_left else None
+
     def _digest(self, name: str) -> str | None:
         path = self.folder / name
         return digest(path) if path.exists() else None

@@ -27,6 +27,8 @@ class SlideRecord:
         Tiles embedded, and tiles whose bytes did not decode.
     n_excluded_tiles, excluded
         Tiles left out for their quality: how many, and how many by measure.
+    n_reused_tiles
+        Tiles of both kinds that an earlier run in the same folder had dealt with.
     tissue_mm2
         Area of tissue found.
     prediction
@@ -57,6 +59,7 @@ class SlideRecord:
     n_tiles: int | None = None
     n_invalid_tiles: int | None = None
     n_excluded_tiles: int | None = None
+    n_reused_tiles: int | None = None
     prediction: str | None = None
     score: float | None = None
     excluded: dict[str, int] = field(default_factory=dict)
@@ -95,6 +98,7 @@ def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
     types = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64(), "score": pa.float64()}
     types |= {"n_tiles": pa.int64(), "n_invalid_tiles": pa.int64(), "tissue_mm2": pa.float64()}
     types |= {"n_excluded_tiles": pa.int64()}
+    types |= {"n_reused_tiles": pa.int64()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
     rows = [_as_row(record) for record in records]

@@ -17,6 +17,7 @@ SLIDES_NAME = "slides"
 IMAGE_NAME = "image.ome.zarr"
 HEATMAP_NAME = "heatmap.ome.zarr"
 TILES_NAME = "tiles.h5"
+TISSUE_NAME = "tissue.geojson"
 PREDICTION_NAME = "prediction.json"
 UNFINISHED = "unfinished"  # the verdict of a slide in a run that has not written its verdicts
 NOTICE = "Research use only. Not a medical device."

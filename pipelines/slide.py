@@ -10,10 +10,12 @@ from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
-from pipelines.runfolder import IMAGE_NAME, TILES_NAME
+from pipelines.runfolder import IMAGE_NAME, TILES_NAME, TISSUE_NAME
 from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
-from pipelines.steps.look import Look, look
+from pipelines.steps.look import Look, look, scanned_corner
 from pipelines.steps.predict import OUTPUTS, predict_slide
+from pipelines.steps.reuse import known_tiles
+from pipelines.tissue_geojson import is_edited, write_tissue
 from wsi.atomic import digest, replacing, sweep
 from wsi.identity import content_digest
 from wsi.jpeg.find import find_tiles
@@ -43,14 +45,17 @@ def run_slide(job: SlideJob) -> SlideRecord:
         If the slide cannot be used; what earlier steps finished stays in its folder.
     """
     ref = job.entry.ref
+    outline = job.folder / TISSUE_NAME
+    edited = outline if is_edited(outline, slide_id=ref.slide_id) else None
     with open_slide(ref) as slide:
         model = load_model(job.config.model)
-        seen = look(slide, ref)
+        seen = look(slide, ref, edited=edited)
         grid = lay_grid(slide, seen, model.encoder, job.config)
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
         receipts = Receipts(folder=job.folder, source=content_digest(ref.path))
-        base = _base_parameters(job, seen)
+        base = _base_parameters(job, seen, mask=edited or ref.mask)
+        receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))
         image = receipts.do(
             "pyramid",
             base | {"codec": job.config.codec},
@@ -58,12 +63,9 @@ def run_slide(job: SlideJob) -> SlideRecord:
             partial(_write_image, slide, job, seen),
         )
         embedding = base | _embedding_parameters(job.config, model)
-        embedded = receipts.do(
-            "embed",
-            embedding,
-            (TILES_NAME,),
-            partial(
-                embed_slide,
+
+        def embed() -> dict[str, Any]:
+            return embed_slide(
                 slide,
                 job.folder / TILES_NAME,
                 name=ref.slide_id,
@@ -71,8 +73,10 @@ def run_slide(job: SlideJob) -> SlideRecord:
                 grid=grid,
                 model=model,
                 config=job.config,
-            ),
-        )
+                known=known_tiles(receipts, embedding),
+            )
+
+        embedded = receipts.do("embed", embedding, (TILES_NAME,), embed)
         record = _describe(job.entry, slide, seen)
         record = replace(record, flags=(*record.flags, *embedded["flags"]))
         if is_sparse(grid, job.config):
@@ -90,20 +94,21 @@ def run_slide(job: SlideJob) -> SlideRecord:
         )
         score = predicted["scores"][predicted["positive"]]
         record = replace(record, prediction=predicted["prediction"], score=score)
+    is_reused = "embed" in receipts.reused
     return replace(
         record,
         n_tiles=embedded["n_tiles"],
         n_invalid_tiles=embedded["n_invalid_tiles"],
         n_excluded_tiles=embedded["n_excluded_tiles"],
         excluded=embedded["excluded"],
+        n_reused_tiles=len(grid.coords) if is_reused else embedded["n_reused_tiles"],
         seconds=receipts.seconds,
         reused=tuple(receipts.reused),
     )
 
 
-def _base_parameters(job: SlideJob, seen: Look) -> dict[str, Any]:
+def _base_parameters(job: SlideJob, seen: Look, *, mask: Path | None) -> dict[str, Any]:
     """What every step depends on besides the slide's bytes."""
-    mask = job.entry.ref.mask
     return {
         "slide_id": job.entry.ref.slide_id,
         "mpp": seen.resolution.mpp,
@@ -122,6 +127,16 @@ def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
         "preprocess": config.preprocess,
         "feature_dtype": config.feature_dtype,
     }
+
+
+def _write_tissue(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
+    path = job.folder / TISSUE_NAME
+    if not is_edited(
+        path, slide_id=job.entry.ref.slide_id
+    ):  # what a person drew is never overwritten
+        origin = scanned_corner(slide)
+        write_tissue(path, seen.tissue, slide_id=job.entry.ref.slide_id, origin=origin)
+    return {}
 
 
 def _write_image(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:

@@ -39,10 +39,7 @@ def read_overview(slide: Slide, *, downsample: float) -> Overview:
     result's own downsample (level-0 pixels per pixel) is at most, and often exactly, as asked.
     What does not decode is marked, block by block.
     """
-    downsample = max(downsample, 1.0)
-    level = max(i for i, d in enumerate(slide.level_downsamples) if i == 0 or d <= downsample)
-    level_downsample = slide.level_downsamples[level]
-    factor = max(1, int(downsample / level_downsample))
+    level, factor = _level_and_factor(slide, downsample)
     width, height = slide.level_dimensions[level]
     rows = max(1, STRIP_PIXELS // (width * factor)) * factor
     strips, unreadable = [], []
@@ -53,9 +50,23 @@ def read_overview(slide: Slide, *, downsample: float) -> Overview:
     bad = np.concatenate(unreadable)
     return Overview(
         pixels=np.concatenate(strips),
-        downsample=level_downsample * factor,
+        downsample=slide.level_downsamples[level] * factor,
         unreadable=bad if bad.any() else None,
     )
+
+
+def overview_grid(slide: Slide, *, downsample: float) -> tuple[tuple[int, int], float]:
+    """Shape (H, W) of the picture that `read_overview` gives, and its own downsample."""
+    level, factor = _level_and_factor(slide, downsample)
+    width, height = slide.level_dimensions[level]
+    shape = (-(-height // factor), -(-width // factor))
+    return shape, slide.level_downsamples[level] * factor
+
+
+def _level_and_factor(slide: Slide, downsample: float) -> tuple[int, int]:
+    downsample = max(downsample, 1.0)
+    level = max(i for i, d in enumerate(slide.level_downsamples) if i == 0 or d <= downsample)
+    return level, max(1, int(downsample / slide.level_downsamples[level]))
 
 
 def _read_strip(slide: Slide, level: int, top: int, rows: int) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -21,7 +21,8 @@ class SlideRef:
     mpp_source
         Who gave `mpp`: ``"flag"`` or ``"manifest"``.
     mask
-        An image whose non-zero pixels are tissue, covering the whole slide; replaces detection.
+        What replaces detection: an image whose non-zero pixels are tissue, covering the whole
+        slide, or polygons in a ``.geojson`` file.
     """
 
     path: Path

@@ -12,12 +12,13 @@ from distill.encoders import Encoder
 from pipelines.config import RunConfig
 from pipelines.model import Model
 from pipelines.steps.look import Look
+from pipelines.steps.reuse import complete
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import plan_read
 from wsi.preprocess import Step, apply_steps, fit_steps, needs_sample
 from wsi.quality import KEPT, QualityLimits, count_poor, find_poor, measure_quality
-from wsi.slide import Pixels, Slide
+from wsi.slide import Slide
 from wsi.tiles import read_batches
 from wsi.tilestore import LeftOut, TileTable, write_tiles
 
@@ -72,10 +73,12 @@ def embed_slide(
     grid: TileGrid,
     model: Model,
     config: RunConfig,
+    known: TileTable | None = None,
 ) -> dict[str, Any]:
     """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
 
-    Tiles whose quality is beyond the configuration's limits are not embedded.
+    Tiles that are in `known`, see `known_tiles`, are taken from there. Those whose quality is
+    beyond the configuration's limits are not embedded.
 
     Raises
     ------
@@ -84,13 +87,42 @@ def embed_slide(
     UnreadableRegionError
         If not one tile could be read.
     """
-    limits = config.quality.limits
-    sample = _sample(slide, grid, config) if needs_sample(config.preprocess) else _no_tiles(grid)
-    steps = fit_steps(config.preprocess, sample)
+    steps = _fit(slide, grid, config)
+    if needs_sample(config.preprocess):
+        known = None  # another choice of tiles is another sample, which changes every tile
+
+    def embed(grid: TileGrid) -> TileTable:
+        attributes = _attributes(slide, name, look, grid, model)
+        table = _embed(slide, grid, model, config, steps)
+        return replace(table, attributes=attributes | _treatment(config.quality.limits, steps))
+
+    table, n_reused = complete(grid, known, embed)
+    excluded = count_poor(table.left_out.reason)
+    n_excluded = len(table.left_out.coords)
+    if len(table.coords) + n_excluded == 0:
+        raise UnreadableRegionError(f"none of the {len(table.invalid)} tiles decodes")
+    if len(table.coords) == 0:
+        raise PoorQualityError(_all_are_poor(excluded))
+    write_tiles(path, table, dtype=config.feature_dtype)
+    mostly = ["mostly_excluded"] if n_excluded > len(table.coords) else []
+    return {
+        "n_tiles": len(table.coords),
+        "n_invalid_tiles": len(table.invalid),
+        "n_reused_tiles": n_reused,
+        "n_excluded_tiles": n_excluded,
+        "excluded": excluded,
+        "flags": [*mostly, *(flag for step in steps for flag in step.flags)],
+    }
+
+
+def _embed(
+    slide: Slide, grid: TileGrid, model: Model, config: RunConfig, steps: Sequence[Step]
+) -> TileTable:
+    """Read a grid's tiles, measure them, and embed the good ones; without attributes."""
     coords, measures, reasons, embeddings, invalid = [], [], [], [], []
     for batch in read_batches(slide, grid, batch_size=config.batch_size):
         quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
-        wrong = find_poor(quality, limits)
+        wrong = find_poor(quality, config.quality.limits)
         coords.append(batch.coords)
         invalid.append(batch.invalid)
         measures.append(quality)
@@ -99,44 +131,30 @@ def embed_slide(
         embeddings.append(model.encoder.embed(pixels))
     at, measured, reason = np.concatenate(coords), np.concatenate(measures), np.concatenate(reasons)
     kept, poor = reason == KEPT, reason != KEPT
-    table = TileTable(
+    return TileTable(
         coords=at[kept],
         embeddings=np.concatenate(embeddings),
         invalid=np.concatenate(invalid),
-        attributes=_attributes(slide, name, look, grid, model) | _treatment(limits, steps),
+        attributes={},
         quality=measured[kept],
         left_out=LeftOut(coords=at[poor], quality=measured[poor], reason=reason[poor]),
     )
-    excluded = count_poor(reason)
-    if len(at) == 0:
-        raise UnreadableRegionError(f"none of the {len(table.invalid)} tiles decodes")
-    if not kept.any():
-        raise PoorQualityError(_all_are_poor(excluded))
-    write_tiles(path, table, dtype=config.feature_dtype)
-    mostly = ["mostly_excluded"] if poor.sum() > kept.sum() else []
-    return {
-        "n_tiles": len(table.coords),
-        "n_invalid_tiles": len(table.invalid),
-        "n_excluded_tiles": int(poor.sum()),
-        "excluded": excluded,
-        "flags": [*mostly, *(flag for step in steps for flag in step.flags)],
-    }
 
 
-def _sample(slide: Slide, grid: TileGrid, config: RunConfig) -> Pixels:
-    """Read at most `SAMPLE_TILES` tiles, evenly over the grid, and keep the good ones."""
-    count = min(SAMPLE_TILES, len(grid.coords))
-    some = np.linspace(0, len(grid.coords) - 1, count).round().astype(np.int64)
-    few = replace(grid, coords=grid.coords[some], tissue_fraction=grid.tissue_fraction[some])
-    tiles = [_no_tiles(grid)]
-    for batch in read_batches(slide, few, batch_size=config.batch_size):
-        quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
-        tiles.append(batch.pixels[find_poor(quality, config.quality.limits) == KEPT])
-    return np.concatenate(tiles)
+def _fit(slide: Slide, grid: TileGrid, config: RunConfig) -> tuple[Step, ...]:
+    """The configuration's steps, fitted to the slide where they have to see it.
 
-
-def _no_tiles(grid: TileGrid) -> Pixels:
-    return np.zeros((0, grid.spec.size_px, grid.spec.size_px, 3), np.uint8)
+    That takes at most `SAMPLE_TILES` tiles, evenly over the grid, of which the good ones count.
+    """
+    tiles = [np.zeros((0, grid.spec.size_px, grid.spec.size_px, 3), np.uint8)]
+    if needs_sample(config.preprocess):
+        count = min(SAMPLE_TILES, len(grid.coords))
+        some = np.linspace(0, len(grid.coords) - 1, count).round().astype(np.int64)
+        few = replace(grid, coords=grid.coords[some], tissue_fraction=grid.tissue_fraction[some])
+        for batch in read_batches(slide, few, batch_size=config.batch_size):
+            quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
+            tiles.append(batch.pixels[find_poor(quality, config.quality.limits) == KEPT])
+    return fit_steps(config.preprocess, np.concatenate(tiles))
 
 
 def _all_are_poor(excluded: dict[str, int]) -> str:

@@ -19,6 +19,7 @@ FILES = {
     "prediction.json",
     "receipt.json",
     "tiles.h5",
+    "tissue.geojson",
 }
 
 
@@ -45,7 +46,7 @@ def test_it_leaves_every_file_of_a_run(demo: Any) -> None:
 
 def test_its_second_run_reuses_what_the_first_one_made(demo: Any) -> None:
     records = read_records(demo.folder / "out" / "slides.parquet")
-    assert {record.reused for record in records} == {("pyramid", "embed")}
+    assert {record.reused for record in records} == {("tissue", "pyramid", "embed")}
     assert {record.verdict for record in records} == {"ok"}
     assert all(record.n_tiles and record.score is not None for record in records)
 

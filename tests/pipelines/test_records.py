@@ -66,6 +66,7 @@ def test_columns_have_the_same_types_whatever_is_in_them(
         "n_tiles",
         "n_invalid_tiles",
         "n_excluded_tiles",
+        "n_reused_tiles",
     }
     assert {n for n, t in types.items() if t == "double"} == {"mpp", "tissue_mm2", "score"}
     assert {n for n, t in types.items() if t.startswith("list")} == {"flags", "reused"}

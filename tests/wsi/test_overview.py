@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wsi import overview
 from wsi.open import open_slide
-from wsi.overview import read_overview
+from wsi.overview import overview_grid, read_overview
 
 
 def block_means(pixels: np.ndarray[Any, Any], factor: int) -> np.ndarray[Any, Any]:
@@ -44,6 +44,7 @@ def test_it_is_the_area_mean_read_in_bounded_strips(
     assert seen.pixels.shape == means.shape
     assert np.abs(seen.pixels - means).max() < 0.67  # Pillow rounds thirds down
     assert seen.unreadable is None
+    assert overview_grid(slide, downsample=downsample) == (seen.pixels.shape[:2], seen.downsample)
     least = width * int(seen.downsample)  # a strip holds one row of the result at least
     assert max(w * h for w, h in slide.asked) <= max(strip_pixels, least)
 

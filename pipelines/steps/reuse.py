@@ -1,0 +1,103 @@
+"""Tiles that need no second embedding, because only the choice of tiles changed.
+
+Where a tile lies depends on slide, model and stride, never on the mask: the grid covers the whole
+slide and the mask picks from it. After a person edited the tissue most tiles are the same.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.receipts import Receipts
+from pipelines.runfolder import TILES_NAME
+from wsi.grid import TileGrid
+from wsi.tilestore import LeftOut, TileTable, read_tiles
+
+CHOOSING = ("mask", "min_tissue_fraction")  # parameters that pick tiles and change none
+
+
+def known_tiles(receipts: Receipts, parameters: Mapping[str, Any]) -> TileTable | None:
+    """The tiles of the last embedding, if it differed from this one in the choice of tiles only.
+
+    Slide, code version and all other `parameters` (of the step ``embed``) must be the same, and
+    `tiles.h5` as it was written; else None.
+    """
+    receipt = receipts.standing("embed")
+    if receipt is None or TILES_NAME not in receipt["outputs"]:
+        return None
+    if _without_choice(receipt["parameters"]) != _without_choice(parameters):
+        return None
+    return read_tiles(receipts.folder / TILES_NAME)
+
+
+def complete(
+    grid: TileGrid, known: TileTable | None, embed: Callable[[TileGrid], TileTable]
+) -> tuple[TileTable, int]:
+    """Embed the tiles of `grid` that are not known; the table of all, and how many were known.
+
+    The table has the grid's order, as if all had been embedded now. Tiles known not to decode
+    are not tried again: the slide's bytes are the same.
+    """
+    if known is None:
+        return embed(grid), 0
+    dealt_with = np.concatenate([known.coords, known.invalid, known.left_out.coords])
+    new = ~_is_in(grid.coords, dealt_with)
+    if not new.any():
+        return _pick(known, grid), len(grid.coords)
+    todo = replace(grid, coords=grid.coords[new], tissue_fraction=grid.tissue_fraction[new])
+    fresh = embed(todo)
+    return _pick(_join(known, fresh), grid), int((~new).sum())
+
+
+def _join(known: TileTable, fresh: TileTable) -> TileTable:
+    both = (known, fresh)
+    measured = [table.quality for table in both if table.quality is not None]
+    return replace(
+        fresh,
+        coords=np.concatenate([table.coords for table in both]),
+        embeddings=np.concatenate([table.embeddings for table in both]),
+        invalid=np.concatenate([table.invalid for table in both]),
+        quality=np.concatenate(measured) if len(measured) == len(both) else None,
+        left_out=LeftOut(
+            coords=np.concatenate([table.left_out.coords for table in both]),
+            quality=np.concatenate([table.left_out.quality for table in both]),
+            reason=np.concatenate([table.left_out.reason for table in both]),
+        ),
+    )
+
+
+def _pick(table: TileTable, grid: TileGrid) -> TileTable:
+    """The grid's tiles from a table that has them all, in the grid's order."""
+    rows, out = _rows(table.coords, grid), _rows(table.left_out.coords, grid)
+    return replace(
+        table,
+        coords=table.coords[rows],
+        embeddings=table.embeddings[rows],
+        invalid=grid.coords[_is_in(grid.coords, table.invalid)],
+        quality=None if table.quality is None else table.quality[rows],
+        left_out=LeftOut(
+            coords=table.left_out.coords[out],
+            quality=table.left_out.quality[out],
+            reason=table.left_out.reason[out],
+        ),
+    )
+
+
+def _rows(coords: NDArray[np.int64], grid: TileGrid) -> list[int]:
+    """Where in `coords` the grid's tiles are, as far as they are there, in the grid's order."""
+    row_of = {(x, y): row for row, (x, y) in enumerate(coords.tolist())}
+    return [row_of[x, y] for x, y in grid.coords.tolist() if (x, y) in row_of]
+
+
+def _is_in(coords: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    known = {(x, y) for x, y in others.tolist()}
+    return np.array([(x, y) in known for x, y in coords.tolist()], np.bool_)
+
+
+def _without_choice(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    as_stored = json.loads(json.dumps(parameters, default=str))
+    return {name: value for name, value in as_stored.items() if name not in CHOOSING}
