@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsi.errors import UnreadableRegionError
 from wsi.slide import Pixels, Slide

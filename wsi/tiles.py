@@ -47,31 +47,29 @@ def read_tile(slide: Slide, *, spec: TileSpec, plan: ReadPlan, x: int, y: int) -
         If the bytes under the tile do not decode.
     """
     tile = np.empty((spec.size_px, spec.size_px, 3), np.uint8)
-    _read_into(tile, slide, spec, plan, x, y)
+    _read_into(tile, slide, plan, reduction_of(spec, plan), x, y)
     return tile
 
 
-def _read_into(
-    out: Pixels, slide: Slide, spec: TileSpec, plan: ReadPlan, x: int, y: int
-) -> None:
-    """Write what `read_tile` gives into `out`."""
-    reduction = reduction_of(spec, plan)
+def _read_into(out: Pixels, slide: Slide, plan: ReadPlan, reduction: int, x: int, y: int) -> None:
+    """Write what `read_tile` gives into `out` (S, S, 3)."""
+    wanted = len(out)
     downsample = slide.level_downsamples[plan.level] * reduction
     left, top = x / downsample, y / downsample
     size = plan.level_px / reduction
-    if size == spec.size_px and left.is_integer() and top.is_integer():
+    if size == wanted and left.is_integer() and top.is_integer():
         slide.read_into(out, (x, y), plan.level, reduction=reduction)
         return
     # As much beyond the tile's edge as the filter sees, so that tiles join without a seam.
-    margin = int(np.ceil(LANCZOS_REACH * max(size / spec.size_px, 1))) + 1
+    margin = int(np.ceil(LANCZOS_REACH * max(size / wanted, 1))) + 1
     first_x, first_y = int(left) - margin, int(top) - margin
     width = int(np.ceil(left + size)) + margin - first_x
     height = int(np.ceil(top + size)) + margin - first_y
     location = (round(first_x * downsample), round(first_y * downsample))
     region = slide.read_reduced(location, plan.level, (width, height), reduction)
     box = (left - first_x, top - first_y, left - first_x + size, top - first_y + size)
-    wanted = (spec.size_px, spec.size_px)
-    out[...] = np.asarray(Image.fromarray(region).resize(wanted, Image.Resampling.LANCZOS, box))
+    resampled = Image.fromarray(region).resize((wanted, wanted), Image.Resampling.LANCZOS, box)
+    out[...] = np.asarray(resampled)
 
 
 def read_batches(
@@ -125,6 +123,7 @@ def _start(
     coords: NDArray[np.int64],
 ) -> _Reading:
     edge = grid.spec.size_px
+    reduction = reduction_of(grid.spec, grid.plan)
     pixels = buffers.take((len(coords), edge, edge, 3))
 
     def read(first: int) -> list[bool]:
@@ -132,7 +131,7 @@ def _start(
         readable = []
         for out, (x, y) in zip(pixels[part], coords[part].tolist(), strict=True):
             try:
-                _read_into(out, slide, grid.spec, grid.plan, x, y)
+                _read_into(out, slide, grid.plan, reduction, x, y)
                 readable.append(True)
             except UnreadableRegionError:
                 readable.append(False)

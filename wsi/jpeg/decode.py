@@ -12,7 +12,9 @@ from wsi.slide import Pixels
 TRIED = 3  # tiles of a level; one may be damaged
 
 
-def decode_into(out: Pixels, stream: bytes, *, reduction: int = 1) -> None:
+def decode_into(
+    out: Pixels, stream: bytes, *, reduction: int = 1, accept_damage: bool = False
+) -> None:
     """Decode a stream into `out` (H, W, 3), contiguous, of the stream's size over `reduction`.
 
     With `reduction` 2, 4 or 8 each 8 × 8 block of coefficients gives 4 × 4, 2 × 2 or 1 pixels
@@ -21,14 +23,20 @@ def decode_into(out: Pixels, stream: bytes, *, reduction: int = 1) -> None:
     Raises
     ------
     JpegError
-        If the stream does not decode, has another size, or the decoder noticed damage that it
-        could decode around. Damage that looks like other pixels cannot be noticed.
+        If the stream does not decode, has another size, or, unless `accept_damage`, the decoder
+        noticed damage that it could decode around. Damage that looks like other pixels cannot be
+        noticed.
     """
     height, width = out.shape[:2]
     try:
         # The least size alone would allow libjpeg's steps in between, such as 5/8.
         pixels = simplejpeg.decode_jpeg(
-            stream, min_height=height, min_width=width, min_factor=reduction, buffer=out
+            stream,
+            min_height=height,
+            min_width=width,
+            min_factor=reduction,
+            buffer=out,
+            strict=not accept_damage,
         )
     except ValueError as error:
         raise JpegError(str(error)) from error

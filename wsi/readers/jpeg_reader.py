@@ -69,7 +69,7 @@ class JpegSlide(Slide):
         self.associated_images = slide.associated_images
         self.icc_profile = slide.icc_profile
         self._slide = slide
-        self._one_by_one = threading.Lock()  # around a wrapped slide that wants it
+        self._lock = threading.Lock()
         self._files: dict[Path, int] = {}
         self._buffers = Buffers()
         self._cache = TileCache(cache_bytes, self._buffers)
@@ -123,40 +123,49 @@ class JpegSlide(Slide):
     def _copy(self, out: Pixels, level: int, left: int, top: int, scale: int) -> None:
         """Fill `out` from the tiles under it; left and top in pixels of the level over `scale`."""
         tiled = self.tiles.levels[level]
-        tile_width, tile_height = (n // scale for n in tiled.tile)
+        tile_width, tile_height = tiled.tile[0] // scale, tiled.tile[1] // scale
         columns = tiled.grid[0]
         height, width = out.shape[:2]
-        rows = range(top // tile_height, (top + height - 1) // tile_height + 1)
-        across = range(left // tile_width, (left + width - 1) // tile_width + 1)
-        places = [row * columns + column for row in rows for column in across]
-        if len(places) == 1 and out.shape[:2] == (tile_height, tile_width):
-            self._copy_whole(out, level, places[0], scale)
+        first_row, y = divmod(top, tile_height)
+        first_column, x = divmod(left, tile_width)
+        if x == y == 0 and (width, height) == (tile_width, tile_height):
+            self._copy_whole(out, level, first_row * columns + first_column, scale)
             return
+        last_row, last_column = (top + height - 1) // tile_height, (left + width - 1) // tile_width
+        places = [
+            row * columns + column
+            for row in range(first_row, last_row + 1)
+            for column in range(first_column, last_column + 1)
+        ]
         many = len(places) >= MANY_TILES
         # A row of regions comes back to the rows of tiles under it and, shifted, to one more.
-        kept_rows = 1 + (min(len(rows), 2) if many else len(rows))
+        kept_rows = min(last_row - first_row, 1 if many else last_row) + 2
         self._cache.widen(kept_rows * columns * tile_width * tile_height * 3)
 
         def paste(place: int) -> None:
-            y0, x0 = place // columns * tile_height - top, place % columns * tile_width - left
-            target = out[max(y0, 0) : y0 + tile_height, max(x0, 0) : x0 + tile_width]
+            y = place // columns * tile_height - top
+            x = place % columns * tile_width - left
+            target = out[max(y, 0) : y + tile_height, max(x, 0) : x + tile_width]
             if many and target.shape[:2] == (tile_height, tile_width):
                 self._copy_whole(target, level, place, scale)
             elif tiled.lengths[place] == 0:
                 target[...] = BLANK
             else:
-                y, x = max(-y0, 0), max(-x0, 0)
-                tile = self._tile(level, place, scale)
-                target[...] = tile[y : y + target.shape[0], x : x + target.shape[1]]
+                tile = self._tile(level, place, scale)[max(-y, 0) :, max(-x, 0) :]
+                target[...] = tile[: target.shape[0], : target.shape[1]]
 
         if many and self._threads > 1:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, "jpeg")
-            for _ in self._pool.map(paste, places):
+            for _ in self._start_pool().map(paste, places):
                 pass
         else:
             for place in places:
                 paste(place)
+
+    def _start_pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, "jpeg")
+            return self._pool
 
     def _copy_whole(self, out: Pixels, level: int, place: int, scale: int) -> None:
         """A tile that is wanted whole: it is not kept, as its neighbours have their own."""
@@ -183,7 +192,7 @@ class JpegSlide(Slide):
         """Decode a stored tile into `out`; where it reaches over the slide's edge, exactly."""
         tiled = self.tiles.levels[level]
         stream = tiled.whole_stream(self._read_bytes(tiled, place))
-        columns, rows = tiled.grid
+        columns = tiled.grid[0]
         width, height = tiled.tile
         inner_width = min(width, tiled.dimensions[0] - place % columns * width)
         inner_height = min(height, tiled.dimensions[1] - place // columns * height)
@@ -209,7 +218,7 @@ class JpegSlide(Slide):
         return stored
 
     def _open(self, path: Path) -> int:
-        with self._one_by_one:
+        with self._lock:
             if path not in self._files:
                 self._files[path] = os.open(path, os.O_RDONLY)
             return self._files[path]
@@ -219,12 +228,12 @@ class JpegSlide(Slide):
     ) -> Pixels:
         if self._slide.reads_in_parallel:
             return self._slide.read_reduced(location, level, size, reduction)
-        with self._one_by_one:
+        with self._lock:
             return self._slide.read_reduced(location, level, size, reduction)
 
     def read_associated(self, name: str) -> Pixels:
         """See `Slide.read_associated`."""
-        with self._one_by_one:
+        with self._lock:
             return self._slide.read_associated(name)
 
     def close(self) -> None:
@@ -238,5 +247,7 @@ class JpegSlide(Slide):
 
 def _scale(tiled: TiledLevel, reduction: int) -> int:
     """The part of a reduction that decoding can do; tiles must end where a reduced pixel does."""
+    if reduction == 1:
+        return 1
     step = math.gcd(reduction, *tiled.tile)
     return next((n for n in DCT_REDUCTIONS if step % n == 0), 1)
