@@ -16,35 +16,46 @@ SIZES |= {16: 8, 17: 8, 18: 8}  # bytes of a value by its type; the last three a
 # Where the pixels are and how many bytes: strips, then tiles. Other entries may be nonsense.
 PIXEL_TAGS = frozenset({273, 279, 324, 325})
 SUB_DIRECTORIES = 330
-HAMAMATSU = 65420  # NDPI: offsets beyond 4 GB in a way of its own
+CLASSIC_BYTES = 2**32  # a larger file that is no BigTIFF is Hamamatsu's
 LIMIT = 10_000  # directories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layout:
-    """How a TIFF writes numbers: classic or BigTIFF, in its byte order."""
+    """How a TIFF writes numbers: its byte order, and struct's letters and formats.
 
-    order: str
-    is_big: bool
+    Hamamatsu's files over 4 GB are classic ones whose links between directories have 64 bits.
+    """
 
-    @property
-    def count(self) -> struct.Struct:
-        return struct.Struct(self.order + ("Q" if self.is_big else "H"))
+    count: struct.Struct
+    entry: struct.Struct
+    link: struct.Struct
+    first: int
+    is_hamamatsu: bool
 
-    @property
-    def entry(self) -> struct.Struct:
-        return struct.Struct(self.order + ("HHQ8s" if self.is_big else "HHL4s"))
-
-    @property
-    def offset(self) -> struct.Struct:
-        return struct.Struct(self.order + ("Q" if self.is_big else "L"))
+    @classmethod
+    def of(cls, head: bytes, size: int) -> "_Layout | None":
+        """Tell the layout from a file's first bytes and its size; None if it is no TIFF."""
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None or len(head) < 8:
+            return None
+        version = struct.unpack_from(order + "H", head, 2)[0]
+        if version not in (42, 43):
+            return None
+        is_big, is_hamamatsu = version == 43, version == 42 and size > CLASSIC_BYTES
+        return cls(
+            count=struct.Struct(order + ("Q" if is_big else "H")),
+            entry=struct.Struct(order + ("HHQ8s" if is_big else "HHL4s")),
+            link=struct.Struct(order + ("Q" if is_big or is_hamamatsu else "L")),
+            first=8 if is_big else 4,
+            is_hamamatsu=is_hamamatsu,
+        )
 
 
 def refuse_truncated(path: Path) -> None:
     """Check that the directories of a TIFF, and its lists of tiles, lie within the file.
 
-    Tiles beyond the end are for readers to report, each for itself. Files that are no TIFF, and
-    Hamamatsu's, pass.
+    Tiles beyond the end are for readers to report, each for itself. Files that are no TIFF pass.
 
     Raises
     ------
@@ -53,17 +64,12 @@ def refuse_truncated(path: Path) -> None:
     """
     with path.open("rb") as file:
         head = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2])
-        if order is None or len(head) < 8:
+        layout = _Layout.of(head, path.stat().st_size)
+        if layout is None:
             return
-        version = struct.unpack(order + "H", head[2:4])[0]
-        if version not in (42, 43):
-            return
-        layout = _Layout(order=order, is_big=version == 43)
-        if len(head) < 8 + 8 * layout.is_big:
+        if len(head) < layout.first + layout.link.size:
             raise _ends(path, "inside its header")
-        start = 8 if layout.is_big else 4
-        todo = [layout.offset.unpack_from(head, start)[0]]
+        todo = [layout.link.unpack_from(head, layout.first)[0]]
         seen: set[int] = set()
         while todo and len(seen) < LIMIT:
             offset = todo.pop()
@@ -78,27 +84,27 @@ def _follow(path: Path, file: BinaryIO, layout: _Layout, offset: int) -> list[in
     where = f"before its directory at byte {offset:,}"
     count = layout.count.unpack(_read(path, file, offset, layout.count.size, where))[0]
     length = count * layout.entry.size
-    if offset + layout.count.size + length + layout.offset.size > size:
+    if offset + layout.count.size + length + layout.link.size > size:
         raise _ends(path, where)
-    table = file.read(length + layout.offset.size)
-    found = [layout.offset.unpack_from(table, length)[0]]
+    table = file.read(length + layout.link.size)
+    found = [layout.link.unpack_from(table, length)[0]]
     entries = list(layout.entry.iter_unpack(table[:length]))
-    if any(tag == HAMAMATSU for tag, *_ in entries):
-        return []
+    if layout.is_hamamatsu:
+        return found
     for tag, kind, number, inline in entries:
         if tag not in PIXEL_TAGS and tag != SUB_DIRECTORIES:
             continue
         needed = SIZES.get(kind, 0) * number
         values = inline
         if needed > len(inline):
-            at = layout.offset.unpack(inline)[0]
+            at = layout.link.unpack(inline)[0]
             if at + needed > size:
                 raise _ends(path, f"before the list of its tiles at byte {at:,}")
             if tag == SUB_DIRECTORIES:
                 values = _read(path, file, at, needed, where)
         if tag == SUB_DIRECTORIES and SIZES.get(kind) in (4, 8):
             letter = "Q" if SIZES[kind] == 8 else "L"
-            found += struct.unpack_from(f"{layout.order}{number}{letter}", values)
+            found += struct.unpack_from(f"{layout.count.format[0]}{number}{letter}", values)
     return found
 
 
