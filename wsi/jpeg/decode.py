@@ -28,20 +28,24 @@ def decode_into(
         noticed.
     """
     height, width = out.shape[:2]
+    least: dict[str, float] = {}
     try:
-        # The least size alone would allow libjpeg's steps in between, such as 5/8.
-        pixels = simplejpeg.decode_jpeg(
-            stream,
-            min_height=height,
-            min_width=width,
-            min_factor=reduction,
-            buffer=out,
-            strict=not accept_damage,
-        )
+        if reduction > 1:
+            stored_height, stored_width = simplejpeg.decode_jpeg_header(stream)[:2]
+            _expect(stored_width, stored_height, width * reduction, height * reduction)
+            # The factor alone does nothing, the size alone would do for streams of other sizes.
+            least = {"min_height": height, "min_width": width, "min_factor": reduction}
+        pixels = simplejpeg.decode_jpeg(stream, buffer=out, strict=not accept_damage, **least)
     except ValueError as error:
         raise JpegError(str(error)) from error
-    if pixels.shape != out.shape:
-        raise JpegError(f"the stream holds {pixels.shape[1]} × {pixels.shape[0]} pixels")
+    _expect(pixels.shape[1], pixels.shape[0], width, height)
+
+
+def _expect(width: int, height: int, wanted_width: int, wanted_height: int) -> None:
+    if (width, height) != (wanted_width, wanted_height):
+        raise JpegError(
+            f"the stream holds {width} × {height} pixels, not {wanted_width} × {wanted_height}"
+        )
 
 
 def can_decode(tiles: JpegTiles) -> bool:
