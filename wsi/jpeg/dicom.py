@@ -77,15 +77,15 @@ def _read_header(path: Path) -> _Instance | None:
         with path.open("rb") as file:
             header = pydicom.dcmread(file, stop_before_pixels=True)
             end = file.tell()
-    except (InvalidDicomError, EOFError):
-        return None
-    is_level = (
-        header.get("SOPClassUID") == WHOLE_SLIDE
-        and "VOLUME" in header.get("ImageType", [])
-        and "SeriesInstanceUID" in header
-        and "TotalPixelMatrixColumns" in header
-        and "TotalPixelMatrixRows" in header
-    )
+        is_level = (
+            header.get("SOPClassUID") == WHOLE_SLIDE
+            and "VOLUME" in header.get("ImageType", [])
+            and "SeriesInstanceUID" in header
+            and "TotalPixelMatrixColumns" in header
+            and "TotalPixelMatrixRows" in header
+        )
+    except (InvalidDicomError, EOFError, NotImplementedError, ValueError, struct.error):
+        return None  # another file in the folder may be anything
     return _Instance(path=path, header=header, end=end) if is_level else None
 
 
