@@ -33,6 +33,12 @@ class UnsupportedSlideError(SlideError, ValueError):
     kind = "unsupported"
 
 
+class TruncatedSlideError(SlideError, EOFError):
+    """The file ends before what it says it holds: a copy or a download broke off."""
+
+    kind = "truncated"
+
+
 class UnreadableRegionError(SlideError, OSError):
     """The slide opened, but a region of it does not decode."""
 

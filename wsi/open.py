@@ -5,12 +5,16 @@ from pathlib import Path
 import openslide
 
 from wsi.errors import SlideNotFoundError, UnsupportedSlideError
+from wsi.jpeg.decode import can_decode
+from wsi.jpeg.find import find_tiles
+from wsi.readers.jpeg_reader import JpegSlide
 from wsi.readers.omezarr_reader import OmeZarrReader, is_zarr
 from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
 from wsi.ref import SlideRef
 from wsi.remote import is_remote, slide_path
 from wsi.slide import Slide
+from wsi.truncation import refuse_truncated
 
 SLIDE_SUFFIXES = frozenset(
     {".bif", ".dcm", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff", ".vms", ".vmu"}
@@ -23,12 +27,15 @@ ZARR_SUFFIX = ".zarr"  # of folders that are slides
 def open_slide(slide: SlideRef | Path | str) -> Slide:
     """Open a slide: OpenSlide where it recognises the format, tiffslide for other TIFFs.
 
-    Folders and URLs are OME-Zarr.
+    Folders and URLs are OME-Zarr. Each says what the slide is; where its tiles are JPEG they are
+    decoded without it.
 
     Raises
     ------
     SlideNotFoundError
         If there is no such file or folder.
+    TruncatedSlideError
+        If the file ends before what it says it holds.
     UnsupportedSlideError
         If no reader opens it; the message holds what each reader said.
     UnreachableSlideError
@@ -41,9 +48,25 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
             "'raypath convert' and put the folder there"
         )
     if is_remote(path) or path.suffix == ZARR_SUFFIX or is_zarr(path):
-        return OmeZarrReader(path)
+        return with_jpeg_tiles(path, OmeZarrReader(path))
     if not path.is_file():
         raise SlideNotFoundError(f"no slide at {path}: check the path")
+    refuse_truncated(path)
+    return with_jpeg_tiles(path, _open_with_a_reader(path))
+
+
+def with_jpeg_tiles(path: Path, slide: Slide) -> Slide:
+    """The open slide at `path`, read from its JPEG tiles where it has any that decode."""
+    try:
+        tiles = find_tiles(path, slide)
+        readable = tiles is not None and can_decode(tiles)
+    except BaseException:
+        slide.close()
+        raise
+    return JpegSlide(slide, tiles) if tiles is not None and readable else slide
+
+
+def _open_with_a_reader(path: Path) -> Slide:
     refusals: list[str] = []
     causes: list[Exception] = []
     try:

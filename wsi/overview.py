@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from wsi.errors import UnreadableRegionError
 from wsi.slide import Pixels, Slide
@@ -35,23 +34,22 @@ class Overview:
 def read_overview(slide: Slide, *, downsample: float) -> Overview:
     """Reduce a slide by at most `downsample`, from its coarsest level that allows it.
 
-    The level is read in strips and reduced by a whole factor with area averaging, so the
+    The level is read in strips and reduced by a whole factor (`Slide.read_reduced`), so the
     result's own downsample (level-0 pixels per pixel) is at most, and often exactly, as asked.
     What does not decode is marked, block by block.
     """
     level, factor = _level_and_factor(slide, downsample)
-    width, height = slide.level_dimensions[level]
-    rows = max(1, STRIP_PIXELS // (width * factor)) * factor
-    strips, unreadable = [], []
+    (height, width), downsample = overview_grid(slide, downsample=downsample)
+    rows = max(1, STRIP_PIXELS // (slide.level_dimensions[level][0] * factor))
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    unreadable = np.zeros((height, width), np.bool_)
     for top in range(0, height, rows):
-        strip, bad = _read_strip(slide, level, top, min(rows, height - top))
-        strips.append(np.asarray(Image.fromarray(strip).reduce(factor)))
-        unreadable.append(bad[::factor, ::factor])
-    bad = np.concatenate(unreadable)
+        strip = slice(top, min(top + rows, height))
+        _read_strip(slide, level, factor, top, pixels[strip], unreadable[strip])
     return Overview(
-        pixels=np.concatenate(strips),
-        downsample=slide.level_downsamples[level] * factor,
-        unreadable=bad if bad.any() else None,
+        pixels=pixels,
+        downsample=downsample,
+        unreadable=unreadable if unreadable.any() else None,
     )
 
 
@@ -69,22 +67,27 @@ def _level_and_factor(slide: Slide, downsample: float) -> tuple[int, int]:
     return level, max(1, int(downsample / slide.level_downsamples[level]))
 
 
-def _read_strip(slide: Slide, level: int, top: int, rows: int) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Rows of a level, (rows, W, 3), and where they did not decode, (rows, W)."""
-    downsample = slide.level_downsamples[level]
-    width = slide.level_dimensions[level][0]
-    bad = np.zeros((rows, width), np.bool_)
+def _read_strip(
+    slide: Slide,
+    level: int,
+    factor: int,
+    top: int,
+    pixels: Pixels,
+    unreadable: NDArray[np.bool_],
+) -> None:
+    """Fill rows of the overview from `top` on, and mark where they do not decode."""
+    downsample = slide.level_downsamples[level] * factor
     try:
-        return slide.read_region((0, round(top * downsample)), level, (width, rows)), bad
+        slide.read_into(pixels, (0, round(top * downsample)), level, reduction=factor)
     except UnreadableRegionError:
-        pixels = np.full((rows, width, 3), 255, np.uint8)
-    for y in range(0, rows, BLOCK_PX):
-        for x in range(0, width, BLOCK_PX):
-            size = (min(BLOCK_PX, width - x), min(BLOCK_PX, rows - y))
-            location = (round(x * downsample), round((top + y) * downsample))
-            block = np.s_[y : y + size[1], x : x + size[0]]
-            try:
-                pixels[block] = slide.read_region(location, level, size)
-            except UnreadableRegionError:
-                bad[block] = True
-    return pixels, bad
+        block_px = max(1, BLOCK_PX // factor)
+        rows, width = unreadable.shape
+        for y in range(0, rows, block_px):
+            for x in range(0, width, block_px):
+                block = np.s_[y : y + block_px, x : x + block_px]
+                location = (round(x * downsample), round((top + y) * downsample))
+                try:
+                    slide.read_into(pixels[block], location, level, reduction=factor)
+                except UnreadableRegionError:
+                    pixels[block] = 255
+                    unreadable[block] = True

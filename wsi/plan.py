@@ -64,3 +64,19 @@ def plan_read(spec: TileSpec, *, level0_mpp: float, downsamples: Sequence[float]
     level = max(i for i, d in enumerate(downsamples) if i == 0 or d <= wanted * (1 + TOLERANCE))
     level0_px = spec.size_px * wanted
     return ReadPlan(level=level, level_px=level0_px / downsamples[level], level0_px=level0_px)
+
+
+def reduction_of(spec: TileSpec, plan: ReadPlan) -> int:
+    """By how much the plan's level can be reduced before resampling: 1, 2, 4 or 8.
+
+    The largest that leaves the resolution that `spec` wants, within `TOLERANCE`. Scanners store
+    every fourth level at 40×, so a model for 20× reads level 0 halved.
+
+    Examples
+    --------
+    >>> spec = TileSpec(size_px=224, mpp=0.5)
+    >>> reduction_of(spec, plan_read(spec, level0_mpp=0.2527, downsamples=(1.0, 4.0)))
+    2
+    """
+    ratio = plan.level_px / spec.size_px * (1 + TOLERANCE)
+    return max(n for n in (1, 2, 4, 8) if n == 1 or n <= ratio)

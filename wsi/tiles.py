@@ -1,18 +1,24 @@
 """Reading tiles at exactly the resolution the model was made for."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wsi.buffers import Buffers
+from wsi.cpus import usable_cpus
 from wsi.errors import UnreadableRegionError
 from wsi.grid import TileGrid
-from wsi.plan import ReadPlan, TileSpec
+from wsi.plan import ReadPlan, TileSpec, reduction_of
 from wsi.slide import Pixels, Slide
 
 LANCZOS_REACH = 3  # resampled pixels that the filter sees to each side
+AHEAD = 2  # batches being read while one is used
+TILES_A_TASK = 8  # neighbours share source tiles, and handing a task over costs time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,46 +37,105 @@ class TileBatch:
 def read_tile(slide: Slide, *, spec: TileSpec, plan: ReadPlan, x: int, y: int) -> Pixels:
     """Read the tile whose top-left corner is (x, y) level-0 pixels, (S, S, 3) uint8.
 
-    The exact, fractional square of the level is resampled with an antialiased Lanczos filter;
-    where the level already has the wanted resolution the pixels come as they are.
+    The level is reduced by 2, 4 or 8 where that leaves the wanted resolution
+    (`Slide.read_reduced`), and the exact, fractional square of what remains is resampled with an
+    antialiased Lanczos filter. Where it is the wanted pixels already they come as they are.
 
     Raises
     ------
     UnreadableRegionError
         If the bytes under the tile do not decode.
     """
-    downsample = slide.level_downsamples[plan.level]
+    tile = np.empty((spec.size_px, spec.size_px, 3), np.uint8)
+    _read_into(tile, slide, plan, reduction_of(spec, plan), x, y)
+    return tile
+
+
+def _read_into(out: Pixels, slide: Slide, plan: ReadPlan, reduction: int, x: int, y: int) -> None:
+    """Write what `read_tile` gives into `out` (S, S, 3)."""
+    wanted = len(out)
+    downsample = slide.level_downsamples[plan.level] * reduction
     left, top = x / downsample, y / downsample
-    size = plan.level_px
-    if size == spec.size_px and left.is_integer() and top.is_integer():
-        return slide.read_region((x, y), plan.level, (spec.size_px, spec.size_px))
+    size = plan.level_px / reduction
+    if size == wanted and left.is_integer() and top.is_integer():
+        slide.read_into(out, (x, y), plan.level, reduction=reduction)
+        return
     # As much beyond the tile's edge as the filter sees, so that tiles join without a seam.
-    margin = int(np.ceil(LANCZOS_REACH * max(size / spec.size_px, 1))) + 1
+    margin = int(np.ceil(LANCZOS_REACH * max(size / wanted, 1))) + 1
     first_x, first_y = int(left) - margin, int(top) - margin
     width = int(np.ceil(left + size)) + margin - first_x
     height = int(np.ceil(top + size)) + margin - first_y
     location = (round(first_x * downsample), round(first_y * downsample))
-    region = slide.read_region(location, plan.level, (width, height))
+    region = slide.read_reduced(location, plan.level, (width, height), reduction)
     box = (left - first_x, top - first_y, left - first_x + size, top - first_y + size)
-    wanted = (spec.size_px, spec.size_px)
-    return np.asarray(Image.fromarray(region).resize(wanted, Image.Resampling.LANCZOS, box))
+    resampled = Image.fromarray(region).resize((wanted, wanted), Image.Resampling.LANCZOS, box)
+    out[...] = np.asarray(resampled)
 
 
-def read_batches(slide: Slide, grid: TileGrid, *, batch_size: int) -> Iterator[TileBatch]:
-    """Read a grid's tiles in order, `batch_size` at a time; unreadable ones are set apart."""
-    for start in range(0, len(grid.coords), batch_size):
-        read: list[tuple[int, int]] = []
-        invalid: list[tuple[int, int]] = []
-        pixels: list[Pixels] = []
-        for x, y in grid.coords[start : start + batch_size].tolist():
-            try:
-                pixels.append(read_tile(slide, spec=grid.spec, plan=grid.plan, x=x, y=y))
-                read.append((x, y))
-            except UnreadableRegionError:
-                invalid.append((x, y))
-        edge = grid.spec.size_px
-        yield TileBatch(
-            coords=np.array(read, np.int64).reshape(-1, 2),
-            pixels=np.array(pixels, np.uint8).reshape(-1, edge, edge, 3),
-            invalid=np.array(invalid, np.int64).reshape(-1, 2),
+def read_batches(
+    slide: Slide, grid: TileGrid, *, batch_size: int, threads: int | None = None
+) -> Iterator[TileBatch]:
+    """Read a grid's tiles in order, `batch_size` at a time; unreadable ones are set apart.
+
+    While a batch is used the next `AHEAD` are read, by `threads` threads (by default as many as
+    there are CPUs; one if the slide cannot be read by several). The memory of a batch's pixels is
+    used again once nothing refers to it.
+    """
+    workers = (threads or usable_cpus()) if slide.reads_in_parallel else 1
+    pool = ThreadPoolExecutor(workers, "tiles")
+    buffers = Buffers()
+    ahead: deque[_Reading] = deque()
+    try:
+        for start in range(0, len(grid.coords), batch_size):
+            coords = grid.coords[start : start + batch_size]
+            ahead.append(_start(pool, buffers, slide, grid, coords))
+            if len(ahead) > AHEAD:
+                yield ahead.popleft().finish()
+        while ahead:
+            yield ahead.popleft().finish()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """A batch being read: each of `tasks` tells which tiles of its part were readable."""
+
+    coords: NDArray[np.int64]
+    pixels: Pixels
+    tasks: list[Future[list[bool]]]
+
+    def finish(self) -> TileBatch:
+        """Wait for the batch."""
+        readable = np.concatenate([task.result() for task in self.tasks])
+        return TileBatch(
+            coords=self.coords[readable],
+            pixels=self.pixels if readable.all() else self.pixels[readable],
+            invalid=self.coords[~readable],
         )
+
+
+def _start(
+    pool: ThreadPoolExecutor,
+    buffers: Buffers,
+    slide: Slide,
+    grid: TileGrid,
+    coords: NDArray[np.int64],
+) -> _Reading:
+    edge = grid.spec.size_px
+    reduction = reduction_of(grid.spec, grid.plan)
+    pixels = buffers.take((len(coords), edge, edge, 3))
+
+    def read(first: int) -> list[bool]:
+        part = slice(first, first + TILES_A_TASK)
+        readable = []
+        for out, (x, y) in zip(pixels[part], coords[part].tolist(), strict=True):
+            try:
+                _read_into(out, slide, grid.plan, reduction, x, y)
+                readable.append(True)
+            except UnreadableRegionError:
+                readable.append(False)
+        return readable
+
+    tasks = [pool.submit(read, first) for first in range(0, len(coords), TILES_A_TASK)]
+    return _Reading(coords=coords, pixels=pixels, tasks=tasks)

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from pipelines.convert import convert_slide
 from wsi.errors import UnreadableRegionError
+from wsi.jpeg.find import find_tiles
+from wsi.jpeg.tiles import JpegTiles
 from wsi.ngff import multiscales
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions
+from wsi.readers.jpeg_reader import JpegSlide
 from wsi.readers.omezarr_reader import OmeZarrReader
 from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
@@ -27,6 +30,14 @@ from wsi.slide import Pixels, Slide
 from wsi.testing import Specimen, write_slide
 
 Opener = Callable[[Path], Slide]
+
+
+class OpenJpeg(JpegSlide):
+    """A slide's JPEG tiles over OpenSlide; without any, all levels are read from OpenSlide."""
+
+    def __init__(self, path: Path) -> None:
+        slide = OpenSlideReader(path)
+        super().__init__(slide, find_tiles(path, slide) or JpegTiles(levels=()))
 
 
 class AsPyramid:
@@ -74,7 +85,7 @@ class AsPyramid:
 
 
 @pytest.fixture(
-    params=[OpenSlideReader, TiffSlideReader, AsPyramid], ids=lambda reader: reader.reader
+    params=[OpenSlideReader, TiffSlideReader, OpenJpeg, AsPyramid], ids=lambda reader: reader.reader
 )
 def opener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opener:
     if request.param is AsPyramid:
@@ -219,6 +230,30 @@ def test_tiles_that_were_not_scanned_are_white(opener: Opener, tmp_path: Path) -
             np.testing.assert_array_equal(region, whole[y : y + height, x : x + width])
 
 
+@pytest.mark.parametrize("reduction", [2, 3, 8])
+def test_a_reduced_region_is_the_mean_of_its_place_and_white_outside(
+    opener: Opener, locating_slide: Path, reduction: int
+) -> None:
+    whole = np.pad(ramp(0, 0, 2304, 1536), ((0, -1536 % reduction), (0, 0), (0, 0)), "edge")
+    means = whole.reshape(whole.shape[0] // reduction, reduction, -1, reduction, 3).mean((1, 3))
+    means = np.pad(means, ((9, 9), (9, 9), (0, 0)), constant_values=255)
+    with opener(locating_slide) as slide:
+        for left, top, width, height in [(-9, -5, 40, 30), (30, 20, 50, 40), (70, -9, 99, 20)]:
+            location = (left * reduction, top * reduction)
+            region = slide.read_reduced(location, 0, (width, height), reduction)
+            expected = means[top + 9 : top + 9 + height, left + 9 : left + 9 + width]
+            assert region.shape == (height, width, 3)
+            assert np.abs(region - expected).max() < 0.67  # Pillow rounds thirds down
+            into = np.zeros_like(region)
+            slide.read_into(into, location, 0, reduction=reduction)
+            np.testing.assert_array_equal(into, region)
+        corner = slide.read_reduced((2304 - 2 * reduction, 0), 0, (5, 1), reduction)
+        assert (corner[0, 2:] == 255).all()
+        assert (corner[0, :2, 2] == 128).all()
+        with pytest.raises(ValueError, match="not at a corner"):
+            slide.read_reduced((1, 0), 0, (5, 5), reduction)
+
+
 def test_leaving_the_context_closes_the_file(
     opener: Opener, locating_slide: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +295,7 @@ def test_pyramids_of_a_slide_agree_with_its_readers(
         OpenSlideReader(source) as one,
         TiffSlideReader(source) as other,
     ):
-        assert pyramid.reader == "omezarr"
+        assert pyramid.reader == ("jpeg" if codec == "auto" else "omezarr")
         assert (pyramid.vendor, pyramid.dimensions) == (one.vendor, one.dimensions)
         for location, size in [((0, 0), one.dimensions), ((-30, 900), (555, 600))]:
             shown = pyramid.read_region(location, 0, size)

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from wsi.errors import SlideNotFoundError, UnreadableRegionError, UnsupportedSlideError
+from wsi.errors import (
+    SlideNotFoundError,
+    TruncatedSlideError,
+    UnreadableRegionError,
+    UnsupportedSlideError,
+)
 from wsi.open import SLIDE_SUFFIXES, open_slide
 from wsi.ref import SlideRef
 
@@ -32,7 +37,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_paths_names_and_refs_open(locating_slide: Path) -> None:
     for name in (locating_slide, str(locating_slide), SlideRef.of(locating_slide)):
         with open_slide(name) as slide:
-            assert slide.reader == "openslide"
+            assert slide.reader == "openslide"  # its tiles are no JPEG
             assert slide.dimensions == (2304, 1536)
 
 
@@ -51,8 +56,6 @@ REFUSED = {
     "empty": b"",
     "text": b"not a slide\n" * 100,
     "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
-    "header only": b"II*\0\x08\0\0\0",
-    "cut short": tiff_bytes(GREY, photometric="rgb")[:200],
     "grey": tiff_bytes(GREY[..., 0]),
     "16 bit": tiff_bytes(GREY.astype(np.uint16), photometric="rgb"),
     "four channels": tiff_bytes(
@@ -92,7 +95,7 @@ def test_no_damage_to_a_header_ends_in_another_error(tmp_path: Path) -> None:
             with open_slide(path) as slide:
                 opened += 1
                 assert slide.read_region((0, 0), 0, (9, 9)).shape == (9, 9, 3)
-        except (UnsupportedSlideError, UnreadableRegionError):
+        except (TruncatedSlideError, UnsupportedSlideError, UnreadableRegionError):
             pass
     assert 0 < opened < 200
 
@@ -100,11 +103,11 @@ def test_no_damage_to_a_header_ends_in_another_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reader", "vendor", "dimensions", "levels"),
     [
-        ("CMU-1-Small-Region.svs", "openslide", "aperio", (2220, 2967), 1),
+        ("CMU-1-Small-Region.svs", "jpeg", "aperio", (2220, 2967), 1),
         ("test3-DAPI-2-(387).ndpi", "openslide", "hamamatsu", (3968, 4864), 7),
         (
             "multi_frame_jpeg_camelyon_challenge_image.dcm",
-            "openslide",
+            "jpeg",
             "dicom",
             (1152, 700),
             1,

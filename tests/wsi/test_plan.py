@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi.errors import ResolutionError
-from wsi.plan import TOLERANCE, TileSpec, plan_read
+from wsi.plan import TOLERANCE, TileSpec, plan_read, reduction_of
 
 pyramids = st.lists(st.floats(1.5, 4.5), max_size=6).map(
     lambda steps: tuple(_running_product([1.0, *steps]))
@@ -72,3 +72,36 @@ def test_it_refuses_to_upsample(level0_mpp: float, ratio: float) -> None:
 def test_a_spec_is_positive(size_px: int, mpp: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         TileSpec(size_px=size_px, mpp=mpp)
+
+
+@given(ratio=st.floats(1 - TOLERANCE + 1e-9, 300), downsamples=pyramids)
+def test_a_reduction_is_the_largest_power_of_two_that_does_not_upsample(
+    ratio: float, downsamples: tuple[float, ...]
+) -> None:
+    spec = TileSpec(size_px=224, mpp=ratio)
+    plan = plan_read(spec, level0_mpp=1.0, downsamples=downsamples)
+    reduction = reduction_of(spec, plan)
+    assert reduction in (1, 2, 4, 8)
+    left = plan.level_px / spec.size_px / reduction
+    assert left >= (1 - TOLERANCE) * (1 - 1e-12)
+    assert reduction == 8 or left < 2 / (1 + TOLERANCE) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("level0_mpp", "mpp", "level", "reduction"),
+    [
+        (0.25, 0.25, 0, 1),
+        (0.25, 0.48, 0, 1),
+        (0.25, 0.5, 0, 2),
+        (0.2523, 0.5, 0, 2),
+        (0.25, 0.9, 0, 2),
+        (0.25, 1.0, 1, 1),
+        (0.25, 2.0, 1, 2),
+    ],
+)
+def test_a_20x_tile_from_a_40x_slide_is_level_0_halved(
+    level0_mpp: float, mpp: float, level: int, reduction: int
+) -> None:
+    spec = TileSpec(size_px=224, mpp=mpp)
+    plan = plan_read(spec, level0_mpp=level0_mpp, downsamples=(1.0, 4.0, 16.0))
+    assert (plan.level, reduction_of(spec, plan)) == (level, reduction)

@@ -1,5 +1,6 @@
 """A tile shows its place, at the resolution that was asked for, to the bit where it can."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from wsi.errors import UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.open import open_slide
 from wsi.plan import ReadPlan, TileSpec, plan_read
+from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.slide import Pixels, Slide
-from wsi.tiles import read_batches, read_tile
+from wsi.tiles import AHEAD, read_batches, read_tile
 from wsi.tissue import Tissue
 
 MPP = 0.5
@@ -125,6 +127,86 @@ def test_batches_hold_every_tile_in_order(synthetic: Any, batch_size: int) -> No
         for (x, y), tile in zip(coords.tolist(), pixels, strict=True):
             alone = read_tile(slide, spec=grid.spec, plan=grid.plan, x=x, y=y)
             np.testing.assert_array_equal(tile, alone)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("mpp", [0.5, 1.0, 0.7])
+def test_any_number_of_threads_reads_the_same(synthetic: Any, threads: int, mpp: float) -> None:
+    with open_slide(synthetic.path) as slide:
+        grid = grid_over(slide, size_px=100, mpp=mpp)
+        batches = list(read_batches(slide, grid, batch_size=30, threads=threads))
+        pixels = np.concatenate([batch.pixels for batch in batches])
+        for (x, y), tile in zip(grid.coords.tolist(), pixels, strict=True):
+            alone = read_tile(slide, spec=grid.spec, plan=grid.plan, x=x, y=y)
+            np.testing.assert_array_equal(tile, alone)
+
+
+def test_a_batch_keeps_its_pixels_while_later_ones_are_read(synthetic: Any) -> None:
+    with open_slide(synthetic.path) as slide:
+        grid = grid_over(slide, size_px=64, mpp=MPP)
+        reading = read_batches(slide, grid, batch_size=8)
+        held = next(reading).pixels[3]
+        before = held.copy()
+        for _ in reading:
+            pass
+        np.testing.assert_array_equal(held, before)
+
+
+def test_reading_stops_when_nobody_wants_more(
+    array_slide: Callable[[Pixels], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = array_slide(np.zeros((2000, 2000, 3), np.uint8))
+    grid = grid_over(slide, size_px=20, mpp=MPP)
+    reading = read_batches(slide, grid, batch_size=10, threads=2)
+    next(reading)
+    reading.close()
+    asked = len(slide.asked)
+    assert asked <= 10 * (AHEAD + 1)
+    assert not [t for t in threading.enumerate() if t.name.startswith("tiles")]
+
+
+def test_only_a_slide_that_allows_it_is_read_by_several_threads(
+    array_slide: Callable[[Pixels], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = array_slide(np.zeros((400, 400, 3), np.uint8))
+    readers = set()
+    read_region = slide.read_region
+
+    def noting(*asked: Any) -> Pixels:
+        readers.add(threading.get_ident())
+        return np.asarray(read_region(*asked))
+
+    monkeypatch.setattr(slide, "read_region", noting)
+    grid = grid_over(slide, size_px=20, mpp=MPP)
+    assert len(list(read_batches(slide, grid, batch_size=50, threads=4))) == 8
+    assert len(readers) == 1
+
+
+def test_an_error_that_is_not_the_slides_is_raised(
+    array_slide: Callable[[Pixels], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide = array_slide(np.zeros((400, 400, 3), np.uint8))
+
+    def fail(*asked: Any) -> Pixels:
+        raise MemoryError("none left")
+
+    monkeypatch.setattr(slide, "read_region", fail)
+    with pytest.raises(MemoryError, match="none left"):
+        list(read_batches(slide, grid_over(slide, size_px=20, mpp=MPP), batch_size=50))
+
+
+@given(at=st.tuples(st.integers(0, 900), st.integers(0, 700)), mpp=st.sampled_from([1.0, 1.3]))
+def test_a_tile_reduced_while_decoding_is_close_to_the_exact_one(
+    synthetic: Any, at: tuple[int, int], mpp: float
+) -> None:
+    with open_slide(synthetic.path) as fast, OpenSlideReader(synthetic.path) as exact:
+        assert fast.reader == "jpeg"
+        spec, plan = planned(fast, size_px=200, mpp=mpp)
+        near = read_tile(fast, spec=spec, plan=plan, x=at[0], y=at[1]).astype(float)
+        true = read_tile(exact, spec=spec, plan=plan, x=at[0], y=at[1]).astype(float)
+    assert np.abs(near - true).mean() < 1.5
+    moved = np.abs(near[:, 1:] - true[:, :-1]).mean()
+    assert moved > np.abs(near - true).mean() or true.std() < 5
 
 
 def test_no_tiles_are_no_batches(locating_slide: Path) -> None:

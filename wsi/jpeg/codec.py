@@ -15,6 +15,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.core.common import JSON, parse_named_configuration
 
+from wsi.jpeg.decode import decode_into
 from wsi.jpeg.stream import Colour
 from wsi.slide import Pixels
 
@@ -103,9 +104,10 @@ class JpegCodec(ArrayBytesCodec):
         raise NotImplementedError
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
-        pixels: Any = await asyncio.to_thread(imagecodecs.jpeg8_decode, chunk_bytes.to_bytes())
-        if pixels.shape != chunk_spec.shape:
-            raise ValueError(f"jpeg: the stream holds {pixels.shape}, not {chunk_spec.shape}")
+        height, width, channels = chunk_spec.shape
+        pixels: Any = np.empty((height, width, channels), np.uint8)
+        stream = chunk_bytes.to_bytes()
+        await asyncio.to_thread(decode_into, pixels, stream, accept_damage=True)
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(pixels)
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:

@@ -52,7 +52,7 @@ def read_frame(stream: bytes) -> Frame:
         If there is none before the pixels.
     """
     for marker, start, end in _segments(stream):
-        if marker in START_OF_FRAME:
+        if marker in START_OF_FRAME and end - start >= 10 and end <= len(stream):
             bits, height, width, count = struct.unpack_from(">BHHB", stream, start + 4)
             factors = stream[start + 10 : end][1 : 3 * count : 3]
             return Frame(

@@ -6,10 +6,12 @@ import numpy as np
 import tifffile
 
 from wsi.jpeg.codec import can_express
-from wsi.jpeg.stream import Colour, JpegError, complete, read_frame
+from wsi.jpeg.stream import Colour, Frame, JpegError, complete, read_frame
 from wsi.jpeg.tiles import JpegTiles, TiledLevel
 from wsi.slide import Slide
 
+TRIED = 8  # tiles whose header may be damaged before the level is given up
+STITCHED = frozenset({"leica", "trestle", "ventana"})  # tiles overlap or lie apart
 COLOURS: dict[int, Colour] = {
     int(tifffile.PHOTOMETRIC.RGB): "rgb",
     int(tifffile.PHOTOMETRIC.YCBCR): "ycbcr",
@@ -20,18 +22,25 @@ def tiff_tiles(path: Path, slide: Slide) -> JpegTiles | None:
     """The tiles of every level of an open slide; None where they cannot be used as they are.
 
     That is so when the file is no TIFF, a level is not tiled or not baseline JPEG of three 8-bit
-    components, or the codec cannot express how the colours are coded.
+    components, the codec cannot express how the colours are coded, or the vendor's tiles are no
+    plain grid.
     """
+    if slide.vendor in STITCHED:
+        return None
     try:
         with tifffile.TiffFile(path) as tiff:
             pages = {(p.imagewidth, p.imagelength): p for p in reversed(_pages(tiff))}
             wanted = [pages.get(dimensions) for dimensions in slide.level_dimensions]
             levels = [_level(path, tiff, page) for page in wanted if page is not None]
-    except (tifffile.TiffFileError, JpegError):
+    except tifffile.TiffFileError:
         return None
     found = tuple(level for level in levels if level is not None)
-    complete_set = len(found) == len(slide.level_dimensions)
-    return JpegTiles(levels=found) if complete_set else None
+    if len(found) != len(slide.level_dimensions):
+        return None
+    # For a tile that Aperio's coarser levels lack OpenSlide shows the finer level.
+    if slide.vendor == "aperio" and any((level.lengths == 0).any() for level in found[1:]):
+        return None
+    return JpegTiles(levels=found)
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -48,15 +57,14 @@ def _level(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> Tile
     is_jpeg = page.compression == tifffile.COMPRESSION.JPEG
     if colour is None or not is_jpeg or page.samplesperpixel != 3 or page.imagedepth > 1:
         return None
-    first = next((i for i, n in enumerate(page.databytecounts) if n), None)
-    if first is None:
-        return None
-    handle = tiff.filehandle
-    handle.seek(page.dataoffsets[first])
-    stream = handle.read(page.databytecounts[first])
-    frame = read_frame(complete(stream, tables=page.jpegtables, colour=colour))
+    frame = _first_frame(tiff, page, colour)
     tile = (page.tilewidth, page.tilelength)
-    if not frame.is_baseline or (frame.width, frame.height) != tile or tile[0] != tile[1]:
+    if (
+        frame is None
+        or not frame.is_baseline
+        or (frame.width, frame.height) != tile
+        or tile[0] != tile[1]
+    ):
         return None
     if not can_express(frame.sampling, colour):
         return None
@@ -71,3 +79,16 @@ def _level(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> Tile
         colour=colour,
         frame=frame,
     )
+
+
+def _first_frame(tiff: tifffile.TiffFile, page: tifffile.TiffPage, colour: Colour) -> Frame | None:
+    """The frame header of the first tile that has one; None if the first few have not."""
+    stored = [i for i, length in enumerate(page.databytecounts) if length][:TRIED]
+    for place in stored:
+        tiff.filehandle.seek(page.dataoffsets[place])
+        stream = tiff.filehandle.read(page.databytecounts[place])
+        try:
+            return read_frame(complete(stream, tables=page.jpegtables, colour=colour))
+        except JpegError:
+            continue
+    return None

@@ -79,6 +79,6 @@ class TiledLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JpegTiles:
-    """A slide whose pixels are JPEG tiles: those of each level, finest first."""
+    """The JPEG tiles of a slide's levels, finest first; its coarsest levels may have none."""
 
     levels: tuple[TiledLevel, ...]

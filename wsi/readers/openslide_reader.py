@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+from PIL import Image
 
 from wsi.errors import UnreadableRegionError
 from wsi.slide import Pixels, Slide
@@ -13,6 +14,7 @@ class OpenSlideReader(Slide):
     """A slide that OpenSlide recognises."""
 
     reader = "openslide"
+    reads_in_parallel = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,35 +30,57 @@ class OpenSlideReader(Slide):
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
         """See `Slide.read_region`."""
+        handle = self._handle
         try:
-            rgba = np.asarray(self._handle.read_region(location, level, size))
-        except openslide.OpenSlideError as error:
-            # OpenSlide refuses every call after an error, so the handle is replaced.
-            self._handle.close()
-            self._handle = openslide.OpenSlide(self._path)
-            message = f"{self._path.name}: level {level}, {size} px at {location}: {error}"
-            raise UnreadableRegionError(message) from error
-        return _over_white(rgba)
+            return _over_white(handle.read_region(location, level, size))
+        except openslide.OpenSlideError:
+            return self._read_alone(handle, location, level, size)
+
+    def _read_alone(
+        self,
+        failed: openslide.OpenSlide,
+        location: tuple[int, int],
+        level: int,
+        size: tuple[int, int],
+    ) -> Pixels:
+        """Read again with a new handle, now that `failed` refuses every call.
+
+        Another thread's region may be what it failed at. The new handle takes its place; nobody
+        closes the old one, because other threads may be reading from it: it goes with the last.
+        """
+        with openslide.OpenSlide(self._path) as handle:
+            try:
+                region = handle.read_region(location, level, size)
+            except openslide.OpenSlideError as error:
+                message = f"{self._path.name}: level {level}, {size} px at {location}: {error}"
+                raise UnreadableRegionError(message) from error
+            finally:
+                if self._handle is failed:
+                    self._handle = openslide.OpenSlide(self._path)
+        return _over_white(region)
 
     def read_associated(self, name: str) -> Pixels:
         """See `Slide.read_associated`."""
         try:
-            rgba = np.asarray(self._handle.associated_images[name])
+            image = self._handle.associated_images[name]
         except openslide.OpenSlideError as error:
             message = f"{self._path.name}: associated image {name}: {error}"
             raise UnreadableRegionError(message) from error
-        return _over_white(rgba)
+        return _over_white(image)
 
     def close(self) -> None:
         """See `Slide.close`."""
         self._handle.close()
 
 
-def _over_white(rgba: Pixels) -> Pixels:
-    """Lay (H, W, 4) pixels with straight alpha over white; opaque input is only copied."""
-    rgb = np.ascontiguousarray(rgba[..., :3])
-    clear = rgba[..., 3] < 255
-    if clear.any():
-        alpha = rgba[clear, 3:].astype(np.uint16)
-        rgb[clear] = (rgb[clear] * alpha + 255 * (255 - alpha) + 127) // 255
+def _over_white(image: Image.Image) -> Pixels:
+    """Lay an RGBA image with straight alpha over white, (H, W, 3); opaque ones are only copied."""
+    rgb = np.asarray(image.convert("RGB"))
+    if image.getchannel("A").getextrema() == (255, 255):
+        return rgb
+    alpha = np.asarray(image.getchannel("A"))
+    clear = alpha < 255
+    rgb = rgb.copy()
+    share = alpha[clear, None].astype(np.uint16)
+    rgb[clear] = (rgb[clear] * share + 255 * (255 - share) + 127) // 255
     return rgb

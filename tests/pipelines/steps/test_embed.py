@@ -98,6 +98,7 @@ def test_poor_tiles_are_set_apart_with_their_reason(
     assert facts == {
         "n_tiles": 17,
         "n_invalid_tiles": 0,
+        "n_reused_tiles": 0,
         "n_excluded_tiles": 3,
         "excluded": {"pen": 1, "dark": 1, "blank": 1},
         "flags": [],

@@ -130,7 +130,6 @@ def test_what_cannot_be_copied_is_not(tmp_path: Path, shared_data: Path) -> None
     for source in (
         deflated,
         shared_data / "slides" / "test3-DAPI-2-(387).ndpi",
-        shared_data / "slides" / "multi_frame_jpeg_camelyon_challenge_image.dcm",
         shared_data / "slides" / "kidney-48-5.tif",
     ):
         with open_slide(source) as slide:
