@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distill.encoders import Encoder, create_encoder
-from pipelines.config import RunConfig
+from pipelines.config import QualityConfig, RunConfig
 from pipelines.demo.alignment import write_colour_model
 from pipelines.manifest import Entry
 from pipelines.records import SlideRecord
@@ -70,7 +70,9 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     write_colour_model(tmp_path / "model", SPEC)
-    config = RunConfig(model=tmp_path / "model", executor="serial", batch_size=7)
+    # Without limits of quality, because what is drawn here lies on glass too.
+    settings = {"model": tmp_path / "model", "executor": "serial", "batch_size": 7}
+    config = RunConfig.model_validate(settings | {"quality": "off"})
     ref = SlideRef(path=slide, slide_id="s")
     made = Bench(SlideJob(entry=Entry(ref=ref), folder=tmp_path / "out" / "s", config=config))
     embed = Encoder.embed
@@ -109,6 +111,20 @@ def test_an_edit_costs_only_its_own_tiles(bench: Bench, tmp_path: Path) -> None:
     fresh = Bench(replace(bench.job, entry=entry, folder=tmp_path / "fresh"))
     run_slide(fresh.job)
     assert digest(fresh.job.folder / "tiles.h5") == digest(bench.job.folder / "tiles.h5")
+
+
+def test_an_edit_keeps_what_was_measured_and_left_out(bench: Bench, tmp_path: Path) -> None:
+    config = bench.job.config.model_copy(update={"quality": QualityConfig()})
+    limited = Bench(replace(bench.job, config=config))
+    limited.run()
+    limited.draw(corner=(0, 0, 400, 300))  # on glass: new tiles that are left out
+    record, _ = limited.run()
+    assert record.excluded["blank"] > 0
+    fresh = Bench(replace(limited.job, folder=tmp_path / "fresh"))
+    fresh.job.folder.mkdir()
+    (fresh.job.folder / "tissue.geojson").write_bytes(limited.outline.read_bytes())
+    run_slide(fresh.job)
+    assert digest(fresh.job.folder / "tiles.h5") == digest(limited.job.folder / "tiles.h5")
 
 
 def test_an_edit_is_used_until_the_file_is_deleted(bench: Bench) -> None:
