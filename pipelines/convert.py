@@ -245,7 +245,7 @@ class _Driver:
             verdict="partial" if converted.invalid_tiles else "ok",
             reason="unreadable_region" if converted.invalid_tiles else "",
             message=f"{converted.invalid_tiles} tiles do not decode; they are black, and False in "
-            "the array validity"
+            "the arrays in validity"
             if converted.invalid_tiles
             else "",
             seconds=round(converted.ended - begun.started, 3),

@@ -177,5 +177,5 @@ def _unreadable(chunks: int, embedded: dict[str, Any]) -> str:
     tiles = embedded["n_invalid_tiles"]
     return (
         f"{tiles} of {tiles + embedded['n_tiles']} tiles and {chunks} blocks of the image do not "
-        "decode; they are left out of the prediction and marked in image.ome.zarr/validity"
+        "decode; they are left out of the prediction and marked in image.ome.zarr/validity/0"
     )

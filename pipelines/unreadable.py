@@ -13,12 +13,12 @@ from wsi.slide import Pixels
 def unreadable_areas(image: Path) -> dict[str, Any]:
     """Chunks of level 0 that did not decode: their edge in pixels, and [column, row] of each."""
     group = zarr.open_group(image, mode="r")
-    if "validity" not in group:
+    if "validity/0" not in group:
         return {"cell_level0_px": 0, "cells": []}
-    validity: Any = group["validity"]
+    validity: Any = group["validity/0"]
     rows, columns = np.nonzero(~np.asarray(validity[...], np.bool_))
     return {
-        "cell_level0_px": int(validity.attrs["chunk_level0_px"]),
+        "cell_level0_px": int(validity.attrs["chunk_px"]),
         "cells": np.stack([columns, rows], axis=1).tolist(),
     }
 

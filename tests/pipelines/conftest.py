@@ -194,7 +194,7 @@ def made_run(
         prediction, score = says[slide_id]
         slide, folder = array_slide(made.pixels), out / "slides" / slide_id
         write_slide_folder(folder, made, slide, prediction=prediction, score=score)
-    zarr.open_array(out / "slides" / PARTIAL / "image.ome.zarr" / "validity")[1, 2] = False
+    zarr.open_array(out / "slides" / PARTIAL / "image.ome.zarr" / "validity" / "0")[1, 2] = False
     records = [
         _record(slide_id, made, prediction=says[slide_id][0], score=says[slide_id][1])
         for slide_id, made in slides.items()

@@ -52,7 +52,8 @@ def shard_tiles(path: Path) -> JpegTiles | None:
     for dataset in multiscales[0]["datasets"] if multiscales else []:
         folder = path / dataset["path"]
         sharded = _sharded(_metadata(folder))
-        level = _level(folder, sharded, None if levels else path / "validity") if sharded else None
+        validity = path / "validity" / dataset["path"]
+        level = _level(folder, sharded, validity) if sharded else None
         if level is None:
             break
         levels.append(level)
@@ -100,7 +101,7 @@ def _sharded(array: dict[str, Any]) -> _Sharded | None:
     )
 
 
-def _level(folder: Path, sharded: _Sharded, validity: Path | None) -> TiledLevel | None:
+def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None:
     (width, height), (tile_width, tile_height) = sharded.dimensions, sharded.tile
     columns, rows = -(-width // tile_width), -(-height // tile_height)
     across, down = sharded.shard[0] // tile_width, sharded.shard[1] // tile_height
@@ -119,7 +120,7 @@ def _level(folder: Path, sharded: _Sharded, validity: Path | None) -> TiledLevel
                 files.append(file)
     if not files:
         return None
-    if validity is not None and (validity / "zarr.json").is_file():
+    if (validity / "zarr.json").is_file():
         valid = np.asarray(zarr.open_array(validity, mode="r")[:])
         if valid.shape == (rows, columns):
             places[~valid] = _beyond(files[0])

@@ -20,7 +20,6 @@ from wsi.slide import Slide
 from wsi.tissue import Tissue
 
 ASSOCIATED = "associated"
-ICC_PROFILE = "icc_profile"
 VALIDITY = "validity"
 TISSUE_GREEN = (0, 158, 115, 128)
 
@@ -51,8 +50,9 @@ def describe(
     ngff.put(group, ome | {"omero": ngff.rgb_channels()}, version=plan.options.ngff)
     group.attrs["raypath"] = ours
     if slide.icc_profile is not None:
-        data = np.frombuffer(slide.icc_profile, np.uint8)
-        _create(group, ICC_PROFILE, data, plan.options)
+        # Of two axes, because some readers take arrays of one for a broken image.
+        data = np.frombuffer(slide.icc_profile, np.uint8)[np.newaxis]
+        _create(group.create_group("icc"), "profile", data, plan.options)
 
 
 def write_associated(group: zarr.Group, slide: Slide, options: PyramidOptions) -> None:
@@ -86,20 +86,22 @@ def write_tissue(
 def write_validity(
     group: zarr.Group, plan: PyramidPlan, invalid: Iterable[tuple[str, int, int]]
 ) -> None:
-    """Write which chunks of level 0 decoded, and count those of the other levels.
+    """Write which chunks of the slide's own levels decoded.
 
-    The array is (rows, columns) bool, one element a chunk of level 0.
+    They are in a group, because some readers take every array beside the levels for a level.
     """
-    edge = plan.validity_px
-    width, height = plan.sizes[0]
-    valid = np.ones((-(-height // edge), -(-width // edge)), np.bool_)
-    by_level = [0] * len(plan.sizes)
-    for name, row, column in invalid:
-        by_level[int(name)] += 1
-        if name == "0":
-            valid[row, column] = False
-    _create(group, VALIDITY, valid, plan.options)
-    group[VALIDITY].attrs.update({"chunk_level0_px": edge, "invalid_by_level": by_level})
+    found = list(invalid)
+    counts = [sum(name == str(level) for name, *_ in found) for level in range(len(plan.sizes))]
+    validity = group.create_group(VALIDITY, overwrite=True)
+    validity.attrs["invalid_by_level"] = counts
+    for name, edge in plan.validity_px.items():
+        width, height = plan.sizes[int(name)]
+        valid = np.ones((-(-height // edge), -(-width // edge)), np.bool_)
+        for level, row, column in found:
+            if level == name:
+                valid[row, column] = False
+        _create(validity, name, valid, plan.options)
+        validity[name].attrs["chunk_px"] = edge
 
 
 def _create(

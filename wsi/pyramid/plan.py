@@ -87,7 +87,8 @@ class PyramidPlan:
     storage
         Of the others.
     validity_px
-        Edge of what is either readable or not, in level-0 pixels.
+        For each array whose pixels are the slide's own, edge of what is either readable or not,
+        in pixels of that level.
     """
 
     options: PyramidOptions
@@ -97,7 +98,7 @@ class PyramidPlan:
     copied: dict[str, TiledLevel]
     chains: tuple[Chain, ...]
     storage: Storage
-    validity_px: int
+    validity_px: dict[str, int]
 
     def parts(self) -> Iterator[Part]:
         """The parts that can be written at once, in any order."""
@@ -159,7 +160,7 @@ def plan_pyramid(slide: Slide, options: PyramidOptions, tiles: JpegTiles | None)
             copied={},
             chains=(chain,),
             storage=storage,
-            validity_px=options.chunk_px,
+            validity_px={"0": options.chunk_px},
         )
     return _plan_copy(slide, options, tiles, storage)
 
@@ -202,7 +203,7 @@ def _plan_copy(
         copied=copied,
         chains=tuple(chains),
         storage=storage,
-        validity_px=tiles.levels[0].tile[0],
+        validity_px={name: level.tile[0] for name, level in copied.items()},
     )
 
 

@@ -53,9 +53,10 @@ def write_pyramid(
     """Write a slide's pixels, pyramid and tissue mask to the new folder `path`, all in this call.
 
     The group holds arrays ``0``, ``1`` … (c, y, x) uint8; ``labels/tissue``; and ``validity``, a
-    (rows, columns) bool array with one element a chunk of level 0, False where the source did not
-    decode (its pixels are 0, not white). With `tiles`, from `find_tiles`, the levels are the
-    slide's own, their JPEG tiles unchanged behind the ``jpeg`` codec: see `plan_pyramid`.
+    group with a (rows, columns) bool array for each of the slide's own levels, an element a chunk,
+    False where the source did not decode (its pixels are 0, not white). With `tiles`, from
+    `find_tiles`, the levels are the slide's own, their JPEG tiles unchanged behind the ``jpeg``
+    codec: see `plan_pyramid`.
 
     Raises
     ------

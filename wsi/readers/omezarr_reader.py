@@ -105,7 +105,7 @@ class OmeZarrReader(Slide):
         _check_sizes(image, self.level_dimensions)
         ours = attributes.get("raypath")
         ours = ours if isinstance(ours, Mapping) else {}
-        self._validity, self._valid_px = _read_validity(group) if ours else (None, 1)
+        self._validity = dict(_read_validity(group, len(self.levels))) if ours else {}
         if ours and not self._beside:
             self._beside = dict(_find_associated(group))
         self.associated_images = tuple(self._beside)
@@ -166,12 +166,16 @@ class OmeZarrReader(Slide):
 
     def _touches_invalid(self, box: tuple[int, int, int, int], level: int) -> bool:
         """Whether a box (left, top, right, bottom) of a level lies over a chunk that is no good."""
-        if self._validity is None:
+        if not self._validity:
             return False
-        cells = np.array(box) * self.level_downsamples[level] / self._valid_px
+        # A level that was computed is as good as the level 0 it was computed from.
+        known = level if level in self._validity else 0
+        valid, edge = self._validity[known]
+        scale = self.level_downsamples[level] / self.level_downsamples[known]
+        cells = np.array(box) * scale / edge
         x0, y0 = np.floor(cells[:2] + 1e-9).astype(int)
         x1, y1 = np.ceil(cells[2:] - 1e-9).astype(int)
-        return not self._validity[y0:y1, x0:x1].all()
+        return not valid[y0:y1, x0:x1].all()
 
     def read_associated(self, name: str) -> Pixels:
         """See `Slide.read_associated`."""
@@ -275,13 +279,17 @@ def _read(array: zarr.Array[Any], axes: str, x0: int, y0: int, x1: int, y1: int)
     return pixels.transpose([kept.index(axis) for axis in "yxc"])
 
 
-def _read_validity(group: zarr.Group) -> tuple[NDArray[np.bool_] | None, int]:
-    """What decoded, one element a cell, and a cell's edge in level-0 pixels."""
-    validity = group.get("validity")
-    if not isinstance(validity, zarr.Array):
-        return None, 1
-    cells = np.asarray(validity[...], np.bool_)
-    return cells, int(validity.attrs["chunk_level0_px"])  # type: ignore[arg-type]
+def _read_validity(
+    group: zarr.Group, count: int
+) -> Iterator[tuple[int, tuple[NDArray[np.bool_], int]]]:
+    """Of each level that has it: what decoded, an element a cell, and a cell's edge in pixels."""
+    if "validity" not in group:
+        return
+    for level in range(count):
+        validity: Any = group.get(f"validity/{level}")
+        if isinstance(validity, zarr.Array):
+            edge: Any = validity.attrs["chunk_px"]
+            yield level, (np.asarray(validity[...], np.bool_), int(edge))
 
 
 def _find_associated(group: zarr.Group) -> Iterator[tuple[str, zarr.Array[Any]]]:
@@ -295,5 +303,5 @@ def _find_associated(group: zarr.Group) -> Iterator[tuple[str, zarr.Array[Any]]]
 
 
 def _read_profile(group: zarr.Group) -> bytes | None:
-    profile = group.get("icc_profile")
+    profile = group.get("icc/profile")
     return np.asarray(profile[...]).tobytes() if isinstance(profile, zarr.Array) else None

@@ -116,9 +116,9 @@ def test_a_damaged_tile_is_recorded_and_black_and_the_rest_is_whole(tmp_path: Pa
     path = tmp_path / "image.ome.zarr"
     assert copy(source, path).invalid_tiles == 1
     group = zarr.open_group(path, mode="r")
-    validity: Any = group["validity"]
+    validity: Any = group["validity/0"]
     assert np.argwhere(~np.asarray(validity[:])).tolist() == [[row, column]]
-    assert validity.attrs["chunk_level0_px"] == 256
+    assert validity.attrs["chunk_px"] == 256
     assert region(group, 0, (column * 256, row * 256, 256, 256)).max() == 0
     neighbour = region(group, 0, (column * 256 + 256, row * 256, 256, 256))
     expected = render(SPECIMEN, x=column * 256 + 256, y=row * 256, width=256, height=256).rgb

@@ -157,7 +157,7 @@ def test_tiles_that_the_image_calls_invalid_raise(pyramid: Path, tmp_path: Path)
     path = shutil.copytree(pyramid, tmp_path / "invalid.ome.zarr")
     valid = np.ones((11, 16), np.bool_)
     valid[2, 1] = False
-    zarr.open_group(path).create_array("validity", data=valid)
+    zarr.open_group(path).create_array("validity/0", data=valid, overwrite=True)
     with opened(path) as slide:
         with pytest.raises(UnreadableRegionError):
             slide.read_region((TILE, 2 * TILE), 0, (1, 1))

@@ -212,9 +212,9 @@ def test_what_did_not_decode_is_said_and_black(
     with open_slide(bad) as slide:
         record = write(slide, path)
     group = zarr.open_group(path, mode="r")
-    validity: Any = group["validity"]
+    validity: Any = group["validity/0"]
     assert validity.dtype == np.bool_
-    assert validity.attrs["chunk_level0_px"] == CHUNK
+    assert validity.attrs["chunk_px"] == CHUNK
     np.testing.assert_array_equal(validity[:], valid)
     assert record.invalid_tiles == (~valid).sum()
     levels = levels_of(path)
@@ -231,7 +231,7 @@ def test_a_chunk_that_is_damaged_in_part_is_invalid_as_a_whole(
     path = tmp_path / "image.ome.zarr"
     with open_slide(damage_tile(synthetic.path, 8)) as slide:  # x 512-768, y 256-512
         write(slide, path, options=options)
-    validity: Any = zarr.open_group(path, mode="r")["validity"]
+    validity: Any = zarr.open_group(path, mode="r")["validity/0"]
     assert (~validity[:]).nonzero()[0].tolist() == [0, 1]
     assert (~validity[:]).nonzero()[1].tolist() == [1, 1]
     level = levels_of(path)[0]

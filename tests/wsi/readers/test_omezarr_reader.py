@@ -220,7 +220,7 @@ def test_associated_images_and_profile_of_our_pyramids(
     macro, profile = picture(40, 30), np.frombuffer(b"a profile", np.uint8)
     group.create_array("associated/macro", data=macro.transpose(2, 0, 1))
     group.create_array("associated/thumbnail", data=macro.transpose(2, 0, 1), chunks=(3, 30, 40))
-    group.create_array("icc_profile", data=profile)
+    group.create_array("icc/profile", data=profile)
     next(p for p in (path / "associated/thumbnail/c").rglob("*") if p.is_file()).write_bytes(b"-")
     with open_slide(path) as slide:
         assert slide.associated_images == ("macro", "thumbnail")
