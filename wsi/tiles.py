@@ -18,7 +18,6 @@ from wsi.slide import Pixels, Slide
 
 LANCZOS_REACH = 3  # resampled pixels that the filter sees to each side
 AHEAD = 2  # batches being read while one is used
-TILES_A_TASK = 8  # neighbours share source tiles, and handing a task over costs time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,8 @@ def read_batches(
     try:
         for start in range(0, len(grid.coords), batch_size):
             coords = grid.coords[start : start + batch_size]
-            ahead.append(_start(pool, buffers, slide, grid, coords))
+            pixels = buffers.take((len(coords), grid.spec.size_px, grid.spec.size_px, 3))
+            ahead.append(_start(pool, workers, slide, grid, coords, pixels))
             if len(ahead) > AHEAD:
                 yield ahead.popleft().finish()
         while ahead:
@@ -117,17 +117,18 @@ class _Reading:
 
 def _start(
     pool: ThreadPoolExecutor,
-    buffers: Buffers,
+    workers: int,
     slide: Slide,
     grid: TileGrid,
     coords: NDArray[np.int64],
+    pixels: Pixels,
 ) -> _Reading:
-    edge = grid.spec.size_px
+    """Have the tiles at `coords` read into `pixels`, a run of neighbours by each thread."""
     reduction = reduction_of(grid.spec, grid.plan)
-    pixels = buffers.take((len(coords), edge, edge, 3))
+    run = -(-len(coords) // workers)
 
     def read(first: int) -> list[bool]:
-        part = slice(first, first + TILES_A_TASK)
+        part = slice(first, first + run)
         readable = []
         for out, (x, y) in zip(pixels[part], coords[part].tolist(), strict=True):
             try:
@@ -137,5 +138,5 @@ def _start(
                 readable.append(False)
         return readable
 
-    tasks = [pool.submit(read, first) for first in range(0, len(coords), TILES_A_TASK)]
+    tasks = [pool.submit(read, first) for first in range(0, len(coords), run)]
     return _Reading(coords=coords, pixels=pixels, tasks=tasks)
