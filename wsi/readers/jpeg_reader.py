@@ -35,7 +35,7 @@ class JpegSlide(Slide):
     `read_reduced` decodes straight to a half, a quarter or an eighth where `reduction` allows: each
     pixel comes from the low frequencies of its 8 × 8 block, and differs from the mean of the
     decoded pixels by what they are rounded and clipped to, 0.1-0.2 grey levels on average, without
-    a shift. Tiles that reach over the edge of the slide are averaged exactly, without their padding.
+    a shift. Tiles that reach over the slide's edge are averaged exactly, without their padding.
 
     Parameters
     ----------
