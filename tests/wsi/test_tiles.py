@@ -204,7 +204,7 @@ def test_a_tile_reduced_while_decoding_is_close_to_the_exact_one(
         spec, plan = planned(fast, size_px=200, mpp=mpp)
         near = read_tile(fast, spec=spec, plan=plan, x=at[0], y=at[1]).astype(float)
         true = read_tile(exact, spec=spec, plan=plan, x=at[0], y=at[1]).astype(float)
-    assert np.abs(near - true).mean() < 1.5
+    assert np.abs(near - true).mean() < 0.6
     moved = np.abs(near[:, 1:] - true[:, :-1]).mean()
     assert moved > np.abs(near - true).mean() or true.std() < 5
 

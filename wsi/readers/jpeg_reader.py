@@ -32,10 +32,10 @@ class JpegSlide(Slide):
     pixels are never interpolated. Each tile is decoded once while it stays among those used last,
     whatever the number of threads and regions that want it.
 
-    `read_reduced` decodes straight to a half, a quarter or an eighth where `reduction` allows. The
-    result is each block's low frequencies, not the mean of its pixels: no shift, a little sharper,
-    and about one grey level apart on stained tissue. Tiles that reach over the edge of the slide
-    are averaged exactly, without their padding.
+    `read_reduced` decodes straight to a half, a quarter or an eighth where `reduction` allows: each
+    pixel comes from the low frequencies of its 8 × 8 block, and differs from the mean of the
+    decoded pixels by what they are rounded and clipped to, 0.1-0.2 grey levels on average, without
+    a shift. Tiles that reach over the slide's edge are averaged exactly, without their padding.
 
     Parameters
     ----------
