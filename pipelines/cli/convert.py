@@ -44,7 +44,9 @@ def convert(
     ] = False,
     executor: Annotated[
         str | None,
-        typer.Option(help="serial: this process; ray. Default: ray where something is decoded."),
+        typer.Option(
+            help="serial: this process; ray. Default: ray where the work is worth its start."
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")

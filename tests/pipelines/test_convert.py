@@ -256,7 +256,7 @@ def test_filled_levels_lie_between_those_of_the_slide(small_slide: Path, tmp_pat
     convert(small_slide, filled, fill_levels=True)
     group = zarr.open_group(filled, mode="r")
     v05.Image.from_zarr(group)
-    widths = [group[str(n)].shape[2] for n in range(len(list(group.array_keys())) - 1)]  # type: ignore[union-attr]
+    widths = [group[str(n)].shape[2] for n in range(len(list(group.array_keys())))]  # type: ignore[union-attr]
     assert widths == [2500, 1250, 625, 313]
     slide_levels: Any = zarr.open_group(plain, mode="r")
     np.testing.assert_array_equal(group["2"][:], slide_levels["1"][:])  # type: ignore[index]
@@ -513,6 +513,29 @@ def test_a_damaged_tile_makes_the_verdict_partial(
         assert np.argwhere(~np.asarray(validity[:])).tolist() == [[1, 3]]
         level: Any = zarr.open_group(path, mode="r")["0"]
         assert not np.asarray(level[:, 256:512, 768:1024]).any()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_slide_that_ends_early_is_refused_or_partial_and_never_white(
+    small_slide: Path, tmp_path: Path, share: float
+) -> None:
+    whole = small_slide.read_bytes()
+    cut = tmp_path / "cut.svs"
+    cut.write_bytes(whole[: int(len(whole) * share)])
+    path = tmp_path / "cut.ome.zarr"
+    record = convert(cut, path, **SMALL)
+    if record.verdict == "failed":
+        assert record.reason in ("truncated", "unsupported", "unreadable_region")
+        assert not path.exists()
+        return
+    assert record.verdict == "partial"
+    group = zarr.open_group(path, mode="r")
+    valid = np.asarray(group["validity/0"][:])  # type: ignore[index]
+    assert (~valid).any()
+    pixels = np.asarray(group["0"][:])  # type: ignore[index]
+    for row, column in np.argwhere(~valid):
+        tile = pixels[:, row * 256 : row * 256 + 256, column * 256 : column * 256 + 256]
+        assert not tile.any()
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_blurred_tiles_are_left_out_counted_and_kept_on_request(
     assert "for quality:" in (tmp_path / "out" / "report.html").read_text()
     said = raypath(*arguments, "--quality", "off", "--preprocess", "denoise", "--json")
     everything = json.loads(said.out)
-    assert everything["reused"] == ["pyramid"]
+    assert everything["reused"] == ["tissue", "pyramid"]
     assert everything["n_excluded_tiles"] == 0
     assert everything["n_tiles"] == line["n_tiles"] + line["n_excluded_tiles"]
 

@@ -118,7 +118,7 @@ def test_real_tissue_in_focus_is_kept_and_blurred_copies_are_not(
     filled = quality[:, BLANK] < 0.5
     assert (find_poor(quality[filled], QualityLimits()) == KEPT).all()
     some = tiles[filled][:60]
-    for sigma_um, least in ((1.0, 0.85), (1.5, 0.99)):
+    for sigma_um, least in ((1.0, 0.85), (1.5, 0.95)):
         measured = measure_quality(blurred(some, sigma_um / min(mpp, 0.5)), mpp=mpp)
         assert (find_poor(measured, QualityLimits()) == FOCUS).mean() > least
 

@@ -29,7 +29,7 @@ def write_block(root: Path, part: BlockPart, slide: Slide, pool: ThreadPoolExecu
     chain, edge = part.chain, part.options.block_px
     left, top = part.block[1] * edge, part.block[0] * edge
     width, height = (min(edge, n - at) for n, at in zip(chain.sizes[0], (left, top), strict=True))
-    pixels, invalid = _read_block(slide, part, (left, top), (width, height))
+    pixels, invalid = _read_block(slide, part, (left, top), (width, height), pool)
     write_halvings(root, part.storage, chain, pixels, part.block, block_px=edge, pool=pool)
     name = chain.names[0]
     if name is None:  # the level is copied, and what is damaged in it is found there
@@ -64,27 +64,38 @@ def levels_a_block(block_px: int, chunk_px: int) -> int:
 
 
 def _read_block(
-    slide: Slide, part: BlockPart, corner: tuple[int, int], size: tuple[int, int]
+    slide: Slide,
+    part: BlockPart,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    pool: ThreadPoolExecutor,
 ) -> tuple[Pixels, list[tuple[int, int]]]:
     """(3, h, w) pixels, and (row, column) of chunks that do not decode, which are zeros."""
     chain, edge = part.chain, part.options.chunk_px
     level, downsample = chain.source_level, chain.source_downsample
     (left, top), (width, height) = corner, size
+    pixels = np.zeros((3, height, width), np.uint8)
 
-    def read(x: int, y: int, w: int, h: int) -> Pixels:
+    def read(x: int, y: int, w: int) -> bool:
+        """Read a rectangle, at most a chunk high, into its place; False if it does not decode."""
+        h = min(edge, height - y)
         location = (round((left + x) * downsample), round((top + y) * downsample))
-        return slide.read_region(location, level, (w, h))
+        try:
+            region = slide.read_region(location, level, (w, h))
+        except UnreadableRegionError:
+            return False
+        pixels[:, y : y + h, x : x + w] = region.transpose(2, 0, 1)
+        return True
 
-    try:
-        return np.ascontiguousarray(read(0, 0, width, height).transpose(2, 0, 1)), []
-    except UnreadableRegionError:
-        pixels = np.zeros((3, height, width), np.uint8)
-    invalid = []
-    for y in range(0, height, edge):
-        for x in range(0, width, edge):
-            w, h = min(edge, width - x), min(edge, height - y)
-            try:
-                pixels[:, y : y + h, x : x + w] = read(x, y, w, h).transpose(2, 0, 1)
-            except UnreadableRegionError:
-                invalid.append(((top + y) // edge, (left + x) // edge))
-    return pixels, invalid
+    def read_strip(y: int) -> list[tuple[int, int]]:
+        if read(0, y, width):
+            return []
+        return [
+            ((top + y) // edge, (left + x) // edge)
+            for x in range(0, width, edge)
+            if not read(x, y, min(edge, width - x))
+        ]
+
+    in_parallel = pool.map if slide.reads_in_parallel else map
+    strips = in_parallel(read_strip, range(0, height, edge))
+    return pixels, [place for invalid in strips for place in invalid]
