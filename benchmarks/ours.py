@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import BenchmarkError, Work
 from cluster.resources import available_cpus
+from wsi.cpus import usable_cpus
 from wsi.grid import TileGrid, make_grid
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
@@ -22,7 +23,7 @@ from wsi.resolution import resolve_mpp
 from wsi.tiles import read_batches
 from wsi.tissue import find_tissue, overview_downsample
 
-READ_THREADS = 1  # of `read_batches`: what the decoder beside it gets
+READ_THREADS = usable_cpus()  # of `read_batches`: what the decoder beside it gets
 BATCH = 64
 
 
@@ -88,7 +89,7 @@ def read_tiles(path: Path, grid: TileGrid, scratch: Path) -> Work:
 
 
 def read_pyramid_tiles(pyramid: Path, grid: TileGrid, scratch: Path) -> Work:
-    """Read every tile of a grid that is planned at level 0 from our own pyramid."""
+    """Read every tile of a grid that is planned at level 0 from our own pyramid, through Zarr."""
     edge = round(grid.plan.level_px)
 
     def work() -> None:

@@ -27,11 +27,18 @@ def readers(
     """
     found = [
         contender
-        for count in sorted({ours.READ_THREADS, threads})
+        for count in sorted({1, ours.READ_THREADS, threads})
         for contender in decoders(path, grid, threads=count)
     ]
     found.append(Contender(name=OURS, prepare=partial(ours.read_tiles, path, grid), role="ours"))
     if pyramid is not None:
+        found.append(
+            Contender(
+                name="raypath, from its own pyramid",
+                prepare=partial(ours.read_tiles, pyramid, grid),
+                role="ours",
+            )
+        )
         found.append(
             Contender(
                 name="zarr, from raypath's pyramid",
