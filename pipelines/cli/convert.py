@@ -5,17 +5,13 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+
 
 def convert(
-    slides: Annotated[
-        list[str],
-        typer.Argument(help="Slides, folders of slides, URLs, or one manifest (CSV, Parquet)."),
-    ],
+    slides: Slides,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for <slide_id>.ome.zarr.")],
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="µm per pixel of level 0, for slides whose file does not say it."),
-    ] = None,
+    mpp: Mpp = None,
     codec: Annotated[
         str,
         typer.Option(
@@ -48,15 +44,9 @@ def convert(
             help="serial: this process; ray. Default: ray where the work is worth its start."
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Address of a running Ray; default: start one here.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a slide on standard output.")
-    ] = False,
+    workers: Workers = None,
+    address: Address = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write slides as OME-Zarr pyramids with their tissue masks.
 

@@ -5,24 +5,19 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
 from pipelines.cli.program import program
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 
 
 def run(
-    slides: Annotated[
-        list[str],
-        typer.Argument(help="Slides, folders of slides, URLs, or one manifest (CSV, Parquet)."),
-    ],
+    slides: Slides,
     out: Out,
     model: Annotated[
         Path | None, typer.Option(help="Model folder; 'raypath demo' makes one in demo/model.")
     ] = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option(help="µm per pixel of level 0, for slides whose file does not say it."),
-    ] = None,
+    mpp: Mpp = None,
     stride_px: Annotated[
         int | None,
         typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
@@ -53,18 +48,12 @@ def run(
     executor: Annotated[
         str | None, typer.Option(help="ray, or serial for this process alone. [default: ray]")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Address of a running Ray; default: start one here.")
-    ] = None,
+    workers: Workers = None,
+    address: Address = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file whose keys are these flags; flags win.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a slide on standard output.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run slides through a model: pyramids, embeddings, predictions, heatmaps, report.
 
