@@ -5,6 +5,7 @@ PS3.5 A.4 (encapsulated pixel data).
 """
 
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -74,16 +75,18 @@ def _read_header(path: Path) -> _Instance | None:
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            # Of values that are not as they should be, in files that may be none of the slide's.
+            warnings.simplefilter("ignore", UserWarning)
             header = pydicom.dcmread(file, stop_before_pixels=True)
             end = file.tell()
-        is_level = (
-            header.get("SOPClassUID") == WHOLE_SLIDE
-            and "VOLUME" in header.get("ImageType", [])
-            and "SeriesInstanceUID" in header
-            and "TotalPixelMatrixColumns" in header
-            and "TotalPixelMatrixRows" in header
-        )
+            is_level = (
+                header.get("SOPClassUID") == WHOLE_SLIDE
+                and "VOLUME" in header.get("ImageType", [])
+                and "SeriesInstanceUID" in header
+                and "TotalPixelMatrixColumns" in header
+                and "TotalPixelMatrixRows" in header
+            )
     except (InvalidDicomError, EOFError, NotImplementedError, ValueError, struct.error):
         return None  # another file in the folder may be anything
     return _Instance(path=path, header=header, end=end) if is_level else None

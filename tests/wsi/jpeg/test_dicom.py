@@ -122,7 +122,9 @@ def write_series(folder: Path, **options: Any) -> Path:
         write_instance(folder / f"{number}.dcm", size, series=series, **options)
     write_instance(folder / "other.dcm", SIZES[1], series=generate_uid(), colour="RGB")
     (folder / "notes.txt").write_text("not DICOM")
-    (folder / "cut.dcm").write_bytes((folder / "0.dcm").read_bytes()[:400])
+    whole = (folder / "0.dcm").read_bytes()
+    for length in range(340, 440, 3):  # where identifiers end depends on their random lengths
+        (folder / f"cut{length}.dcm").write_bytes(whole[:length])
     (folder / "folder").mkdir()
     return folder / "1.dcm"
 
