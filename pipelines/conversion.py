@@ -26,6 +26,7 @@ from pipelines.memory import measured_peak
 from pipelines.receipts import code_version
 from wsi.atomic import TMP_MARK, publish, remove, replacing
 from wsi.errors import DiskFullError, OutputPermissionError
+from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.overview import read_overview
@@ -289,7 +290,7 @@ def _describe(path: Path) -> Converted:
         codec=attributes["raypath"]["codec"],
         levels=len(ome["multiscales"][0]["datasets"]),
         invalid_tiles=sum(validity),
-        bytes_out=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        bytes_out=stored_bytes(path) or 0,
         ended=time.time(),
     )
 

@@ -8,6 +8,7 @@ from cluster.serial import SerialExecutor
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
 from wsi.errors import RayPathError
+from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions
@@ -43,7 +44,7 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
     That is so for more than `COPIED_ALONE_BYTES` of slides, and for more than
     `DECODED_ALONE_BYTES` of those whose pixels have to be decoded.
     """
-    sizes = {entry.ref: _size(entry) for entry in entries}
+    sizes = {entry.ref: stored_bytes(entry.ref.path) or 0 for entry in entries}
     if sum(sizes.values()) > COPIED_ALONE_BYTES:
         return "ray"
     decoded = 0
@@ -55,8 +56,3 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
             continue  # it fails as quickly anywhere, with a verdict of its own
         decoded += 0 if copied else size
     return "ray" if decoded > DECODED_ALONE_BYTES else "serial"
-
-
-def _size(entry: Entry) -> int:
-    path = entry.ref.path
-    return path.stat().st_size if path.is_file() else 0

@@ -86,7 +86,7 @@ def run_cohort(
         for e in entries
     ]
     # The largest slides first: they would otherwise be what everyone waits for at the end.
-    jobs.sort(key=_size, reverse=True)
+    jobs.sort(key=lambda job: stored_bytes(job.entry.ref.path) or 0, reverse=True)
     records = {}
     for outcome in executor.map(run_slide, jobs):
         record = outcome.result or _failed(outcome)
@@ -159,11 +159,6 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
 def _write_run(out: Path, run: dict[str, Any]) -> None:
     with replacing(out / INFO_NAME) as tmp:
         tmp.write_text(json.dumps(run, indent=1))
-
-
-def _size(job: SlideJob) -> int:
-    path = job.entry.ref.path
-    return (stored_bytes(path) or 0) if is_remote(path) or path.exists() else 0
 
 
 def _now() -> str:

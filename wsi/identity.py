@@ -49,8 +49,8 @@ def content_digest(path: Path) -> str:
 
 
 def stored_bytes(path: Path) -> int | None:
-    """Bytes of a slide's file, or of all files below its folder; None behind a URL."""
-    if is_remote(path):
+    """Bytes of a file, or of all files below a folder; None behind a URL or if it is not there."""
+    if is_remote(path) or not path.exists():
         return None
     if path.is_dir():
         return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from wsi.jpeg.stream import Colour, Frame, JpegError, read_frame
 from wsi.jpeg.tiles import JpegTiles, TiledLevel
+from wsi.pyramid.shard import ABSENT
 
-ABSENT = 2**64 - 1  # offset and length of a chunk that is not in its shard
 CHECKSUM_BYTES = 4
 INNER_CODECS = [{"name": "transpose", "configuration": {"order": [1, 2, 0]}}, "jpeg"]
 TRIED = 8  # tiles whose header may be damaged before the level is given up
