@@ -4,28 +4,30 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cluster.executor import Executor, Failure, Outcome, attempt
 from cluster.serial import SerialExecutor
-from pipelines.conversion import (
+from pipelines.conversion.do import do
+from pipelines.conversion.tasks import (
     BeginTask,
     Begun,
     Converted,
     ConvertJob,
     Done,
     FinishTask,
+    Masked,
+    MaskTask,
     PartTask,
     Task,
-    do,
     explained_output,
 )
 from pipelines.errors import UsageError
 from wsi.atomic import remove
 from wsi.errors import SlideNotFoundError
 from wsi.pyramid.options import PyramidOptions
-from wsi.pyramid.plan import Part
 from wsi.ref import SlideRef
 from wsi.remote import is_remote
 
@@ -103,7 +105,8 @@ class _Conversion:
     lock: int
     running: int = 1
     begun: Begun | None = None
-    parts: Iterator[Part] = field(default_factory=lambda: iter(()))
+    tasks: Iterator[Task] = field(default_factory=lambda: iter(()))
+    flags: tuple[str, ...] = ()
     invalid: list[tuple[str, int, int]] = field(default_factory=list)
     peak: int = 0
     failure: Failure | None = None
@@ -203,12 +206,15 @@ class _Driver:
                 self._end(slide, said)
                 return []
             if isinstance(said, Begun):
-                slide.begun, slide.parts = said, iter(said.parts)
+                slide.begun, slide.tasks = said, _tasks(slide.job, said)
+                slide.flags = said.flags
                 slide.invalid += said.invalid
                 room = self._handed_out
                 if said.finished:
                     self._end(slide, said.finished)
                     return []
+            elif isinstance(said, Masked):
+                slide.flags = (*said.flags, *slide.flags)
             else:
                 slide.invalid += said
         tasks = self._next(slide, room)
@@ -222,10 +228,7 @@ class _Driver:
         if slide.failure or slide.begun is None:
             return []
         job, begun = slide.job, slide.begun
-        tasks: list[Task] = [
-            PartTask(job=job, source=begun.source, part=part)
-            for _, part in zip(range(room), slide.parts, strict=False)
-        ]
+        tasks = list(islice(slide.tasks, room))
         if not tasks and slide.running == 0:
             assert begun.plan is not None  # else it is finished
             tasks.append(
@@ -257,7 +260,7 @@ class _Driver:
             invalid_tiles=converted.invalid_tiles,
             peak_rss_bytes=slide.peak,
             reused=begun.finished is not None,
-            flags=begun.flags,
+            flags=slide.flags,
         )
 
     def _fail(self, slide: _Conversion, failure: Failure) -> None:
@@ -265,6 +268,15 @@ class _Driver:
             remove(slide.job.partial)
         os.close(slide.lock)
         slide.record = _failed(slide.job, failure)
+
+
+def _tasks(job: ConvertJob, begun: Begun) -> Iterator[Task]:
+    """The mask, which takes longest, and the parts."""
+    if begun.tissue_mpp is not None:
+        assert begun.plan is not None  # else it is finished
+        yield MaskTask(job=job, source=begun.source, plan=begun.plan, level0_mpp=begun.tissue_mpp)
+    for part in begun.parts:
+        yield PartTask(job=job, source=begun.source, part=part)
 
 
 def _failed(job: ConvertJob, failure: Failure) -> ConvertRecord:

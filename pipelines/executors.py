@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from cluster.executor import Executor
+from cluster.resources import available_cpus
 from cluster.serial import SerialExecutor
+from cluster.threads import ThreadExecutor
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
 from wsi.errors import RayPathError
@@ -22,17 +24,19 @@ DECODED_ALONE_BYTES = 50 << 20
 def make_executor(
     executor: str, *, address: str | None, workers: int | None
 ) -> AbstractContextManager[Executor]:
-    """``"serial"`` or ``"ray"``; ends what it started when its context ends.
+    """``"serial"``, ``"threads"`` or ``"ray"``; ends what it started when its context ends.
 
     Raises
     ------
     UsageError
-        If it is neither.
+        If it is none of them.
     """
     if executor == "serial":
         return nullcontext(SerialExecutor())
+    if executor == "threads":
+        return nullcontext(ThreadExecutor(workers or available_cpus()))
     if executor != "ray":
-        raise UsageError(f"--executor {executor}: known are ray, serial")
+        raise UsageError(f"--executor {executor}: known are ray, serial, threads")
     from cluster.ray_executor import RayExecutor
 
     return RayExecutor(address=address, workers=workers)
@@ -42,7 +46,8 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
     """The executor for converting slides where nobody named one: Ray where it is worth its start.
 
     That is so for more than `COPIED_ALONE_BYTES` of slides, and for more than
-    `DECODED_ALONE_BYTES` of those whose pixels have to be decoded.
+    `DECODED_ALONE_BYTES` of those whose pixels have to be decoded. With less, what is only copied
+    is copied by threads, and a task that decodes has all CPUs for itself.
     """
     sizes = {entry.ref: stored_bytes(entry.ref.path) or 0 for entry in entries}
     if sum(sizes.values()) > COPIED_ALONE_BYTES:
@@ -55,4 +60,6 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
         except RayPathError:
             continue  # it fails as quickly anywhere, with a verdict of its own
         decoded += 0 if copied else size
-    return "ray" if decoded > DECODED_ALONE_BYTES else "serial"
+    if decoded > DECODED_ALONE_BYTES:
+        return "ray"
+    return "serial" if decoded else "threads"

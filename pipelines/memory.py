@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +10,27 @@ from pathlib import Path
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
+_lock = threading.Lock()
+_measuring = 0
+
 
 @contextmanager
 def measured_peak() -> Iterator[Callable[[], int]]:
     """Give a function that tells the largest resident size since now, in bytes.
 
-    Linux starts its record anew; elsewhere it is that of the process's whole life.
+    Linux starts its record anew; elsewhere it is that of the process's whole life. Where threads
+    measure at the same time, it is the largest size since the first of them began.
     """
-    if CLEAR.exists():
-        CLEAR.write_text("5")
-    yield _peak
+    global _measuring
+    with _lock:
+        if _measuring == 0 and CLEAR.exists():
+            CLEAR.write_text("5")
+        _measuring += 1
+    try:
+        yield _peak
+    finally:
+        with _lock:
+            _measuring -= 1
 
 
 def _peak() -> int:

@@ -12,10 +12,11 @@ from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
 from pipelines.runfolder import IMAGE_NAME, TILES_NAME, TISSUE_NAME
 from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
-from pipelines.steps.look import Look, look, scanned_corner
+from pipelines.steps.look import Look, look
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from pipelines.steps.reuse import known_tiles
 from pipelines.tissue_geojson import is_edited, write_tissue
+from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, replacing, sweep
 from wsi.identity import content_digest
 from wsi.jpeg.find import find_tiles

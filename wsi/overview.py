@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsi.errors import UnreadableRegionError
+from wsi.plan import TOLERANCE
 from wsi.slide import Pixels, Slide
 
 STRIP_PIXELS = 16_000_000  # pixels decoded at once: 64 MB as RGBA
@@ -32,10 +33,10 @@ class Overview:
 
 
 def read_overview(slide: Slide, *, downsample: float) -> Overview:
-    """Reduce a slide by at most `downsample`, from its coarsest level that allows it.
+    """Reduce a slide by at most `downsample` (and `TOLERANCE`), from its coarsest level for it.
 
     The level is read in strips and reduced by a whole factor (`Slide.read_reduced`), so the
-    result's own downsample (level-0 pixels per pixel) is at most, and often exactly, as asked.
+    result's own downsample (level-0 pixels per pixel) is as asked, or less.
     What does not decode is marked, block by block.
     """
     level, factor = _level_and_factor(slide, downsample)
@@ -62,9 +63,9 @@ def overview_grid(slide: Slide, *, downsample: float) -> tuple[tuple[int, int], 
 
 
 def _level_and_factor(slide: Slide, downsample: float) -> tuple[int, int]:
-    downsample = max(downsample, 1.0)
-    level = max(i for i, d in enumerate(slide.level_downsamples) if i == 0 or d <= downsample)
-    return level, max(1, int(downsample / slide.level_downsamples[level]))
+    most = max(downsample, 1.0) * (1 + TOLERANCE)
+    level = max(i for i, d in enumerate(slide.level_downsamples) if i == 0 or d <= most)
+    return level, max(1, int(most / slide.level_downsamples[level]))
 
 
 def _read_strip(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wsi.errors import SourceChangedError
 from wsi.identity import content_digest
+from wsi.jpeg.dicom import series_files
 from wsi.remote import is_remote
 
 END_BYTES = 1 << 20
@@ -18,10 +19,10 @@ class Source:
     Attributes
     ----------
     size
-        Bytes; of a folder, those of all files in it; 0 behind a URL.
+        Bytes of all its files; 0 behind a URL.
     ends
-        SHA-256 of the first and last mebibyte; of a folder, of its files' names and sizes;
-        behind a URL see `content_digest`.
+        SHA-256 of the first and last mebibyte, and of the names and sizes of the other files of
+        the slide (MIRAX, DICOM) or in its folder; behind a URL see `content_digest`.
     modified
         Latest time of change, ns. It tells a change while work goes on, and is no part of the
         identity: a copied file is the same slide.
@@ -42,22 +43,34 @@ def look_at_source(path: Path) -> Source:
     if is_remote(path):
         return Source(size=0, ends=content_digest(path), modified=0)
     total = hashlib.sha256()
-    if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.is_file())
-        stats = [found.stat() for found in inside]
-        for found, stat in zip(inside, stats, strict=True):
-            total.update(f"{found.relative_to(path).as_posix()} {stat.st_size}\n".encode())
-        return Source(
-            size=sum(stat.st_size for stat in stats),
-            ends=total.hexdigest(),
-            modified=max((stat.st_mtime_ns for stat in stats), default=0),
-        )
-    with path.open("rb") as file:
-        stat = path.stat()
-        total.update(file.read(END_BYTES))
-        file.seek(max(0, stat.st_size - END_BYTES))
-        total.update(file.read(END_BYTES))
-    return Source(size=stat.st_size, ends=total.hexdigest(), modified=stat.st_mtime_ns)
+    folder, files = _files(path)
+    stats = [found.stat() for found in files]
+    for found, stat in zip(files, stats, strict=True):
+        total.update(f"{found.relative_to(folder).as_posix()} {stat.st_size}\n".encode())
+    if not path.is_dir():
+        with path.open("rb") as file:
+            stats.append(path.stat())
+            total.update(file.read(END_BYTES))
+            file.seek(max(0, stats[-1].st_size - END_BYTES))
+            total.update(file.read(END_BYTES))
+    return Source(
+        size=sum(stat.st_size for stat in stats),
+        ends=total.hexdigest(),
+        modified=max((stat.st_mtime_ns for stat in stats), default=0),
+    )
+
+
+def _files(path: Path) -> tuple[Path, list[Path]]:
+    """The files that make up a slide, but for `path` itself, and the folder they are in.
+
+    Those in the folder that is the slide or, of MIRAX, has its name; of DICOM the other files of
+    its series.
+    """
+    if path.is_file() and path.suffix.lower() != ".mrxs":
+        return path.parent, sorted(file for file in series_files(path) if file != path)
+    folder = path.with_suffix("") if path.is_file() else path
+    inside = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
+    return folder, inside
 
 
 def check_unchanged(path: Path, before: Source) -> None:

@@ -41,7 +41,8 @@ def convert(
     executor: Annotated[
         str | None,
         typer.Option(
-            help="serial: this process; ray. Default: ray where the work is worth its start."
+            help="ray; threads of this process; serial: one task after the other. "
+            "Default: ray where the work is worth its start."
         ),
     ] = None,
     workers: Workers = None,
@@ -55,7 +56,7 @@ def convert(
     """
     from cluster.resources import available_cpus
     from pipelines.cli.progress import slide_progress
-    from pipelines.conversion import ConvertJob
+    from pipelines.conversion.tasks import ConvertJob
     from pipelines.convert import convert_slides
     from pipelines.errors import UsageError
     from pipelines.executors import conversion_executor, make_executor
@@ -88,8 +89,8 @@ def convert(
             options=options,
             resume=resume,
             overwrite=overwrite,
-            # Ray's tasks have a CPU each; alone, one task has them all.
-            threads=1 if wanted == "ray" else available_cpus(),
+            # Tasks side by side have a CPU each; alone, one task has them all.
+            threads=available_cpus() if wanted == "serial" else 1,
         )
         for entry in entries
     )

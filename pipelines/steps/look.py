@@ -3,13 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.tissue_geojson import read_tissue
+from pipelines.tissue_mask import tissue_of
 from wsi.errors import NotBrightfieldError, NoTissueError
-from wsi.overview import overview_grid, read_overview
 from wsi.ref import SlideRef
 from wsi.resolution import MppSource, Resolution, resolve_mpp
 from wsi.slide import Slide
-from wsi.tissue import Tissue, find_tissue, load_mask, overview_downsample
+from wsi.tissue import Tissue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ def look(slide: Slide, ref: SlideRef, *, edited: Path | None = None) -> Look:
     """
     given_by = MppSource(ref.mpp_source)
     resolution = resolve_mpp(slide.properties, given=ref.mpp, given_by=given_by)
-    tissue = _tissue(slide, resolution.mpp, mask=edited or ref.mask)
+    tissue = tissue_of(slide, ref, level0_mpp=resolution.mpp, edited=edited)
     if edited is not None:
         tissue = replace(tissue, flags=("edited_tissue", *tissue.flags))
     if "fluorescence" in tissue.flags:
@@ -62,26 +61,3 @@ def look(slide: Slide, ref: SlideRef, *, edited: Path | None = None) -> Look:
             "name a tissue mask in the manifest's mask column to look anyway"
         )
     return Look(resolution=resolution, tissue=tissue)
-
-
-def scanned_corner(slide: Slide) -> tuple[int, int]:
-    """The corner (x, y) of the scanned area, level-0 pixels, from which QuPath counts."""
-    x, y = (int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
-    return x, y
-
-
-def _tissue(slide: Slide, level0_mpp: float, *, mask: Path | None) -> Tissue:
-    downsample = overview_downsample(slide.dimensions, level0_mpp=level0_mpp)
-    if mask is None:
-        return find_tissue(read_overview(slide, downsample=downsample), level0_mpp=level0_mpp)
-    if mask.suffix.lower() not in (".geojson", ".json"):
-        return load_mask(mask, dimensions=slide.dimensions)
-    # On the detection's own grid, so that what was not edited stays as it was to the pixel.
-    shape, downsample = overview_grid(slide, downsample=downsample)
-    return read_tissue(
-        mask,
-        dimensions=slide.dimensions,
-        origin=scanned_corner(slide),
-        shape=shape,
-        downsample=downsample,
-    )

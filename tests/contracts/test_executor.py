@@ -17,6 +17,7 @@ from ray import cloudpickle
 from cluster.executor import Executor, Outcome
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
+from cluster.threads import ThreadExecutor
 from wsi.errors import NoTissueError
 from wsi.ref import SlideRef
 
@@ -30,10 +31,12 @@ def ray_executor() -> Iterator[RayExecutor]:
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
-@pytest.fixture(params=["serial", "ray"])
+@pytest.fixture(params=["serial", "threads", "ray"])
 def executor(request: pytest.FixtureRequest) -> Executor:
     if request.param == "serial":
         return SerialExecutor()
+    if request.param == "threads":
+        return ThreadExecutor(workers=2)
     started: RayExecutor = request.getfixturevalue("ray_executor")
     return started
 
@@ -163,6 +166,22 @@ def test_a_slide_travels_as_its_reference(executor: Executor) -> None:
     assert [outcomes[ref].result for ref in refs] == [
         f"s{n} at 0.25 from é {n}.svs" for n in range(3)
     ]
+
+
+def test_threads_work_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=30)
+    outcomes = list(ThreadExecutor(workers=2).map(lambda _: both.wait(), range(6)))
+    assert all(outcome.failure is None for outcome in outcomes)
+
+
+def test_a_caller_who_stops_ends_the_threads() -> None:
+    begun: list[int] = []
+    before = threading.active_count()
+    outcomes = ThreadExecutor(workers=2).map(begun.append, range(100))
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    assert len(begun) < 10
+    assert threading.active_count() == before
 
 
 def test_ray_works_in_other_processes(ray_executor: RayExecutor) -> None:

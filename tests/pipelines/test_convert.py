@@ -23,8 +23,8 @@ from PIL import ImageCms
 
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
-from pipelines import conversion
-from pipelines.conversion import ConvertJob
+from pipelines.conversion import parts
+from pipelines.conversion.tasks import ConvertJob
 from pipelines.convert import ConvertRecord, convert_slide, convert_slides
 from wsi.pyramid.options import PyramidOptions
 from wsi.pyramid.write import write_pyramid
@@ -111,7 +111,7 @@ def test_the_json_of_a_slide(small_slide: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [("--codec", "auto"), ("--codec", "jpeg", "--quality", "80")])
-@pytest.mark.parametrize("executor", ["serial", "ray"])
+@pytest.mark.parametrize("executor", ["serial", "threads", "ray"])
 def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     slide: Path, tmp_path: Path, flags: tuple[str, ...], executor: str
 ) -> None:
@@ -179,9 +179,9 @@ def test_resuming_does_only_what_is_left(
     assert len(first) == 3
     written.clear()
 
-    original = conversion.write_copy
+    original = parts.write_copy
     monkeypatch.setattr(
-        conversion,
+        parts,
         "write_copy",
         lambda root, part: (written.append(part.part_id), original(root, part))[1],
     )

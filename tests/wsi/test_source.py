@@ -57,3 +57,18 @@ def test_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
     (folder / "1").write_bytes(b"")
     with pytest.raises(SourceChangedError):
         check_unchanged(folder, before)
+
+
+def test_the_folder_of_a_mirax_slide_belongs_to_it(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.mrxs", tmp_path / "a"
+    folder.mkdir()
+    path.write_bytes(b"1234")
+    (folder / "Data0001.dat").write_bytes(b"12345")
+    before = look_at_source(path)
+    assert before.size == 9
+    (tmp_path / "b.mrxs").write_bytes(b"another slide")
+    check_unchanged(path, before)
+    (folder / "Data0002.dat").write_bytes(b"x")
+    assert look_at_source(path).identity != before.identity
+    with pytest.raises(SourceChangedError):
+        check_unchanged(path, before)

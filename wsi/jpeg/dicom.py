@@ -44,6 +44,11 @@ def dicom_tiles(path: Path, slide: Slide) -> JpegTiles | None:
     return JpegTiles(levels=found) if len(found) == len(slide.level_dimensions) else None
 
 
+def series_files(path: Path) -> list[Path]:
+    """The file at `path` and those beside it of the same series; none if it is no DICOM slide."""
+    return [instance.path for instance in _instances(path)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Instance:
     """A file of the series, its header, and where the header ends."""

@@ -1,6 +1,6 @@
 """All of a pyramid that is not pixels of the slide: attributes, tissue, profile, validity."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dask.array as da
@@ -25,11 +25,17 @@ TISSUE_GREEN = (0, 158, 115, 128)
 
 
 def describe(
-    group: zarr.Group, slide: Slide, plan: PyramidPlan, *, name: str, resolution: Resolution
+    group: zarr.Group,
+    slide: Slide,
+    plan: PyramidPlan,
+    *,
+    name: str,
+    resolution: Resolution,
+    ours: Mapping[str, Any],
 ) -> None:
-    """Write the image's attributes: OME's, and what is known of the slide."""
+    """Write the image's attributes: OME's, what is known of the slide, and what is in `ours`."""
     kept, withheld = split_properties(slide.properties)
-    ours = {
+    known = {
         "level0_mpp": resolution.mpp,
         "mpp_source": resolution.source.value,
         "vendor": slide.vendor,
@@ -48,7 +54,7 @@ def describe(
         version=plan.options.ngff,
     )
     ngff.put(group, ome | {"omero": ngff.rgb_channels()}, version=plan.options.ngff)
-    group.attrs["raypath"] = ours
+    group.attrs["raypath"] = known | dict(ours)
     if slide.icc_profile is not None:
         # Of two axes, because some readers take arrays of one for a broken image.
         data = np.frombuffer(slide.icc_profile, np.uint8)[np.newaxis]

@@ -1,6 +1,6 @@
 """Writing a slide's pyramid: its frame first, then its parts in any order, then what is left."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,9 @@ def write_pyramid(
     if path.exists():
         raise FileExistsError(f"{path} exists: remove it or choose another name")
     plan = plan_pyramid(slide, options or PyramidOptions(), tiles)
-    begin(path, slide, plan, name=name, resolution=resolution, tissue=tissue)
+    begin(path, slide, plan, name=name, resolution=resolution)
+    group = zarr.open_group(path, mode="r+")
+    metadata.write_tissue(group, tissue, plan, level0_mpp=resolution.mpp)
     invalid: Invalid = []
     with ThreadPoolExecutor(threads) as pool:
         for part in plan.parts():
@@ -81,9 +83,12 @@ def begin(
     *,
     name: str,
     resolution: Resolution,
-    tissue: Tissue,
+    ours: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write everything but the slide's pixels; replaces what is at `root`."""
+    """Write everything but the slide's pixels and tissue; replaces what is at `root`.
+
+    `ours` is added to the ``raypath`` attribute.
+    """
     version = plan.options.ngff
     group = zarr.create_group(root, zarr_format=2 if version == "0.4" else 3, overwrite=True)
     for level_name, level in plan.copied.items():
@@ -94,9 +99,8 @@ def begin(
         ):
             if name_or_none is not None:
                 plan.storage.create(group, name_or_none, size, shard_px=shard_px)
-    metadata.write_tissue(group, tissue, plan, level0_mpp=resolution.mpp)
     metadata.write_associated(group, slide, plan.options)
-    metadata.describe(group, slide, plan, name=name, resolution=resolution)
+    metadata.describe(group, slide, plan, name=name, resolution=resolution, ours=ours or {})
 
 
 def write_part(root: Path, part: Part, slide: Slide, pool: ThreadPoolExecutor) -> Invalid:

@@ -15,10 +15,11 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID, JPEGBaseline8Bit, generate_uid
 
-from wsi.errors import SlideError, UnreadableRegionError
+from wsi.errors import SlideError, SourceChangedError, UnreadableRegionError
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.readers.openslide_reader import OpenSlideReader
+from wsi.source import check_unchanged, look_at_source
 from wsi.testing import Specimen, render
 
 TILE = 128
@@ -159,6 +160,18 @@ def test_tiles_that_a_sparse_slide_skips_are_white(tmp_path: Path, offsets: Offs
     assert_openslides(path)
     with open_slide(path) as slide:
         assert (slide.read_region((2 * TILE, 0), 0, (TILE, TILE)) == 255).all()
+
+
+def test_the_other_levels_belong_to_what_was_read(tmp_path: Path) -> None:
+    path = write_series(tmp_path)
+    before = look_at_source(path)
+    assert before.size == sum((tmp_path / f"{n}.dcm").stat().st_size for n in range(3))
+    (tmp_path / "another.txt").write_text("none of it")
+    check_unchanged(path, before)
+    with (tmp_path / "0.dcm").open("ab") as file:
+        file.write(bytes(2))
+    with pytest.raises(SourceChangedError):
+        check_unchanged(path, before)
 
 
 def test_a_real_slide_too(shared_data: Path) -> None:

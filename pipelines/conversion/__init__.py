@@ -1,0 +1,1 @@
+"""A slide becomes a pyramid: the tasks of it, begun, written in parts, finished."""

@@ -1,0 +1,42 @@
+"""One slide's conversion: `do` does any of its tasks, in whatever process or thread."""
+
+from pipelines.conversion.begin import begin
+from pipelines.conversion.finish import finish
+from pipelines.conversion.parts import opened, write_mask, write_part
+from pipelines.conversion.tasks import (
+    BeginTask,
+    Begun,
+    Converted,
+    Done,
+    Masked,
+    MaskTask,
+    PartTask,
+    Task,
+    explained_output,
+)
+from pipelines.memory import measured_peak
+from wsi.pyramid.parts import Invalid
+
+
+def do(task: Task) -> Done:
+    """Do a task of a conversion.
+
+    Raises
+    ------
+    UsageError
+        If the result exists, or would lie inside the slide.
+    SlideError, OutputError
+        If the slide cannot be read, or the pyramid not be written.
+    """
+    with measured_peak() as peak, explained_output(task.job):
+        said: Begun | Masked | Invalid | Converted
+        if isinstance(task, BeginTask):
+            said = begin(task.job)
+        elif isinstance(task, MaskTask):
+            said = write_mask(task)
+        elif isinstance(task, PartTask):
+            said = write_part(task)
+        else:
+            opened.close()
+            said = finish(task)
+    return Done(said=said, peak_rss_bytes=peak())

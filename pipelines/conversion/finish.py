@@ -1,0 +1,50 @@
+"""The end of a slide's conversion: what needs its parts, and the pyramid's final name."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from pipelines.conversion.tasks import Converted, FinishTask
+from wsi.atomic import TMP_MARK, publish, remove
+from wsi.identity import stored_bytes
+from wsi.pyramid import write
+from wsi.source import check_unchanged
+
+
+def finish(task: FinishTask) -> Converted:
+    """Complete the pyramid and put it in place.
+
+    Raises
+    ------
+    SourceChangedError
+        If the slide is not the one that was begun with; nothing gets the final name.
+    """
+    job = task.job
+    check_unchanged(job.ref.path, task.source)
+    image = job.partial / "image"
+    with ThreadPoolExecutor(job.threads) as pool:
+        write.finish(image, task.plan, sorted(task.invalid), pool)
+    for left_over in image.rglob(f"{TMP_MARK}*"):
+        remove(left_over)
+    converted = describe(image)
+    publish(image, job.path)
+    remove(job.partial)
+    return converted
+
+
+def describe(path: Path) -> Converted:
+    """Read a complete pyramid's facts back."""
+    group = zarr.open_group(path, mode="r")
+    attributes: Any = group.attrs
+    ome = attributes.get("ome", attributes)
+    validity: Any = group["validity"].attrs["invalid_by_level"]
+    return Converted(
+        codec=attributes["raypath"]["codec"],
+        levels=len(ome["multiscales"][0]["datasets"]),
+        invalid_tiles=sum(validity),
+        bytes_out=stored_bytes(path) or 0,
+        ended=time.time(),
+    )

@@ -1,0 +1,47 @@
+"""A slide's tissue mask, wherever it comes from: detected, or given as an image or polygons."""
+
+from pathlib import Path
+
+from pipelines.tissue_geojson import read_tissue
+from wsi.overview import overview_grid, read_overview
+from wsi.ref import SlideRef
+from wsi.slide import Slide
+from wsi.tissue import Tissue, find_tissue, load_mask, overview_downsample
+
+
+def tissue_of(
+    slide: Slide, ref: SlideRef, *, level0_mpp: float, edited: Path | None = None
+) -> Tissue:
+    """Find the tissue of a slide, or take the mask a person gave.
+
+    Parameters
+    ----------
+    edited
+        Polygons a person edited; they go before `ref.mask`.
+
+    Raises
+    ------
+    MaskError
+        If the mask given cannot be read, or is not of this slide.
+    """
+    mask = edited or ref.mask
+    downsample = overview_downsample(slide.dimensions, level0_mpp=level0_mpp)
+    if mask is None:
+        return find_tissue(read_overview(slide, downsample=downsample), level0_mpp=level0_mpp)
+    if mask.suffix.lower() not in (".geojson", ".json"):
+        return load_mask(mask, dimensions=slide.dimensions)
+    # On the detection's own grid, so that what was not edited stays as it was to the pixel.
+    shape, downsample = overview_grid(slide, downsample=downsample)
+    return read_tissue(
+        mask,
+        dimensions=slide.dimensions,
+        origin=scanned_corner(slide),
+        shape=shape,
+        downsample=downsample,
+    )
+
+
+def scanned_corner(slide: Slide) -> tuple[int, int]:
+    """The corner (x, y) of the scanned area, level-0 pixels, from which QuPath counts."""
+    x, y = (int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
+    return x, y
