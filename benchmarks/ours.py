@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import BenchmarkError, Work
 from cluster.resources import available_cpus
+from cluster.serial import SerialExecutor
+from cluster.threads import ThreadExecutor
 from wsi.cpus import usable_cpus
 from wsi.grid import TileGrid, make_grid
 from wsi.jpeg.find import find_tiles
@@ -28,17 +30,23 @@ BATCH = 64
 
 
 def convert(slide: Path, codec: Codec, scratch: Path) -> Work:
-    """Write a pyramid in this process."""
-    from pipelines.convert import convert_slide
+    """Write a pyramid in this process: tiles copied by threads, or blocks decoded by all CPUs."""
+    from pipelines.conversion.tasks import ConvertJob
+    from pipelines.convert import convert_slides
 
-    target = scratch / f"{slide.stem}.ome.zarr"
-    options = PyramidOptions(codec=codec)
-    threads = available_cpus()
+    cpus = available_cpus()
+    is_copied = codec == "auto"
+    executor = ThreadExecutor(cpus) if is_copied else SerialExecutor()
+    job = ConvertJob(
+        ref=SlideRef.of(slide),
+        path=scratch / f"{slide.stem}.ome.zarr",
+        options=PyramidOptions(codec=codec),
+        overwrite=True,
+        threads=1 if is_copied else cpus,
+    )
 
     def work() -> None:
-        record = convert_slide(
-            SlideRef.of(slide), target, options=options, overwrite=True, threads=threads
-        )
+        (record,) = convert_slides([job], executor)
         if record.verdict != "ok":
             raise BenchmarkError(record.describe())
 
