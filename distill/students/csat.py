@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from timm.layers import ConvNormAct, SqueezeExcite
+from timm.layers.conv_bn_act import ConvNormAct
+from timm.layers.squeeze_excite import SqueezeExcite
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.nn import functional
@@ -270,7 +271,7 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-@register_model  # type: ignore[untyped-decorator]
+@register_model
 def csat(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSAT: 2.8 M parameters without its classifier, 1.09 GMAC at 224 pixels."""
     model: nn.Module = build_model_with_cfg(
