@@ -46,11 +46,14 @@ class Origin:
         Edge of a tile.
     context_px
         Margin on each side that the teacher sees around a tile.
+    scale
+        How much tiles are enlarged for a teacher of finer resolution.
     """
 
     teacher_sha256: str
     tile_px: int
     context_px: int = 0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.tile_px % OUTPUT_STRIDE or self.context_px % OUTPUT_STRIDE:
@@ -81,6 +84,7 @@ class Origin:
             "teacher_sha256": self.teacher_sha256,
             "tile_px": self.tile_px,
             "context_px": self.context_px,
+            "scale": self.scale,
             "stride": OUTPUT_STRIDE,
             "preprocessing": PREPROCESSING,
         }
