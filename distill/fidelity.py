@@ -16,9 +16,7 @@ BATCH = 32
 
 
 @torch.inference_mode()
-def measure_fidelity(
-    net: NucleiNet, pixels: Pixels, maps: NDArray[np.float32]
-) -> dict[str, float]:
+def measure_fidelity(net: NucleiNet, pixels: Pixels, maps: NDArray[np.float32]) -> dict[str, float]:
     """Compare a network's maps of tiles with a teacher's.
 
     Parameters
@@ -36,7 +34,7 @@ def measure_fidelity(
     predicted = torch.cat([net(normalise(part.to(device))).float().cpu() for part in parts])
     target = torch.from_numpy(maps)
     probabilities = torch.cat([predicted[:, :1].sigmoid(), predicted[:, 1:]], dim=1)
-    counts = np.array([[count_nuclei(a), count_nuclei(b)] for a, b in zip(probabilities, target)])
+    counts = np.array([[count_nuclei(a), count_nuclei(b)] for a, b in zip(probabilities, target, strict=True)])
     return fidelity(predicted, target) | {"count_correlation": _correlation(*counts.T)}
 
 

@@ -78,8 +78,7 @@ def pretrain(
     held_out = held_out[:HELD_OUT_TILES]
     progress = Progress()
     every = max(1, schedule.steps // CHECKS)
-    working_s = 0.0
-    since = 0.0
+    working_s, since = 0.0, 0.0
 
     def follow(step: int, loss: float) -> None:
         nonlocal working_s, since
@@ -102,7 +101,7 @@ def pretrain(
         torch.manual_seed(seed)  # for dropout, where a network has it
         train(objective.model, batches, objective.loss, schedule, report=follow)
     # Afterwards, when everything is as warm as it was in the loop.
-    one = objective.draw(kept[:batch_size], generator)
+    one = next(_batches(objective, kept, batch_size, generator))
     progress.bare_images_per_s = measure_bare_step(objective, one, schedule, batch_size)
     return progress
 
@@ -126,7 +125,9 @@ def _batches(
     objective: Objective, kept: NDArray[np.int64], size: int, generator: Generator
 ) -> Iterator[Batch]:
     """Whole batches without end; the tiles are shuffled anew each time round."""
+    device = next(objective.model.parameters()).device
     while True:
         order = kept[torch.randperm(len(kept), generator=generator).numpy()]
         for start in range(0, len(order) - size + 1, size):
-            yield objective.draw(order[start : start + size], generator)
+            inputs, target = objective.draw(order[start : start + size], generator)
+            yield inputs.to(device), target.to(device)

@@ -56,9 +56,7 @@ class TileSet:
     def take(self, index: NDArray[np.integer]) -> Self:
         """Some of the tiles."""
         labels = None if self.instances is None else self.instances[index]
-        return replace(
-            self, seen=self.seen[index], sources=self.sources[index], instances=labels
-        )
+        return replace(self, seen=self.seen[index], sources=self.sources[index], instances=labels)
 
     def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the tiles to train on and of those held out, whole sources each.

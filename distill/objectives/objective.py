@@ -54,9 +54,7 @@ class Objective:
     measure: Callable[[Index], dict[str, float]]
 
 
-def predict_nuclei(
-    backbone: nn.Module, tiles: TileSet, maps: Maps, *, crop_px: int
-) -> Objective:
+def predict_nuclei(backbone: nn.Module, tiles: TileSet, maps: Maps, *, crop_px: int) -> Objective:
     """RCKD with a teacher's responses as the maps; supervised learning with labels as the maps."""
     net = NucleiNet(backbone)
 
@@ -102,6 +100,4 @@ def match_views(
     def measure(index: Index) -> dict[str, float]:
         return measure_spread(encoder, tiles.pixels[index])
 
-    return Objective(
-        model=model, draw=draw, loss=lambda answer, _: loss(answer), measure=measure
-    )
+    return Objective(model=model, draw=draw, loss=lambda answer, _: loss(answer), measure=measure)
