@@ -27,7 +27,7 @@ class NucleiNet(nn.Module):
         super().__init__()
         self.backbone = backbone
         info = backbone.feature_info
-        self.indices = [i for i, f in enumerate(info) if f["reduction"] >= 4]  # type: ignore[arg-type]
+        self.indices = feature_indices(backbone, least_stride=4)
         widths = [info[i]["num_chs"] for i in self.indices]  # type: ignore[index]
         self.lateral = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in widths)  # type: ignore[arg-type]
         self.smooth = nn.ModuleList(_separable(channels) for _ in widths)
@@ -46,15 +46,25 @@ class NucleiNet(nn.Module):
         laterals = [conv(f) for conv, f in zip(self.lateral, features, strict=True)]
         merged = self.smooth[-1](laterals[-1])
         for lateral, smooth in zip(laterals[-2::-1], self.smooth[-2::-1], strict=True):
-            merged = smooth(lateral + _double(merged))
-        maps: Tensor = self.head(self.refine(_double(merged)))
+            merged = smooth(lateral + double(merged))
+        maps: Tensor = self.head(self.refine(double(merged)))
         return maps
 
     @torch.inference_mode()
     def respond(self, x: Tensor) -> Tensor:
         """What a student is taught: (B, 3, S/2, S/2) nuclei probability and distances."""
-        maps = self(x)
-        return torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
+        return responses_of(self(x))
+
+
+def feature_indices(backbone: nn.Module, *, least_stride: int) -> list[int]:
+    """Which of a timm network's feature maps lie at this stride or a coarser one."""
+    info = backbone.feature_info
+    return [i for i, f in enumerate(info) if f["reduction"] >= least_stride]  # type: ignore[arg-type]
+
+
+def responses_of(maps: Tensor) -> Tensor:
+    """What is made of (B, 3, H, W) maps: nuclei probability, and distances within −1 and 1."""
+    return torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
 
 
 def _separable(channels: int) -> nn.Sequential:
@@ -66,5 +76,6 @@ def _separable(channels: int) -> nn.Sequential:
     )
 
 
-def _double(x: Tensor) -> Tensor:
+def double(x: Tensor) -> Tensor:
+    """Twice the height and width, bilinearly."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

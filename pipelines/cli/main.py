@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.cli import benchmark, convert, demo, info, run, view
+from pipelines.cli import benchmark, convert, demo, info, run, teacher, view
 from wsi.errors import RayPathError
 
 EXIT_SLIDES_FAILED = 1
@@ -23,6 +23,7 @@ cli.command()(info.info)
 cli.command()(convert.convert)
 cli.command()(run.run)
 cli.command()(view.view)
+cli.add_typer(teacher.teacher, name="teacher")
 cli.add_typer(benchmark.benchmark, name="benchmark")
 
 
