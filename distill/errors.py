@@ -13,3 +13,9 @@ class ResponseError(RayPathError, ValueError):
     """Cached responses are of another teacher, of other tiles, or incomplete."""
 
     kind = "responses"
+
+
+class LabelledDataError(RayPathError, ValueError):
+    """Labelled images are missing, or not in the layout they seem to have."""
+
+    kind = "labelled_data"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from distill.encoders import normalise
 from distill.losses import fidelity
-from distill.nuclei_net import NucleiNet
+from distill.nuclei_net import NucleiNet, responses_of
 from wsi.slide import Pixels
 
 CORE = 0.5  # distance from the centre, of a nucleus's own extent, within which is its core
@@ -33,8 +33,10 @@ def measure_fidelity(net: NucleiNet, pixels: Pixels, maps: NDArray[np.float32]) 
     parts = torch.split(torch.from_numpy(np.ascontiguousarray(pixels)), BATCH)
     predicted = torch.cat([net(normalise(part.to(device))).float().cpu() for part in parts])
     target = torch.from_numpy(maps)
-    probabilities = torch.cat([predicted[:, :1].sigmoid(), predicted[:, 1:]], dim=1)
-    counts = np.array([[count_nuclei(a), count_nuclei(b)] for a, b in zip(probabilities, target, strict=True)])
+    answers = responses_of(predicted)
+    counts = np.array(
+        [[count_nuclei(a), count_nuclei(b)] for a, b in zip(answers, target, strict=True)]
+    )
     return fidelity(predicted, target) | {"count_correlation": _correlation(*counts.T)}
 
 

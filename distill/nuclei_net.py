@@ -46,7 +46,7 @@ class NucleiNet(nn.Module):
             ]
             laterals.append(nn.Conv2d(embedding, channels, 1))
         else:
-            self.indices = [i for i, stride in enumerate(strides) if stride >= 4]
+            self.indices = feature_indices(backbone, least_stride=4)
             self.strides = [strides[i] for i in self.indices]
             widths = [*(info[i]["num_chs"] for i in self.indices[:-1]), embedding]
             laterals = [nn.Conv2d(width, channels, 1) for width in widths]
@@ -67,15 +67,14 @@ class NucleiNet(nn.Module):
         ]
         merged = self.smooth[-1](laterals[-1])
         for lateral, smooth in zip(laterals[-2::-1], self.smooth[-2::-1], strict=True):
-            merged = smooth(lateral + _double(merged))
-        maps: Tensor = self.head(self.refine(_double(merged)))
+            merged = smooth(lateral + double(merged))
+        maps: Tensor = self.head(self.refine(double(merged)))
         return maps
 
     @torch.inference_mode()
     def respond(self, x: Tensor) -> Tensor:
         """What a student is taught: (B, 3, S/2, S/2) nuclei probability and distances."""
-        maps = self(x)
-        return torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
+        return responses_of(self(x))
 
     def _features(self, x: Tensor) -> list[Tensor]:
         """Feature maps from fine to coarse, one a lateral."""
@@ -84,6 +83,17 @@ class NucleiNet(nn.Module):
             return [*features[:-1], last]
         embedding: Tensor = self.backbone.forward_head(last, pre_logits=True)  # type: ignore[operator]
         return [*features, embedding[:, :, None, None]]
+
+
+def feature_indices(backbone: nn.Module, *, least_stride: int) -> list[int]:
+    """Which of a timm network's feature maps lie at this stride or a coarser one."""
+    info = backbone.feature_info
+    return [i for i, f in enumerate(info) if f["reduction"] >= least_stride]  # type: ignore[arg-type]
+
+
+def responses_of(maps: Tensor) -> Tensor:
+    """What is made of (B, 3, H, W) maps: nuclei probability, and distances within −1 and 1."""
+    return torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
 
 
 def _unfold(width: int, channels: int, factor: int) -> nn.Module:
@@ -106,7 +116,8 @@ def _separable(channels: int) -> nn.Sequential:
     )
 
 
-def _double(x: Tensor) -> Tensor:
+def double(x: Tensor) -> Tensor:
+    """Twice the height and width, bilinearly."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 

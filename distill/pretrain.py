@@ -59,6 +59,7 @@ def pretrain(
     *,
     batch_size: int,
     seed: int = 0,
+    bfloat16: bool = False,
     report: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train an objective's model in place.
@@ -69,6 +70,8 @@ def pretrain(
         Numbers of the tiles to train on and to measure on.
     batch_size
         Tiles a step; at least 2, at most as many as are kept.
+    bfloat16
+        Compute in half precision where torch holds that safe.
     report
         Called after each step.
     """
@@ -99,15 +102,29 @@ def pretrain(
         prefetched(_batches(objective, kept, batch_size, generator)) as batches,
     ):
         torch.manual_seed(seed)  # for dropout, where a network has it
-        train(objective.model, batches, objective.loss, schedule, report=follow)
+        train(
+            objective.model,
+            batches,
+            objective.loss,
+            schedule,
+            report=follow,
+            bfloat16=bfloat16,
+        )
     # Afterwards, when everything is as warm as it was in the loop.
     one = next(_batches(objective, kept, batch_size, generator))
-    progress.bare_images_per_s = measure_bare_step(objective, one, schedule, batch_size)
+    progress.bare_images_per_s = measure_bare_step(
+        objective, one, schedule, batch_size, bfloat16=bfloat16
+    )
     return progress
 
 
 def measure_bare_step(
-    objective: Objective, batch: Batch, schedule: Schedule, batch_size: int
+    objective: Objective,
+    batch: Batch,
+    schedule: Schedule,
+    batch_size: int,
+    *,
+    bfloat16: bool = False,
 ) -> float:
     """Tiles a second of the training loop without making batches, on a copy of the model."""
     at: list[float] = []
@@ -117,6 +134,7 @@ def measure_bare_step(
         objective.loss,
         Schedule(steps=BARE_STEPS, learning_rate=schedule.learning_rate),
         report=lambda *_: at.append(time.perf_counter()),
+        bfloat16=bfloat16,
     )
     return (len(at) - 1) * batch_size / (at[-1] - at[0])
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.encoders import normalise
-from distill.nuclei_net import OUTPUT_STRIDE
+from distill.nuclei_net import OUTPUT_STRIDE, responses_of
 from distill.responses import Teacher
 from wsi.slide import Pixels
 
@@ -34,8 +34,7 @@ def teacher_of(net: nn.Module, *, scale: float = 1.0) -> Teacher:
         edges = [round(n * scale / MULTIPLE_PX) * MULTIPLE_PX for n in x.shape[2:]]
         if scale != 1:
             x = functional.interpolate(x, edges, mode="bicubic", align_corners=False)
-        maps = net(x).float()
-        soft = torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
+        soft = responses_of(net(x).float())
         height, width = (n // OUTPUT_STRIDE for n in pixels.shape[1:3])
         return reduce_soft(soft, height, width).cpu().numpy()
 

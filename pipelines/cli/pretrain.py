@@ -45,6 +45,9 @@ def pretrain(
     learning_rate: Annotated[float, typer.Option(help="Highest, after the warm-up.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, held-out tiles and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")] = "cpu",
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Half precision: faster where the processor has it.")
+    ] = False,
     licence: Annotated[
         str, typer.Option(help="Of the tiles; it binds the model and goes into its card.")
     ] = "not stated",
@@ -81,7 +84,10 @@ def pretrain(
         folder = responses or out.with_name(f"{out.name}-responses")
         with _bar("responses", len(tileset)) as advance:
             maps, cost = respond(
-                tileset, of, folder, report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s")
+                tileset,
+                of,
+                folder,
+                report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
             )
         method, terms = f", teacher {of.sha256[:12]}", f"{licence}; teacher: {of.licence}"
     settings = PretrainSettings(
@@ -93,6 +99,7 @@ def pretrain(
         learning_rate=learning_rate,
         seed=seed,
         device=device,
+        bfloat16=bf16,
         data=f"{len(tileset)} tiles of {', '.join(Path(source).name for source in tiles)}",
         licence=terms,
     )
@@ -114,7 +121,9 @@ def _one_each(given: list[float], count: int) -> list[float | None]:
     from pipelines.errors import UsageError
 
     if len(given) not in (0, 1, count):
-        raise UsageError(f"{len(given)} times --mpp for {count} times --tiles: give one, or {count}")
+        raise UsageError(
+            f"{len(given)} times --mpp for {count} times --tiles: give one, or {count}"
+        )
     return list(given) if len(given) == count else [given[0] if given else None] * count
 
 
@@ -128,7 +137,13 @@ def _describe(progress: "Progress") -> str:
 def _bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """Give a function to call with how much is done and a line about it: a bar on a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:

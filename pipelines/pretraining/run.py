@@ -24,6 +24,7 @@ from distill.tileset import TileSet
 from distill.train import Schedule
 from pipelines.errors import UsageError
 from pipelines.model import save_model
+from pipelines.pretraining.teacher import TeacherNetwork
 from wsi.plan import TileSpec
 
 NETWORK_WEIGHTS = "network.safetensors"  # encoder and decoder, of what predicts nuclei
@@ -49,18 +50,9 @@ class PretrainSettings:
     learning_rate: float = 1e-3
     seed: int = 0
     device: str = "cpu"
+    bfloat16: bool = False
     data: str = "not stated"
     licence: str = "not stated"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TeacherNetwork:
-    """A trained teacher: its network, its µm per pixel, its weights' digest and licence."""
-
-    net: nn.Module
-    mpp: float
-    sha256: str
-    licence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +63,7 @@ class LabelMaps:
 
     def read(self, index: NDArray[np.integer]) -> NDArray[np.float32]:
         """(B, 3, S/2, S/2) maps."""
-        return self.maps[index]
+        return np.take(self.maps, index, axis=0)
 
 
 def respond(
@@ -126,7 +118,7 @@ def run_pretraining(
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)  # for the weights of decoder or projector
             objective = _make(backbone, tiles, settings, maps)
-        objective.model.to(settings.device, memory_format=torch.channels_last)
+        objective.model.to(settings.device).to(memory_format=torch.channels_last)
         started = time.perf_counter()
         progress = _train(objective, tiles, settings, report)
         measures |= progress.measures | {
@@ -136,7 +128,7 @@ def run_pretraining(
         training = (
             f"{settings.objective}: {settings.steps} steps of {settings.batch_size} tiles, crops "
             f"of {settings.crop_px} px, learning rate {settings.learning_rate:g}, "
-            f"seed {settings.seed}{method}"
+            f"seed {settings.seed}{', bfloat16' if settings.bfloat16 else ''}{method}"
         )
         out.mkdir(parents=True, exist_ok=True)
         title = f"{settings.architecture}, {settings.objective}"
@@ -213,5 +205,6 @@ def _train(
         Schedule(steps=settings.steps, learning_rate=settings.learning_rate),
         batch_size=settings.batch_size,
         seed=settings.seed,
+        bfloat16=settings.bfloat16,
         report=report,
     )

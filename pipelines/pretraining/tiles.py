@@ -1,14 +1,16 @@
 """Tiles to pretrain on: cut from images, read from slides, or stored as arrays."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from distill.teachers.labelled import case_of
+from distill.teachers.read import read_labelled
 from distill.tileset import TileSet, join
 from pipelines.errors import UsageError
 from pipelines.manifest import read_cohort
@@ -17,7 +19,7 @@ from wsi.plan import TOLERANCE, TileSpec
 
 Number = TypeVar("Number", bound=np.integer)
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-IMAGES, INSTANCES = "images", "instances"  # folders of a labelled set
+IMAGES = "images"  # where a folder has one of this name, its other folders hold labels
 LARGEST_PX = 100_000_000  # above which an image is a slide, to be read as one
 
 
@@ -96,7 +98,8 @@ def _starts(length: int, size: int) -> list[int]:
 def _read(source: str, mpp: float | None, request: TileRequest) -> TileSet:
     path = Path(source)
     if path.is_dir():
-        return _read_images(path, mpp, request)
+        read = _read_labelled if request.labelled else _read_images
+        return read(path, mpp, request)
     if path.suffix == ".npz":
         return _read_arrays(path, mpp, request)
     if request.labelled:
@@ -106,31 +109,41 @@ def _read(source: str, mpp: float | None, request: TileRequest) -> TileSet:
 
 def _read_images(folder: Path, mpp: float | None, request: TileRequest) -> TileSet:
     root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if request.labelled:
-        labels = {p.stem: p for p in sorted((folder / INSTANCES).glob("*.*"))}
-        found = [path for path in found if path.stem in labels]
-    if not found:
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
         raise UsageError(
-            f"--tiles {folder} holds no images with a file of the same stem in {INSTANCES}/"
-            if request.labelled
-            else f"--tiles {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); slides "
-            "are given as files or as a manifest"
+            f"--tiles {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); slides are "
+            "given as files or as a manifest"
         )
     zoom = _zoom(str(folder), mpp, request)
-    pixels, instances = [], []
-    for path in found:
-        pixels.append(cut(_resize(_open(path).convert("RGB"), zoom), request))
-        if request.labelled:
-            numbers = _resize(_open(labels[path.stem]), zoom, Image.Resampling.NEAREST)
-            instances.append(cut(numbers.astype(np.int32), request))
-    counts = [len(tiles) for tiles in pixels]
+    tiles = [cut(_resize(_open(path).convert("RGB"), zoom), request) for path in paths]
+    return _of_images(tiles, [case_of(path.stem) for path in paths], request)
+
+
+def _read_labelled(folder: Path, mpp: float | None, request: TileRequest) -> TileSet:
+    """Tiles of the images whose every nucleus is labelled, from any layout a teacher reads."""
+    images = [image for image in read_labelled(folder) if image.complete]
+    if not images:
+        raise UsageError(f"--tiles {folder}: of no image are all nuclei labelled")
+    nearest = Image.Resampling.NEAREST
+    tiles, labels = [], []
+    for image in images:
+        zoom = _zoom(str(folder), mpp or image.mpp, request)
+        numbers = _resize(Image.fromarray(image.instances), zoom, nearest)
+        tiles.append(cut(_resize(Image.fromarray(image.pixels), zoom), request))
+        labels.append(cut(numbers.astype(np.int32), request))
+    unlabelled = _of_images(tiles, [image.case for image in images], request)
+    return replace(unlabelled, instances=np.concatenate(labels))
+
+
+def _of_images(tiles: Sequence[NDArray[Any]], cases: list[str], request: TileRequest) -> TileSet:
+    """The tiles of each image, whose source is its case: images of one patient are alike."""
+    _, numbers = np.unique(cases, return_inverse=True)
     return TileSet(
-        seen=np.concatenate(pixels),
-        sources=np.repeat(np.arange(len(found)), counts),
+        seen=np.concatenate(tiles),
+        sources=np.repeat(numbers, [len(of_image) for of_image in tiles]),
         spec=request.spec,
         context_px=request.context_px,
-        instances=np.concatenate(instances) if request.labelled else None,
     )
 
 
