@@ -5,19 +5,23 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean, median
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator
+from torch import Generator, Tensor, nn
 
 from distill.objectives.objective import Objective
 from distill.prefetch import prefetched
 from distill.train import Batch, Schedule, train
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 CHECKS = 20  # times that held-out tiles are looked at
 HELD_OUT_TILES = 256  # at most, so that looking stays cheap
-BARE_STEPS = 8  # of which the first, which allocates, is not timed
+BARE_STEPS = 2  # timed at each check, after one that is not
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,25 +34,24 @@ class Progress:
         Of every step.
     checks
         Measured on held-out tiles, after how many steps.
-    images_per_s
-        Tiles a second, augmentation included, measuring excluded.
-    bare_images_per_s
-        The same with one batch that is ready, over and over: what the network alone can do.
+    step_s, bare_step_s
+        Time of each step; and of steps with a batch that is ready, which the network alone takes.
+        They are timed in turns, at each check, since a machine may have other work as well.
     """
 
     losses: list[float] = field(default_factory=list)
     checks: dict[int, dict[str, float]] = field(default_factory=dict)
-    images_per_s: float = float("nan")
-    bare_images_per_s: float = float("nan")
+    step_s: list[float] = field(default_factory=list)
+    bare_step_s: list[float] = field(default_factory=list)
 
     @property
     def measures(self) -> dict[str, float]:
-        """The last check, and the speed."""
+        """The last check, and the loop's speed over that of the network alone."""
         last = self.checks[max(self.checks)] if self.checks else {}
-        return last | {
-            "images_per_s": round(self.images_per_s, 2),
-            "loop_over_bare_step": round(self.images_per_s / self.bare_images_per_s, 3),
-        }
+        if not self.step_s or not self.bare_step_s:
+            return last
+        ratio = median(self.bare_step_s) / median(self.step_s)
+        return last | {"seconds_per_step": fmean(self.step_s), "loop_over_bare_step": ratio}
 
 
 def pretrain(
@@ -81,18 +84,20 @@ def pretrain(
     held_out = held_out[:HELD_OUT_TILES]
     progress = Progress()
     every = max(1, schedule.steps // CHECKS)
-    working_s, since = 0.0, 0.0
+    ready = next(_batches(objective, kept, batch_size, Generator().manual_seed(seed)))
+    twin = deepcopy(objective.model)  # only to be timed
+    since = 0.0
 
     def follow(step: int, loss: float) -> None:
-        nonlocal working_s, since
-        if step > 0:
-            working_s += time.perf_counter() - since
-            progress.images_per_s = step * batch_size / working_s
+        nonlocal since
+        if step > 0:  # the first allocates
+            progress.step_s.append(time.perf_counter() - since)
         progress.losses.append(loss)
         if (step + 1) % every == 0 or step + 1 == schedule.steps:
             objective.model.eval()
             progress.checks[step + 1] = objective.measure(held_out)
             objective.model.train()
+            progress.bare_step_s += time_bare_steps(twin, objective.loss, ready, bfloat16=bfloat16)
         if report:
             report(progress)
         since = time.perf_counter()
@@ -110,33 +115,23 @@ def pretrain(
             report=follow,
             bfloat16=bfloat16,
         )
-    # Afterwards, when everything is as warm as it was in the loop.
-    one = next(_batches(objective, kept, batch_size, generator))
-    progress.bare_images_per_s = measure_bare_step(
-        objective, one, schedule, batch_size, bfloat16=bfloat16
-    )
     return progress
 
 
-def measure_bare_step(
-    objective: Objective,
-    batch: Batch,
-    schedule: Schedule,
-    batch_size: int,
-    *,
-    bfloat16: bool = False,
-) -> float:
-    """Tiles a second of the training loop without making batches, on a copy of the model."""
+def time_bare_steps(
+    model: nn.Module, loss: Loss, batch: Batch, *, bfloat16: bool = False
+) -> list[float]:
+    """Seconds of training steps for which nothing has to be prepared; trains `model`."""
     at: list[float] = []
     train(
-        deepcopy(objective.model),
+        model,
         itertools.repeat(batch),
-        objective.loss,
-        Schedule(steps=BARE_STEPS, learning_rate=schedule.learning_rate),
+        loss,
+        Schedule(steps=BARE_STEPS + 1, learning_rate=0.0),
         report=lambda *_: at.append(time.perf_counter()),
         bfloat16=bfloat16,
     )
-    return (len(at) - 1) * batch_size / (at[-1] - at[0])
+    return [end - start for start, end in pairwise(at)]
 
 
 def _batches(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -129,7 +130,7 @@ def _one_each(given: list[float], count: int) -> list[float | None]:
 
 def _describe(progress: "Progress") -> str:
     last = progress.checks[max(progress.checks)] if progress.checks else {}
-    words = [f"loss {progress.losses[-1]:.3f}", f"{progress.images_per_s:.1f} tiles/s"]
+    words = [f"loss {progress.losses[-1]:.3f}", f"{fmean(progress.step_s[-20:] or [0]):.2f} s/step"]
     return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in last.items())])
 
 

@@ -86,7 +86,7 @@ def respond(
     written = write_responses(folder, origin, answer, tiles.seen, report=report)
     cost = {
         "responses_computed": written.computed,
-        "response_seconds": round(time.perf_counter() - started, 1),
+        "response_seconds": time.perf_counter() - started,
         "response_bytes": sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
     }
     return Responses(folder, origin, origin.keys(tiles.seen)), cost
@@ -119,10 +119,9 @@ def run_pretraining(
             torch.manual_seed(settings.seed)  # for the weights of decoder or projector
             objective = _make(backbone, tiles, settings, maps)
         objective.model.to(settings.device).to(memory_format=torch.channels_last)
-        started = time.perf_counter()
         progress = _train(objective, tiles, settings, report)
         measures |= progress.measures | {
-            "seconds": round(time.perf_counter() - started, 1),
+            "training_seconds": sum(progress.step_s),
             "tiles": len(tiles),
         }
         training = (
@@ -151,7 +150,10 @@ def run_pretraining(
         ),
         tile=TileCard(size_px=encoder.spec.size_px, mpp=encoder.spec.mpp),
         training=TrainingCard(
-            data=settings.data, data_licence=settings.licence, method=training, measures=measures
+            data=settings.data,
+            data_licence=settings.licence,
+            method=training,
+            measures={name: float(f"{value:.4g}") for name, value in measures.items()},
         ),
     )
     save_model(out, card, encoder)
