@@ -15,7 +15,7 @@ BATCH = 32
 
 @torch.inference_mode()
 def measure_spread(encoder: nn.Module, pixels: Pixels) -> dict[str, float]:
-    """The spread of the embeddings of (N, S, S, 3) tiles, N at least 2, as ``spread``.
+    """The spread of the embeddings of (N, S, S, 3) tiles, as ``spread``; nan for a single one.
 
     The standard deviation over tiles of embeddings of length 1, averaged over their D numbers,
     times √D: 0 when all are the same, 1 when they point everywhere (Chen and He, Exploring Simple
@@ -29,5 +29,7 @@ def measure_spread(encoder: nn.Module, pixels: Pixels) -> dict[str, float]:
 
 def spread_of(embeddings: Tensor) -> float:
     """The same, of (N, D) embeddings."""
+    if len(embeddings) < 2:
+        return math.nan
     directions = functional.normalize(embeddings, dim=1)
     return float(directions.std(0).mean()) * math.sqrt(embeddings.shape[1])

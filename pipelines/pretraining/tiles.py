@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from distill.teachers.labelled import case_of
 from distill.teachers.read import read_labelled
@@ -116,7 +116,7 @@ def _read_images(folder: Path, mpp: float | None, request: TileRequest) -> TileS
             "given as files or as a manifest"
         )
     zoom = _zoom(str(folder), mpp, request)
-    tiles = [cut(_resize(_open(path).convert("RGB"), zoom), request) for path in paths]
+    tiles = [cut(_resize(_read_image(path), zoom), request) for path in paths]
     return _of_images(tiles, [case_of(path.stem) for path in paths], request)
 
 
@@ -209,14 +209,14 @@ def _resize(
     return np.asarray(image)
 
 
-def _open(path: Path) -> Image.Image:
+def _read_image(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
-    except (OSError, UnidentifiedImageError) as error:
+        with Image.open(path) as image:
+            if image.width * image.height > LARGEST_PX:
+                raise UsageError(
+                    f"{path} has {image.width} x {image.height} px, limit {LARGEST_PX:_}: "
+                    "give it as a slide"
+                )
+            return image.convert("RGB")
+    except OSError as error:
         raise UsageError(f"{path} cannot be read as an image: {error}") from error
-    if image.width * image.height > LARGEST_PX:
-        raise UsageError(
-            f"{path} has {image.width} x {image.height} px, limit {LARGEST_PX:_}: "
-            "give it as a slide"
-        )
-    return image
