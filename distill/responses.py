@@ -26,8 +26,8 @@ from distill.targets import reduce_maps
 from wsi.slide import Pixels
 
 PREPROCESSING = 1  # raise when what happens between pixels and stored maps changes
-SHARD_TILES = 256  # 12 MB of maps before compression, for 256-pixel tiles
-TEACHER_BATCH = 16
+SHARD_TILES = 64  # what is lost at most when killed: about a minute of a teacher on a CPU
+TEACHER_BATCH = 4  # a U-Net at full resolution needs much memory a tile
 KEY_BYTES = 32
 
 Teacher = Callable[[Pixels], NDArray[np.floating]]
@@ -146,7 +146,13 @@ def shards_of(count: int) -> list[slice]:
 
 
 def write_shard(
-    folder: Path, origin: Origin, teacher: Teacher, pixels: Pixels, *, start: int
+    folder: Path,
+    origin: Origin,
+    teacher: Teacher,
+    pixels: Pixels,
+    *,
+    start: int,
+    report: Callable[[Shard], None] | None = None,
 ) -> Shard:
     """Write the responses to the tiles of one shard, unless they are there.
 
@@ -156,6 +162,8 @@ def write_shard(
         (N, S, S, 3) uint8 tiles with their context: all those of the shard.
     start
         Number of the first of them among all tiles, a multiple of `SHARD_TILES`.
+    report
+        Called after each batch with what of the shard is done.
     """
     started = time.perf_counter()
     group = _open(folder, origin, mode="r+")
@@ -163,10 +171,12 @@ def write_shard(
     wanted = origin.keys(pixels)
     if np.array_equal(_array(group, "keys")[part], wanted):
         return Shard(tiles=len(pixels), seconds=time.perf_counter() - started)
-    maps = [
-        _respond(teacher, pixels[i : i + TEACHER_BATCH], origin)
-        for i in range(0, len(pixels), TEACHER_BATCH)
-    ]
+    maps: list[NDArray[np.float32]] = []
+    for first in range(0, len(pixels), TEACHER_BATCH):
+        maps.append(_respond(teacher, pixels[first : first + TEACHER_BATCH], origin))
+        if report:
+            done = min(first + TEACHER_BATCH, len(pixels))
+            report(Shard(tiles=done, computed=done, seconds=time.perf_counter() - started))
     nuclei, distances = quantise(np.concatenate(maps))
     _array(group, "keys")[part] = 0  # what was there holds no more from here on
     _array(group, "nuclei")[part] = nuclei
@@ -188,9 +198,14 @@ def write_responses(
     create_cache(folder, origin, count=len(pixels))
     total = Shard()
     for part in shards_of(len(pixels)):
-        total += write_shard(folder, origin, teacher, pixels[part], start=part.start)
-        if report:
-            report(total)
+        before = total
+
+        def tell(done: Shard, before: Shard = before) -> None:
+            if report:
+                report(before + done)
+
+        total += write_shard(folder, origin, teacher, pixels[part], start=part.start, report=tell)
+        tell(total, Shard())
     return total
 
 
