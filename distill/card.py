@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import tomli_w
 from pydantic import (
@@ -19,15 +19,16 @@ from wsi.atomic import replacing
 from wsi.plan import TileSpec
 
 CARD_NAME = "model.toml"
+C = TypeVar("C", bound="CardPart")
 
 
-class _Part(BaseModel):
+class CardPart(BaseModel):
     """A table of the card: immutable, and a key it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EncoderCard(_Part):
+class EncoderCard(CardPart):
     """The encoder: architecture by name, weights by digest; never code."""
 
     architecture: str
@@ -46,7 +47,7 @@ class EncoderCard(_Part):
         return self
 
 
-class TileCard(_Part):
+class TileCard(CardPart):
     """The tiles the encoder wants."""
 
     size_px: int = Field(gt=0)
@@ -58,7 +59,7 @@ class TileCard(_Part):
         return TileSpec(size_px=self.size_px, mpp=self.mpp)
 
 
-class OperatingPoint(_Part):
+class OperatingPoint(CardPart):
     """Where scores become a verdict: chosen once, on slides that no test used."""
 
     threshold: float = Field(ge=0, le=1)
@@ -66,7 +67,7 @@ class OperatingPoint(_Part):
     chosen_on: str
 
 
-class HeadCard(_Part):
+class HeadCard(CardPart):
     """The slide-level head."""
 
     kind: Literal["gated-abmil"]
@@ -86,7 +87,7 @@ class HeadCard(_Part):
         return self
 
 
-class TrainingCard(_Part):
+class TrainingCard(CardPart):
     """Where the weights come from; the licence of the data binds the model."""
 
     data: str
@@ -95,7 +96,7 @@ class TrainingCard(_Part):
     measures: dict[str, float] = Field(default_factory=dict)
 
 
-class ModelCard(_Part):
+class ModelCard(CardPart):
     """The whole of `model.toml`. A model without a head gives embeddings only."""
 
     format: Literal[1] = 1
@@ -107,8 +108,7 @@ class ModelCard(_Part):
 
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write `model.toml` into a model's folder."""
-    with replacing(folder / CARD_NAME) as tmp:
-        tmp.write_text(tomli_w.dumps(card.model_dump(exclude_none=True, mode="json")))
+    write_toml(folder / CARD_NAME, card)
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -119,13 +119,28 @@ def read_card(folder: Path) -> ModelCard:
     ModelError
         If the folder or the file is missing, or a key is unknown, missing or wrong.
     """
-    path = folder / CARD_NAME
+    return read_toml(folder / CARD_NAME, ModelCard, made_by="'raypath demo' makes one in demo/model")
+
+
+def write_toml(path: Path, card: CardPart) -> None:
+    """Write a card as TOML, whole or not at all."""
+    with replacing(path) as tmp:
+        tmp.write_text(tomli_w.dumps(card.model_dump(exclude_none=True, mode="json")))
+
+
+def read_toml(path: Path, card: type[C], *, made_by: str) -> C:
+    """Read a card; `made_by` is the hint for where there is none.
+
+    Raises
+    ------
+    ModelError
+        As `read_card`.
+    """
     try:
-        return ModelCard.model_validate(tomllib.loads(path.read_text()))
+        return card.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:
         raise ModelError(
-            f"no model at {folder}: it needs a {CARD_NAME} and its weights; "
-            "'raypath demo' makes one in demo/model"
+            f"no model at {path.parent}: it needs a {path.name} and its weights; {made_by}"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not valid TOML: {error}") from error

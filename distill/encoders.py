@@ -6,13 +6,16 @@ Any timm architecture is an encoder; `ENCODERS` holds the ones that are not from
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import timm
+import timm.models
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import distill.students  # noqa: F401  # registers the networks that timm does not have
 from distill.errors import ModelError
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
@@ -70,8 +73,8 @@ def normalise(
 ) -> Tensor:
     """(B, H, W, 3) uint8 or 0-255 float to (B, 3, H, W) float32, channels last in memory."""
     scaled = pixels.permute(0, 3, 1, 2).float() / 255
-    shift = torch.tensor(mean).view(1, 3, 1, 1)
-    spread = torch.tensor(std).view(1, 3, 1, 1)
+    shift = torch.tensor(mean, device=pixels.device).view(1, 3, 1, 1)
+    spread = torch.tensor(std, device=pixels.device).view(1, 3, 1, 1)
     return ((scaled - shift) / spread).contiguous(memory_format=torch.channels_last)
 
 
@@ -113,9 +116,14 @@ def create_backbone(architecture: str, *, seed: int = 0) -> nn.Module:
         close = get_close_matches(architecture, known, n=3)
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise ModelError(f"no encoder is called {architecture!r}: {hint}")
+    # Vision transformers are built for one input size unless told to resample their positions.
+    resampled = timm.models.is_model_in_modules(architecture, ["vision_transformer"])
+    options: dict[str, Any] = {"dynamic_img_size": True} if resampled else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0)
+        backbone: nn.Module = timm.create_model(
+            architecture, pretrained=False, num_classes=0, **options
+        )
     return backbone
 
 

@@ -7,3 +7,15 @@ class ModelError(RayPathError, ValueError):
     """A model is unknown, incomplete, or not what its card says."""
 
     kind = "model"
+
+
+class ResponseError(RayPathError, ValueError):
+    """Cached responses are of another teacher, of other tiles, or incomplete."""
+
+    kind = "responses"
+
+
+class LabelledDataError(RayPathError, ValueError):
+    """Labelled images are missing, or not in the layout they seem to have."""
+
+    kind = "labelled_data"

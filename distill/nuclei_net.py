@@ -11,26 +11,47 @@ from torch.nn import functional
 
 OUTPUT_STRIDE = 2
 DECODER_CHANNELS = 64
+TOKEN_STRIDES = (4, 8, 16)  # of the pyramid made of a token model's one stride
+UNFOLDED_CHANNELS = 16  # of a token's pixels, once it is unfolded to a finer grid
 
 
 class NucleiNet(nn.Module):
     """Predict nuclei maps from tiles.
 
+    The coarsest features are those an embedding is pooled from (for a token model the embedding
+    itself, seen everywhere), so that pretraining reaches every weight of the encoder.
+
     Parameters
     ----------
     backbone
-        A timm convolutional network from `create_backbone`; its features at strides 4 to 32
-        are used.
+        A timm network from `create_backbone`. Of a convolutional one the features at strides 4
+        to 32 are used; of a token model with one stride, the tokens at thirds of its depth, each
+        unfolded or kept to make the strides `TOKEN_STRIDES`.
     """
 
     def __init__(self, backbone: nn.Module, *, channels: int = DECODER_CHANNELS) -> None:
         super().__init__()
         self.backbone = backbone
-        info = backbone.feature_info
-        self.indices = [i for i, f in enumerate(info) if f["reduction"] >= 4]  # type: ignore[arg-type]
-        widths = [info[i]["num_chs"] for i in self.indices]  # type: ignore[index]
-        self.lateral = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in widths)  # type: ignore[arg-type]
-        self.smooth = nn.ModuleList(_separable(channels) for _ in widths)
+        info: list[dict[str, int]] = list(backbone.feature_info)  # type: ignore[arg-type]
+        embedding = int(backbone.num_features)  # type: ignore[arg-type]
+        strides = [f["reduction"] for f in info]
+        self.has_tokens = strides[0] == strides[-1]
+        if self.has_tokens:
+            thirds = len(TOKEN_STRIDES)
+            self.indices = [len(info) * (i + 1) // thirds - 1 for i in range(thirds)]
+            self.strides = [*TOKEN_STRIDES, 32]
+            laterals: list[nn.Module] = [
+                _unfold(info[i]["num_chs"], channels, strides[i] // stride)
+                for i, stride in zip(self.indices, TOKEN_STRIDES, strict=True)
+            ]
+            laterals.append(nn.Conv2d(embedding, channels, 1))
+        else:
+            self.indices = feature_indices(backbone, least_stride=4)
+            self.strides = [strides[i] for i in self.indices]
+            widths = [*(info[i]["num_chs"] for i in self.indices[:-1]), embedding]
+            laterals = [nn.Conv2d(width, channels, 1) for width in widths]
+        self.lateral = nn.ModuleList(laterals)
+        self.smooth = nn.ModuleList(_separable(channels) for _ in laterals)
         self.refine = _separable(channels)
         self.head = nn.Conv2d(channels, 3, 1)
 
@@ -40,21 +61,50 @@ class NucleiNet(nn.Module):
         S must be a multiple of 32. The distances are in [-1, 1]: −1 at the left or upper end of
         a nucleus, 0 at its centre, 1 at the right or lower end.
         """
-        features = self.backbone.forward_intermediates(  # type: ignore[operator]
-            x, indices=self.indices, intermediates_only=True
-        )
-        laterals = [conv(f) for conv, f in zip(self.lateral, features, strict=True)]
+        laterals = [
+            _resize(conv(f), x.shape[2] // stride, x.shape[3] // stride)
+            for conv, f, stride in zip(self.lateral, self._features(x), self.strides, strict=True)
+        ]
         merged = self.smooth[-1](laterals[-1])
         for lateral, smooth in zip(laterals[-2::-1], self.smooth[-2::-1], strict=True):
-            merged = smooth(lateral + _double(merged))
-        maps: Tensor = self.head(self.refine(_double(merged)))
+            merged = smooth(lateral + double(merged))
+        maps: Tensor = self.head(self.refine(double(merged)))
         return maps
 
     @torch.inference_mode()
     def respond(self, x: Tensor) -> Tensor:
         """What a student is taught: (B, 3, S/2, S/2) nuclei probability and distances."""
-        maps = self(x)
-        return torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
+        return responses_of(self(x))
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        """Feature maps from fine to coarse, one a lateral."""
+        last, features = self.backbone.forward_intermediates(x, indices=self.indices)  # type: ignore[operator]
+        if not self.has_tokens:
+            return [*features[:-1], last]
+        embedding: Tensor = self.backbone.forward_head(last, pre_logits=True)  # type: ignore[operator]
+        return [*features, embedding[:, :, None, None]]
+
+
+def feature_indices(backbone: nn.Module, *, least_stride: int) -> list[int]:
+    """Which of a timm network's feature maps lie at this stride or a coarser one."""
+    info = backbone.feature_info
+    return [i for i, f in enumerate(info) if f["reduction"] >= least_stride]  # type: ignore[arg-type]
+
+
+def responses_of(maps: Tensor) -> Tensor:
+    """What is made of (B, 3, H, W) maps: nuclei probability, and distances within −1 and 1."""
+    return torch.cat([maps[:, :1].sigmoid(), maps[:, 1:].clamp(-1, 1)], dim=1)
+
+
+def _unfold(width: int, channels: int, factor: int) -> nn.Module:
+    """Tokens to a grid `factor` times as fine: what is where inside a token is in its channels."""
+    if factor == 1:
+        return nn.Conv2d(width, channels, 1)
+    return nn.Sequential(
+        nn.Conv2d(width, UNFOLDED_CHANNELS * factor**2, 1),
+        nn.PixelShuffle(factor),
+        nn.Conv2d(UNFOLDED_CHANNELS, channels, 1),
+    )
 
 
 def _separable(channels: int) -> nn.Sequential:
@@ -66,5 +116,13 @@ def _separable(channels: int) -> nn.Sequential:
     )
 
 
-def _double(x: Tensor) -> Tensor:
+def double(x: Tensor) -> Tensor:
+    """Twice the height and width, bilinearly."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _resize(x: Tensor, height: int, width: int) -> Tensor:
+    """Features of networks that do not pad, such as Inception v3, brought to their stride."""
+    if x.shape[2:] == (height, width):
+        return x
+    return functional.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)

@@ -1,26 +1,38 @@
 """The training loop, read top to bottom: batches in, a trained network and its history out."""
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from distill.training_state import TrainingState
+
 Batch = tuple[Tensor, Tensor]
-WARM_UP = 0.05  # share of the steps in which the learning rate rises
+WARM_UP = 0.05  # share of the training in which the learning rate rises
 CLIP_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long and how hard to train: AdamW with a warm-up and a cosine to zero."""
+    """How long and how hard to train: AdamW with a warm-up and a cosine to zero.
+
+    With `minutes`, the training ends after them if that is before `steps`, and the rate falls
+    accordingly.
+    """
 
     steps: int
+    minutes: float = math.inf
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
 
-    def factor(self, step: int) -> float:
+    def progress(self, step: int, minutes: float = 0.0) -> float:
+        """Share of the training that is over, 0-1."""
+        return min(1.0, max(step / self.steps, minutes / self.minutes))
+
+    def factor(self, step: int, minutes: float = 0.0) -> float:
         """Share of the learning rate at a step: rises over `WARM_UP`, then falls as a cosine.
 
         Examples
@@ -28,10 +40,11 @@ class Schedule:
         >>> [round(Schedule(steps=20).factor(step), 2) for step in (0, 1, 10, 20)]
         [1.0, 1.0, 0.54, 0.0]
         """
-        warm = max(1, round(WARM_UP * self.steps))
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.steps - warm)))
+        over, of_step = self.progress(step, minutes), 1 / self.steps
+        warm = max(WARM_UP, of_step)
+        if over < warm:
+            return min(1.0, (over + of_step) / warm)
+        return 0.5 * (1 + math.cos(math.pi * (over - warm) / max(of_step, 1 - warm)))
 
 
 def train(
@@ -41,8 +54,12 @@ def train(
     schedule: Schedule,
     *,
     report: Callable[[int, float], None] | None = None,
+    state: TrainingState | None = None,
+    accumulate: int = 1,
+    bfloat16: bool = False,
+    watch: Callable[[TrainingState], bool] | None = None,
 ) -> list[float]:
-    """Train in place for `schedule.steps` batches; returns the loss of every step.
+    """Train in place until the schedule ends; returns the loss of every step.
 
     Parameters
     ----------
@@ -52,34 +69,57 @@ def train(
         Yields (input, target); must not end early.
     report
         Called with the step and its loss.
+    state
+        Where to go on from, made by `TrainingState.begin` and perhaps `load`; `batches` then
+        starts after its last step. Otherwise the training starts anew, without averaged weights.
+    accumulate
+        Batches a step; their losses are averaged.
+    bfloat16
+        Compute the model's forward and backward pass in bfloat16 where torch holds that safe.
+    watch
+        Called after every step; training stops when it answers True.
 
     Raises
     ------
     ArithmeticError
         If the loss is no longer finite.
     """
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.factor)
+    state = state or TrainingState.begin(model, schedule.learning_rate, schedule.weight_decay)
+    device = next(model.parameters()).device
     model.train()
-    history: list[float] = []
-    for step, (inputs, target) in zip(range(schedule.steps), batches, strict=False):
-        value = loss(model(inputs), target)
-        if not torch.isfinite(value):
+    stream = iter(batches)
+    before = time.monotonic() - state.seconds
+    while schedule.progress(state.step, state.seconds / 60) < 1:
+        rate = schedule.learning_rate * schedule.factor(state.step, state.seconds / 60)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        state.optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for _ in range(accumulate):
+            batch = next(stream, None)
+            if batch is None:
+                raise ValueError(f"batches ended after {state.step} of {schedule.steps} steps")
+            inputs, target = (part.to(device, non_blocking=True) for part in batch)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                answer = model(inputs)
+            value = loss(answer.float() if bfloat16 else answer, target) / accumulate
+            value.backward()  # type: ignore[no-untyped-call]
+            total += value.item()
+        if not math.isfinite(total):
             raise ArithmeticError(
-                f"the loss is {value.item()} at step {step}: "
+                f"the loss is {total} at step {state.step}: "
                 f"lower the learning rate ({schedule.learning_rate:g})"
             )
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        optimiser.step()
-        rate.step()
-        history.append(value.item())
+        state.optimiser.step()
+        state.step += 1
+        if state.average:
+            state.average.update(model, state.step)
+        state.history.append(total)
+        state.seconds = time.monotonic() - before
         if report:
-            report(step, history[-1])
-    if len(history) < schedule.steps:
-        raise ValueError(f"batches ended after {len(history)} of {schedule.steps} steps")
+            report(state.step - 1, total)
+        if watch and watch(state):
+            break
     model.eval()
-    return history
+    return state.history

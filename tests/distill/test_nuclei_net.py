@@ -4,14 +4,29 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from distill.encoders import create_backbone
+from distill.encoders import PooledFeatures, create_backbone
 from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
 
-BACKBONES = ("regnetx_002", "resnet10t", "mobilenetv3_small_050", "efficientnet_lite0")
+BACKBONES = (
+    "regnetx_002",
+    "resnet10t",
+    "mobilenetv3_small_050",
+    "resnet18",
+    "csat",
+    "efficientnet_b0",
+    "convnextv2_atto",
+    "densenet121",
+    "inception_v3",
+    "vit_small_patch16_224",
+)
 
 
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def learning(module: nn.Module) -> set[str]:
+    return {name for name, p in module.named_parameters() if p.grad is not None and p.grad.any()}
 
 
 @pytest.mark.parametrize("architecture", BACKBONES)
@@ -19,18 +34,24 @@ def test_maps_come_at_stride_two_from_a_small_decoder(architecture: str) -> None
     backbone = create_backbone(architecture)
     of_backbone = count(backbone)
     net = NucleiNet(backbone)
-    maps = net.eval()(torch.zeros(2, 3, 96, 64))
-    assert maps.shape == (2, 3, 96 // OUTPUT_STRIDE, 64 // OUTPUT_STRIDE)
+    with torch.no_grad():
+        maps = net.eval()(torch.zeros(2, 3, 128, 96))
+    assert maps.shape == (2, 3, 128 // OUTPUT_STRIDE, 96 // OUTPUT_STRIDE)
     assert maps.dtype == torch.float32
     assert count(net) - of_backbone < 350_000
 
 
-@pytest.mark.parametrize("architecture", BACKBONES[:2])
-def test_every_feature_it_uses_learns(architecture: str) -> None:
+@pytest.mark.parametrize("architecture", BACKBONES)
+def test_every_weight_an_embedding_is_made_with_learns(architecture: str) -> None:
     net = NucleiNet(create_backbone(architecture)).train()
-    net(torch.rand(2, 3, 64, 64, generator=Generator().manual_seed(0))).square().sum().backward()
-    silent = [name for name, p in net.named_parameters() if p.grad is None and p.requires_grad]
-    assert silent == []
+    x = torch.rand(2, 3, 96, 96, generator=Generator().manual_seed(0))
+    PooledFeatures(net.backbone)(x).square().sum().backward()
+    of_embedding = learning(net.backbone)
+    net.zero_grad()
+    net(x).square().sum().backward()
+    assert of_embedding <= learning(net.backbone)
+    decoder = {name for name, _ in net.named_parameters() if not name.startswith("backbone.")}
+    assert decoder <= learning(net)
 
 
 def test_responses_are_probabilities_and_distances() -> None:

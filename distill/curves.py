@@ -1,0 +1,63 @@
+"""How a training went: a table for programs and a picture for people."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from wsi.atomic import replacing
+
+CSV_NAME = "curves.csv"
+PNG_NAME = "curves.png"
+SMOOTHING = 0.02  # share of the steps that the line through the losses averages over
+
+Checks = Mapping[int, Mapping[str, float]]
+"""What was measured on held-out tiles, after how many steps."""
+
+
+def write_curves(folder: Path, losses: Sequence[float], checks: Checks, *, title: str) -> None:
+    """Write `curves.csv`, a row a step, and `curves.png`."""
+    names = sorted({name for measured in checks.values() for name in measured})
+    with replacing(folder / CSV_NAME) as tmp, tmp.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", "loss", *names])
+        for step, loss in enumerate(losses, start=1):
+            measured = checks.get(step, {})
+            writer.writerow([step, f"{loss:.6g}", *(_text(measured.get(name)) for name in names)])
+    with replacing(folder / PNG_NAME) as tmp:
+        _draw(losses, checks, names, title).savefig(tmp, format="png", dpi=120)
+
+
+def _draw(losses: Sequence[float], checks: Checks, names: Sequence[str], title: str) -> Figure:
+    figure = Figure(figsize=(5 * (1 + bool(names)), 3.6), layout="constrained")
+    figure.suptitle(title)
+    left, *rest = figure.subplots(1, 1 + bool(names), squeeze=False)[0]
+    steps = range(1, len(losses) + 1)
+    left.plot(steps, losses, color="0.75", linewidth=0.8, label="each step")
+    left.plot(steps, _smooth(losses), color="tab:blue", label="running mean")
+    left.set(xlabel="step", ylabel="loss")
+    left.legend(frameon=False)
+    for axes in rest:
+        for name in names:
+            at = [step for step in sorted(checks) if name in checks[step]]
+            values = [checks[step][name] for step in at]
+            axes.plot(at, values, marker="o", markersize=3, label=name.replace("_", " "))
+        axes.set(xlabel="step", ylabel="on held-out tiles", ylim=(min(0, axes.get_ylim()[0]), None))
+        axes.legend(frameon=False)
+    for axes in (left, *rest):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    window = max(1, round(SMOOTHING * len(values)))
+    return [
+        sum(values[max(0, end - window) : end]) / min(window, end)
+        for end in range(1, len(values) + 1)
+    ]
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

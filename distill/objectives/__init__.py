@@ -1,0 +1,1 @@
+"""What an encoder is pretrained to do; one file a method, each with its paper."""

@@ -1,0 +1,103 @@
+"""What the pretraining loop needs of a method, and the methods by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from distill import augment, views
+from distill.encoders import PooledFeatures, normalise
+from distill.errors import ModelError
+from distill.fidelity import measure_fidelity
+from distill.losses import nuclei_loss
+from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
+from distill.objectives.barlow import BarlowTwins, barlow_loss
+from distill.objectives.moco import QUEUE, MomentumContrast, info_nce
+from distill.spread import measure_spread
+from distill.tileset import TileSet
+from distill.train import Batch
+
+Index = NDArray[np.int64]
+OBJECTIVES = ("rckd", "supervised-nuclei", "barlow", "moco", "random")
+
+
+class Maps(Protocol):
+    """Nuclei maps of tiles at `OUTPUT_STRIDE`, by number."""
+
+    def read(self, index: Index) -> NDArray[np.float32]:
+        """(B, 3, S/2, S/2) probability and distances."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A pretraining method applied to an encoder and a set of tiles.
+
+    Attributes
+    ----------
+    model
+        What is trained; the encoder is a part of it.
+    draw
+        Tiles by number to a batch, augmented; called from a thread.
+    loss
+        Of the model's output and the batch's target.
+    measure
+        What can be said of the model on held-out tiles, by number.
+    """
+
+    model: nn.Module
+    draw: Callable[[Index, Generator], Batch]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    measure: Callable[[Index], dict[str, float]]
+
+
+def predict_nuclei(backbone: nn.Module, tiles: TileSet, maps: Maps, *, crop_px: int) -> Objective:
+    """RCKD with a teacher's responses as the maps; supervised learning with labels as the maps."""
+    net = NucleiNet(backbone)
+
+    def draw(index: Index, generator: Generator) -> Batch:
+        pixels = torch.from_numpy(tiles.pixels[index])
+        crop, target = augment.random_crop(
+            pixels, torch.from_numpy(maps.read(index)), crop_px, OUTPUT_STRIDE, generator
+        )
+        crop, target = augment.random_geometry(crop, target, generator)
+        varied = views.vary_colour(crop.permute(0, 3, 1, 2).float(), generator)
+        return normalise(varied.permute(0, 2, 3, 1)), target
+
+    def measure(index: Index) -> dict[str, float]:
+        return measure_fidelity(net, tiles.pixels[index], maps.read(index))
+
+    return Objective(model=net, draw=draw, loss=nuclei_loss, measure=measure)
+
+
+def match_views(
+    backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: int, queue: int = QUEUE
+) -> Objective:
+    """Self-supervision: ``"barlow"`` or ``"moco"``.
+
+    MoCo's queue is at most half as long as there are tiles, so that a tile's earlier key is not
+    held against it.
+    """
+    encoder = PooledFeatures(backbone)
+    dim = int(backbone.num_features)  # type: ignore[arg-type]
+    loss: Callable[[Tensor], Tensor]
+    if method == "barlow":
+        model: nn.Module = BarlowTwins(encoder, dim=dim)
+        loss = barlow_loss
+    elif method == "moco":
+        model = MomentumContrast(encoder, dim=dim, queue=max(1, min(queue, len(tiles) // 2)))
+        loss = info_nce
+    else:
+        raise ModelError(f"no way to match views is called {method!r}: known are barlow, moco")
+
+    def draw(index: Index, generator: Generator) -> Batch:
+        both = views.two_views(torch.from_numpy(tiles.pixels[index]), crop_px, generator)
+        return normalise(both.permute(0, 2, 3, 1)), torch.empty(0)  # the views are the target
+
+    def measure(index: Index) -> dict[str, float]:
+        return measure_spread(encoder, tiles.pixels[index])
+
+    return Objective(model=model, draw=draw, loss=lambda answer, _: loss(answer), measure=measure)

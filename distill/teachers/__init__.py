@@ -1,0 +1,1 @@
+"""Nuclei teachers: labelled images, a U-Net at full resolution, its training and its use."""

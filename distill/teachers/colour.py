@@ -1,0 +1,37 @@
+"""How else the same tissue could look: stain, light, focus and noise of a training crop."""
+
+import numpy as np
+from numpy.random import Generator
+from scipy.ndimage import gaussian_filter
+
+from wsi.slide import Pixels
+from wsi.stain import jitter_hed
+
+STAIN = 0.3  # greatest relative change of each stain, and of all together
+STAIN_SHIFT = 0.03  # greatest change of density, in units of a stain's vector
+BRIGHTNESS = 25.0  # grey values
+CONTRAST = 0.25  # relative
+TINT = 8.0  # grey values, channel by channel
+BLUR_PX = (0.4, 1.5)  # standard deviation
+NOISE = 10.0  # greatest standard deviation, grey values
+OCCASIONAL = 0.25  # share of crops that are blurred, and of those with noise
+
+
+def vary_colour(pixels: Pixels, rng: Generator) -> Pixels:
+    """Vary stain, brightness, contrast and tint of an (H, W, 3) crop; sometimes focus and noise.
+
+    Stain after Tellez et al., IEEE Trans Med Imaging 37:2126-2136, 2018 (`wsi.stain.jitter_hed`).
+    """
+    scale = 1 + rng.uniform(-STAIN, STAIN, (1, 3)) + rng.uniform(-STAIN, STAIN)
+    shift = rng.uniform(-STAIN_SHIFT, STAIN_SHIFT, (1, 3))
+    varied = jitter_hed(pixels[None], scale=scale, shift=shift)[0].astype(np.float32)
+    contrast = 1 + rng.uniform(-CONTRAST, CONTRAST)
+    middle = varied.mean(axis=(0, 1))
+    light = rng.uniform(-BRIGHTNESS, BRIGHTNESS) + rng.uniform(-TINT, TINT, 3)
+    varied = (varied - middle) * np.float32(contrast) + (middle + light).astype(np.float32)
+    if rng.random() < OCCASIONAL:
+        varied = gaussian_filter(varied, rng.uniform(*BLUR_PX), axes=(0, 1))
+    if rng.random() < OCCASIONAL:
+        strength = np.float32(rng.uniform(0, NOISE))
+        varied += strength * rng.standard_normal(varied.shape, np.float32)
+    return np.asarray(np.rint(np.clip(varied, 0, 255)), np.uint8)

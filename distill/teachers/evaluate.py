@@ -1,0 +1,33 @@
+"""How well a teacher segments images whose nuclei are known."""
+
+from collections.abc import Sequence
+
+from distill.errors import LabelledDataError
+from distill.metrics import Scores, score
+from distill.teachers.labelled import Labelled
+from distill.teachers.teacher import Teacher
+
+
+def evaluate_teacher(
+    teacher: Teacher, images: Sequence[Labelled], *, turns: int = 8
+) -> dict[str, Scores]:
+    """Score each image by name, averaging over `turns` turned and mirrored views.
+
+    Images whose nuclei are not all told apart are passed over.
+
+    Raises
+    ------
+    LabelledDataError
+        If that leaves none.
+    """
+    complete = [image for image in images if image.complete]
+    if not complete:
+        raise LabelledDataError(
+            f"none of the {len(images)} images has all its nuclei told apart: nothing to measure by"
+        )
+    return {
+        image.name: score(
+            image.instances, teacher.segment(image.pixels, mpp=image.mpp, turns=turns)
+        )
+        for image in complete
+    }

@@ -1,0 +1,1 @@
+"""The layouts in which labelled nuclei are published, one file each."""

@@ -1,0 +1,75 @@
+"""The teacher's network: a U-Net on any timm encoder, with nuclei maps at full resolution.
+
+Ronneberger et al., U-Net, MICCAI 2015, with the outputs of HoVer-Net (Graham et al., Medical
+Image Analysis 58:101563, 2019). Unlike the student's `NucleiNet`, whose decoder is kept small so
+that its encoder has to learn, the decoder here is as good as it can be.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from distill.nuclei_net import double, feature_indices, responses_of
+
+WIDTHS = (256, 128, 64, 32, 24)  # of the decoder at strides 16, 8, 4, 2, 1
+STRIDE = 32  # of the deepest features; image sides are multiples of it
+
+
+class TeacherNet(nn.Module):
+    """Predict nuclei maps at the resolution of the image.
+
+    Parameters
+    ----------
+    backbone
+        A timm convolutional network from `create_backbone` with features down to stride 32.
+    widths
+        Channels of the decoder at strides 16, 8, 4, 2 and 1.
+    """
+
+    def __init__(self, backbone: nn.Module, *, widths: tuple[int, ...] = WIDTHS) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.indices = feature_indices(backbone, least_stride=2)
+        info = backbone.feature_info
+        of_stride = {info[i]["reduction"]: info[i]["num_chs"] for i in self.indices}  # type: ignore[index]
+        self.strides = tuple(of_stride)
+        # Borders of nuclei are a pixel wide: the image itself is the skip at stride 1.
+        self.stem = _convolution(3, widths[-1])
+        of_stride[1] = widths[-1]
+        below = of_stride[STRIDE]
+        self.blocks = nn.ModuleDict()
+        for stride, width in zip((16, 8, 4, 2, 1), widths, strict=True):
+            joined = below + of_stride.get(stride, 0)
+            self.blocks[str(stride)] = nn.Sequential(
+                _convolution(joined, width), _convolution(width, width)
+            )
+            below = width
+        self.head = nn.Conv2d(below, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised pixels to (B, 3, H, W): nuclei logit, horizontal, vertical.
+
+        H and W must be multiples of 32. The distances are those of `distill.targets`.
+        """
+        features = self.backbone.forward_intermediates(  # type: ignore[operator]
+            x, indices=self.indices, intermediates_only=True
+        )
+        skips = dict(zip(self.strides, features, strict=True))
+        merged = skips.pop(STRIDE)
+        skips[1] = self.stem(x)
+        for stride, block in self.blocks.items():
+            larger = double(merged)
+            skip = skips.get(int(stride))
+            merged = block(larger if skip is None else torch.cat([larger, skip], dim=1))
+        maps: Tensor = self.head(merged)
+        return maps
+
+    @torch.inference_mode()
+    def respond(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) nuclei probability and distances, those within −1 and 1."""
+        return responses_of(self(x).float())
+
+
+def _convolution(of: int, to: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(of, to, 3, padding=1, bias=False), nn.BatchNorm2d(to), nn.ReLU(inplace=True)
+    )

@@ -1,0 +1,186 @@
+"""Train a teacher on labelled images: split by case, judged on held-out cases, resumable."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from distill.card import TrainingCard
+from distill.checkpoint import load_weights
+from distill.losses import instance_loss
+from distill.metrics import Estimate, summarise
+from distill.teachers.crops import Crops
+from distill.teachers.labelled import Labelled
+from distill.teachers.split import Sources, split_by_case
+from distill.teachers.teacher import at_mpp, build_net, resize_labels, save_teacher
+from distill.teachers.tune import score_all, tune
+from distill.teachers.watch import BEST_NAME, CHECKPOINT_NAME, Watch, predict_held_out
+from distill.train import Schedule, train
+from distill.training_state import TrainingState
+
+ENDLESS = 10**9  # crops; more than any schedule takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherSettings:
+    """How a teacher is trained.
+
+    Attributes
+    ----------
+    encoder
+        A timm network.
+    mpp
+        Resolution to train at; images that say theirs are resampled to it.
+    validation
+        Share of the cases of each source that is held out.
+    crop_px, batch_size
+        Edge of a crop, a multiple of 32, and crops a step.
+    average_decay
+        Of the moving average of the weights, which is what is kept.
+    checks, patience
+        How often in a training the held-out images are segmented, and after how many checks
+        without a better result it ends early.
+    turns
+        Views to average over when the final thresholds are chosen, 1 to 8.
+    workers
+        Processes that make crops; 0 makes them in this one.
+    """
+
+    encoder: str
+    schedule: Schedule
+    mpp: float = 0.25
+    validation: float = 0.2
+    crop_px: int = 256
+    batch_size: int = 8
+    average_decay: float = 0.999
+    checks: int = 20
+    patience: int = 8
+    turns: int = 8
+    workers: int = 1
+    bfloat16: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedTeacher:
+    """What a training came to: by source, the measures on its held-out images."""
+
+    steps: int
+    held_out: dict[str, dict[str, Estimate]]
+
+
+def train_teacher(
+    sources: Sources,
+    folder: Path,
+    settings: TeacherSettings,
+    *,
+    licence: str,
+    resume: bool = False,
+    report: Callable[[str], None],
+) -> TrainedTeacher:
+    """Train, keep the best averaged weights, choose thresholds, and write the teacher's folder.
+
+    Beside the teacher's card and weights, the folder gets `loss.csv` (a row a step),
+    `metrics.csv` (a row a check) and what is needed to `resume`. The measures on the held-out
+    images are those on which weights and thresholds were chosen: a little better than on others.
+
+    Raises
+    ------
+    LabelledDataError
+        If there is too little to learn from or to judge by.
+    ModelError
+        If there is no such encoder, or the checkpoint is of another training.
+    """
+    resampled = {name: [_at_mpp(i, settings.mpp) for i in of] for name, of in sources.items()}
+    split = split_by_case(resampled, validation=settings.validation, seed=settings.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        net = build_net(settings.encoder, seed=settings.seed)
+    net = net.to(memory_format=torch.channels_last)
+    schedule = settings.schedule
+    state = TrainingState.begin(
+        net,
+        schedule.learning_rate,
+        schedule.weight_decay,
+        average_decay=settings.average_decay,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume and (folder / CHECKPOINT_NAME).is_file():
+        state.load(folder / CHECKPOINT_NAME)
+        report(f"going on after step {state.step}")
+    watch = Watch(
+        split.held_out,
+        folder,
+        schedule,
+        checks=settings.checks,
+        patience=settings.patience,
+        bfloat16=settings.bfloat16,
+        report=report,
+    )
+    batches = _batches(split.train, settings, after=state.step)
+    train(
+        net,
+        batches,
+        instance_loss,
+        schedule,
+        state=state,
+        bfloat16=settings.bfloat16,
+        watch=watch,
+    )
+    load_weights(net, folder / BEST_NAME, sha256=None)
+    maps = predict_held_out(
+        net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns
+    )
+    thresholds = tune(split.held_out, maps)
+    measures = {
+        source: summarise(scores)
+        for source, scores in score_all(split.held_out, maps, thresholds).items()
+    }
+    save_teacher(
+        net,
+        folder,
+        architecture=settings.encoder,
+        mpp=settings.mpp,
+        thresholds=thresholds,
+        training=TrainingCard(
+            data=", ".join(f"{name} ({len(of)} images)" for name, of in sources.items()),
+            data_licence=licence,
+            method=f"supervised, {state.step} steps of {settings.batch_size} crops of "
+            f"{settings.crop_px} px, seed {settings.seed}",
+            measures={
+                f"{source}_held_out_{name}": round(estimate.mean, 4)
+                for source, estimates in measures.items()
+                for name, estimate in estimates.items()
+                if math.isfinite(estimate.mean)
+            },
+        ),
+    )
+    return TrainedTeacher(steps=state.step, held_out=measures)
+
+
+def _batches(images: Sequence[Labelled], settings: TeacherSettings, *, after: int) -> DataLoader:
+    first = after * settings.batch_size
+    crops = Crops(
+        images,
+        size_px=settings.crop_px,
+        first=first,
+        count=ENDLESS - first,
+        seed=settings.seed,
+    )
+    return DataLoader(
+        crops,
+        batch_size=settings.batch_size,
+        num_workers=settings.workers,
+        # Forking a process that computes with several threads may leave a lock closed for ever.
+        multiprocessing_context="spawn" if settings.workers else None,
+        prefetch_factor=4 if settings.workers else None,
+    )
+
+
+def _at_mpp(image: Labelled, mpp: float) -> Labelled:
+    pixels = at_mpp(image.pixels, mpp=image.mpp, wanted=mpp)
+    instances = resize_labels(image.instances, (pixels.shape[0], pixels.shape[1]))
+    return replace(image, pixels=pixels, instances=instances)

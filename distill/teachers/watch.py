@@ -1,0 +1,106 @@
+"""Held-out images segmented during a training: log, best weights, checkpoint, early stop."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from distill.checkpoint import save_weights
+from distill.metrics import summarise
+from distill.teachers.postprocess import Thresholds
+from distill.teachers.predict import predict_maps
+from distill.teachers.split import Sources
+from distill.teachers.tune import Maps, merit, score_all
+from distill.train import Schedule
+from distill.training_state import TrainingState
+from wsi.atomic import replacing
+
+CHECKPOINT_NAME = "checkpoint.pt"
+BEST_NAME = "best.safetensors"
+LOSS_NAME, METRICS_NAME = "loss.csv", "metrics.csv"
+
+
+class Watch:
+    """Called after every step; at each check, judges the averaged weights and saves everything.
+
+    Parameters
+    ----------
+    checks, patience
+        How many checks a training has, evenly spread, and after how many without a better one it
+        is stopped.
+    """
+
+    def __init__(
+        self,
+        held_out: Sources,
+        folder: Path,
+        schedule: Schedule,
+        *,
+        checks: int,
+        patience: int,
+        bfloat16: bool,
+        report: Callable[[str], None],
+    ) -> None:
+        self.held_out, self.folder, self.schedule = held_out, folder, schedule
+        self.checks, self.patience = checks, patience
+        self.bfloat16, self.report = bfloat16, report
+
+    def __call__(self, state: TrainingState) -> bool:
+        """Whether to stop."""
+        over = self.schedule.progress(state.step, state.seconds / 60)
+        if over * self.checks < self._done(state) + 1 and over < 1:
+            return False
+        # A slow step may pass several checks at once: they are one.
+        row: dict[str, float] = {
+            "step": state.step,
+            "minutes": round(state.seconds / 60, 3),
+            "progress": over,
+            "loss": float(np.mean(state.history[-100:])),
+        }
+        maps = predict_held_out(state.best_model, self.held_out, bfloat16=self.bfloat16)
+        scores = score_all(self.held_out, maps, Thresholds())
+        row["merit"] = merit(scores)
+        for source, of_source in scores.items():
+            for name, estimate in summarise(of_source).items():
+                row[f"{source}_{name}"] = estimate.mean
+        before = max((check["merit"] for check in state.checks), default=-np.inf)
+        state.checks.append(row)
+        if row["merit"] > before:
+            save_weights(state.best_model, self.folder / BEST_NAME)
+        write_csv(self.folder / METRICS_NAME, state.checks)
+        write_csv(
+            self.folder / LOSS_NAME,
+            ({"step": step, "loss": loss} for step, loss in enumerate(state.history)),
+        )
+        state.save(self.folder / CHECKPOINT_NAME)
+        self.report(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        merits = [check["merit"] for check in state.checks]
+        return len(merits) - 1 - int(np.argmax(merits)) >= self.patience
+
+    def _done(self, state: TrainingState) -> int:
+        return int(state.checks[-1]["progress"] * self.checks) if state.checks else 0
+
+
+def predict_held_out(
+    net: nn.Module, held_out: Sources, *, bfloat16: bool, turns: int = 1
+) -> Maps:
+    """Maps of each held-out image, by source."""
+    return {
+        source: [predict_maps(net, i.pixels, turns=turns, bfloat16=bfloat16) for i in images]
+        for source, images in held_out.items()
+    }
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
+    """Write rows with the same keys, whole or not at all."""
+    rows = list(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as tmp:
+        tmp.write_text(text.getvalue())

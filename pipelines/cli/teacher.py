@@ -1,0 +1,133 @@
+"""`raypath teacher`: train a nuclei teacher, and measure one on labelled images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+teacher = typer.Typer(no_args_is_help=True)
+
+
+@teacher.callback()
+def _teacher() -> None:
+    """Nuclei teachers: networks that tell nuclei apart, trained on labelled images."""
+
+
+@teacher.command()
+def train(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder of labelled images: images/ + instances/ (or foreground/), MoNuSeg, "
+            "DSB 2018, PanNuke or CoNSeP; repeat it for several."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the teacher.")],
+    encoder: Annotated[str, typer.Option(help="Any convolutional network of timm.")] = "resnet18",
+    minutes: Annotated[
+        float | None, typer.Option(help="How long to train. [default: 60, without --steps]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
+    validation: Annotated[
+        float, typer.Option(help="Share of the cases of each folder that is held out, 0-1.")
+    ] = 0.2,
+    mpp: Annotated[
+        float, typer.Option(help="µm per pixel to train at; images that say theirs are resampled.")
+    ] = 0.25,
+    batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
+    crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
+    learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = 2e-3,
+    bfloat16: Annotated[
+        bool | None,
+        typer.Option(help="Compute in bfloat16. [default: where the processor has it]"),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")
+    ] = 1,
+    seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
+    licence: Annotated[
+        str, typer.Option(help="Of the data; it binds the teacher and goes into its card.")
+    ] = "not stated: find out before passing the teacher on",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in --out.")
+    ] = False,
+) -> None:
+    """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
+    from distill.precision import has_fast_bfloat16
+    from distill.teachers.read import read_labelled
+    from distill.teachers.train import TeacherSettings, train_teacher
+    from distill.train import Schedule
+    from pipelines.errors import UsageError
+
+    if minutes is None and steps is None:
+        minutes = 60.0
+    if len({folder.name for folder in data}) < len(data):
+        raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
+    trained = train_teacher(
+        {folder.name: read_labelled(folder) for folder in data},
+        out,
+        TeacherSettings(
+            encoder=encoder,
+            schedule=Schedule(
+                steps=steps or 10**6,
+                minutes=minutes or float("inf"),
+                learning_rate=learning_rate,
+            ),
+            mpp=mpp,
+            validation=validation,
+            crop_px=crop_px,
+            batch_size=batch_size,
+            workers=workers,
+            bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
+            seed=seed,
+        ),
+        licence=licence,
+        resume=resume,
+        report=lambda line: typer.echo(line, err=True),
+    )
+    for source, measures in trained.held_out.items():
+        values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
+        typer.echo(f"held out of {source}: {values}", err=True)
+    typer.echo(f"The teacher:  {out} ({trained.steps} steps)", err=True)
+
+
+@teacher.command()
+def evaluate(
+    images: Annotated[Path, typer.Option(help="Folder of labelled images, as for train.")],
+    weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
+    turns: Annotated[
+        int, typer.Option(min=1, max=8, help="Turned and mirrored views to average over.")
+    ] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Measure a teacher: Dice, AJI, AJI+, DQ, SQ, PQ of each image, and means with intervals."""
+    import json
+    from dataclasses import asdict
+
+    from distill.metrics import SCORE_NAMES, summarise
+    from distill.teachers.evaluate import evaluate_teacher
+    from distill.teachers.read import read_labelled
+    from distill.teachers.teacher import load_teacher
+
+    scores = evaluate_teacher(load_teacher(weights), read_labelled(images), turns=turns)
+    summary = summarise(list(scores.values()))
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "images": [{"image": name, **asdict(of)} for name, of in scores.items()],
+                    "mean": {name: estimate.mean for name, estimate in summary.items()},
+                    "interval_95": {name: [e.low, e.high] for name, e in summary.items()},
+                }
+            )
+        )
+        return
+    width = max(map(len, [*scores, "mean"]))
+    typer.echo(" ".join([" " * width, *(f"{name:>13}" for name in SCORE_NAMES)]))
+    for name, of_image in scores.items():
+        values = (f"{value:13.3f}" for value in asdict(of_image).values())
+        typer.echo(" ".join([f"{name:<{width}}", *values]))
+    means = (f"{estimate.mean:13.3f}" for estimate in summary.values())
+    typer.echo(" ".join([f"{'mean':<{width}}", *means]))
+    spans = (f"{f'{e.low:.3f}-{e.high:.3f}':>13}" for e in summary.values())
+    typer.echo(" ".join([f"{'95 %':<{width}}", *spans]))

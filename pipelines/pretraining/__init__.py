@@ -1,0 +1,1 @@
+"""`raypath pretrain`: from images or slides to an encoder's folder."""

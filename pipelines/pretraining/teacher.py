@@ -1,0 +1,37 @@
+"""The teacher of a pretraining, from its folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from distill.card import read_toml
+from distill.teachers.teacher import CARD_NAME, TeacherCard, load_teacher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherNetwork:
+    """A trained teacher: its network, its µm per pixel, its weights' digest and licence."""
+
+    net: nn.Module
+    mpp: float
+    sha256: str
+    licence: str
+
+
+def read_teacher(folder: Path) -> TeacherNetwork:
+    """Read what `raypath teacher train` wrote.
+
+    Raises
+    ------
+    ModelError
+        If card or weights are missing, or the weights are not those of the card.
+    """
+    loaded = load_teacher(folder)
+    card = read_toml(folder / CARD_NAME, TeacherCard, made_by="'raypath teacher train' makes one")
+    return TeacherNetwork(
+        net=loaded.net,
+        mpp=loaded.mpp,
+        sha256=loaded.sha256,
+        licence=card.training.data_licence,
+    )

@@ -1,0 +1,135 @@
+"""The pretraining loop, over all objectives."""
+
+from collections.abc import Callable
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, nn
+
+from distill.encoders import create_backbone
+from distill.errors import ModelError
+from distill.objectives.moco import MomentumContrast
+from distill.objectives.objective import Index, Objective, match_views, predict_nuclei
+from distill.pretrain import pretrain
+from distill.targets import nuclei_maps, reduce_maps
+from distill.tileset import TileSet
+from distill.train import Schedule
+from wsi.plan import TileSpec
+from wsi.testing import nuclei_crops
+
+CROP_PX = 64
+Make = Callable[[nn.Module], Objective]
+
+
+class Truth:
+    """The labels of made-up tiles as maps."""
+
+    def __init__(self, instances: np.ndarray) -> None:
+        self.maps = np.stack([reduce_maps(nuclei_maps(of), 2) for of in instances])
+
+    def read(self, index: Index) -> np.ndarray:
+        return self.maps[index]
+
+
+@pytest.fixture(scope="module")
+def labelled() -> tuple[TileSet, Truth]:
+    pixels, instances = nuclei_crops(count=40, size_px=96, seed=0)
+    tiles = TileSet(seen=pixels, sources=np.arange(40) // 2, spec=TileSpec(size_px=96, mpp=0.5))
+    return tiles, Truth(instances)
+
+
+@pytest.fixture(params=["rckd", "barlow", "moco"])
+def make(request: pytest.FixtureRequest, labelled: tuple[TileSet, Truth]) -> Make:
+    tiles, truth = labelled
+
+    def make(backbone: nn.Module) -> Objective:
+        torch.manual_seed(0)
+        if request.param == "rckd":
+            return predict_nuclei(backbone, tiles, truth, crop_px=CROP_PX)
+        return match_views(backbone, tiles, method=request.param, crop_px=CROP_PX)
+
+    return make
+
+
+def test_a_pretraining_moves_the_encoder_and_says_how_it_went(
+    make: Make, labelled: tuple[TileSet, Truth]
+) -> None:
+    tiles, _ = labelled
+    kept, held_out = tiles.split(0)
+
+    def run(seed: int) -> tuple[list[float], nn.Module, dict[int, dict[str, float]]]:
+        backbone = create_backbone("resnet10t")
+        progress = pretrain(
+            make(backbone), kept, held_out, Schedule(steps=3), batch_size=8, seed=seed
+        )
+        assert progress.measures["loop_over_bare_step"] > 0
+        return progress.losses, backbone, progress.checks
+
+    losses, backbone, checks = run(0)
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
+    assert sorted(checks) == [1, 2, 3]
+    before = dict(create_backbone("resnet10t").named_parameters())
+    moved = [name for name, p in backbone.named_parameters() if not torch.equal(p, before[name])]
+    assert len(moved) == len(before)
+    assert run(0)[0] == pytest.approx(losses, rel=1e-3)
+    assert run(1)[0] != pytest.approx(losses, rel=1e-3)
+
+
+def test_every_tile_is_seen_once_before_any_comes_again(
+    labelled: tuple[TileSet, Truth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles, truth = labelled
+    kept, held_out = tiles.split(0)
+    made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
+    drawn: list[list[int]] = []
+
+    def draw(index: Index, generator: Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn.append(index.tolist())
+        return made.draw(index, generator)
+
+    watched = Objective(model=made.model, draw=draw, loss=made.loss, measure=made.measure)
+    pretrain(watched, kept, held_out, Schedule(steps=4), batch_size=9)
+    first_round = sorted(chain(*drawn[1:5]))  # the first of all is for timing
+    assert first_round == sorted(kept.tolist())
+    assert not set(chain(*drawn)) & set(held_out.tolist())
+
+
+def test_maps_follow_their_pixels(labelled: tuple[TileSet, Truth]) -> None:
+    """Made-up nuclei are darker than what is around them, wherever augmentation puts them."""
+    tiles, truth = labelled
+    made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
+    for seed in range(8):
+        x, maps = made.draw(np.arange(8), Generator().manual_seed(seed))
+        assert x.shape == (8, 3, CROP_PX, CROP_PX)
+        assert maps.shape == (8, 3, CROP_PX // 2, CROP_PX // 2)
+        red = torch.nn.functional.avg_pool2d(x, 2)[:, 0]
+        inside = maps[:, 0] > 0.9
+        assert red[inside].mean() < red[maps[:, 0] < 0.1].mean() - 0.3
+
+
+def test_a_student_learns_from_maps(labelled: tuple[TileSet, Truth]) -> None:
+    tiles, truth = labelled
+    kept, held_out = tiles.split(0)
+    made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
+    progress = pretrain(made, kept, held_out, Schedule(steps=40, learning_rate=4e-3), batch_size=8)
+    assert np.mean(progress.losses[-5:]) < 0.7 * np.mean(progress.losses[:5])
+    assert progress.measures["dice"] > 0.5
+
+
+def test_mocos_queue_is_shorter_than_the_tiles(labelled: tuple[TileSet, Truth]) -> None:
+    made = match_views(create_backbone("resnet10t"), labelled[0], method="moco", crop_px=CROP_PX)
+    assert isinstance(made.model, MomentumContrast)
+    assert len(made.model.queue) == 20
+
+
+def test_what_cannot_be_is_refused(labelled: tuple[TileSet, Truth]) -> None:
+    tiles, truth = labelled
+    backbone = create_backbone("resnet10t")
+    with pytest.raises(ModelError, match="known are barlow, moco"):
+        match_views(backbone, tiles, method="dino", crop_px=CROP_PX)
+    made = predict_nuclei(backbone, tiles, truth, crop_px=CROP_PX)
+    with pytest.raises(ValueError, match=r"batch_size must be in 2-30 \(the tiles\), got 31"):
+        pretrain(made, np.arange(30), np.arange(30, 40), Schedule(steps=1), batch_size=31)

@@ -1,0 +1,120 @@
+"""`raypath pretrain`, from tiles to a model that embeds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+from distill.card import TrainingCard, read_card
+from distill.curves import CSV_NAME, PNG_NAME
+from distill.encoders import create_encoder
+from distill.teachers.postprocess import Thresholds
+from distill.teachers.teacher import build_net, save_teacher
+from pipelines.cli.main import cli
+from pipelines.errors import UsageError
+from pipelines.model import load_model
+from wsi.testing import nuclei_crops
+
+ARCHITECTURE = "resnet10t"
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve made-up tiles with their labels."""
+    pixels, instances = nuclei_crops(count=12, size_px=64, seed=0)
+    path = tmp_path_factory.mktemp("tiles") / "tiles.npz"
+    np.savez(path, pixels=pixels, instances=instances)
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher that was never trained: its answers are as good as any to be repeated."""
+    folder = tmp_path_factory.mktemp("teacher")
+    training = TrainingCard(data="none", data_licence="CC0", method="not trained")
+    save_teacher(
+        build_net(ARCHITECTURE),
+        folder,
+        architecture=ARCHITECTURE,
+        mpp=0.5,
+        thresholds=Thresholds(),
+        training=training,
+    )
+    return folder
+
+
+def run(objective: str, tiles: Path, out: Path, *more: str) -> str:
+    words = f"pretrain {objective} --tiles {tiles} --mpp 0.5 -o {out} --architecture {ARCHITECTURE}"
+    sizes = "--steps 2 --batch 4 --tile-px 64 --crop 64 --context 0 --licence CC0"
+    result = CliRunner().invoke(cli, [*words.split(), *sizes.split(), *more])
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+@pytest.mark.parametrize("objective", ["supervised-nuclei", "barlow", "moco"])
+def test_each_objective_ends_in_a_model_that_embeds(
+    objective: str, tiles: Path, tmp_path: Path
+) -> None:
+    output = run(objective, tiles, tmp_path / "m")
+    assert "loop_over_bare_step" in output
+    model = load_model(tmp_path / "m")
+    assert model.card.encoder.identifier == f"{ARCHITECTURE}-{objective}-0"
+    assert model.card.training.data_licence == model.encoder.licence == "CC0"
+    assert model.card.training.method.startswith(f"{objective}: 2 steps of 4 tiles")
+    assert model.card.training.measures["tiles"] == 12
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    random = create_encoder(ARCHITECTURE, spec=model.encoder.spec)
+    assert np.abs(model.encoder.embed(pixels) - random.embed(pixels)).max() > 1e-3
+    assert (tmp_path / "m" / PNG_NAME).is_file()
+    assert len((tmp_path / "m" / CSV_NAME).read_text().splitlines()) == 3
+
+
+def test_random_is_the_untrained_network(tiles: Path, tmp_path: Path) -> None:
+    run("random", tiles, tmp_path / "m", "--seed", "3")
+    model = load_model(tmp_path / "m")
+    assert model.card.training.method == "not trained: random weights"
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    expected = create_encoder(ARCHITECTURE, spec=model.encoder.spec, seed=3)
+    np.testing.assert_array_equal(model.encoder.embed(pixels), expected.embed(pixels))
+
+
+def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) -> None:
+    run("rckd", tiles, tmp_path / "a", "--teacher", str(teacher))
+    measures = read_card(tmp_path / "a").training.measures
+    assert measures["responses_computed"] == 12
+    assert measures["response_bytes"] > 0
+    assert {"dice", "distance_error", "count_correlation"} <= measures.keys()
+    responses = tmp_path / "a-responses"
+    run("rckd", tiles, tmp_path / "b", "--teacher", str(teacher), "--responses", str(responses))
+    card = read_card(tmp_path / "b")
+    assert card.training.measures["responses_computed"] == 0
+    assert card.encoder.licence == "CC0; teacher: CC0"
+    origin = json.loads((responses / "zarr.json").read_text())["attributes"]
+    assert f"teacher {origin['teacher_sha256'][:12]}" in card.training.method
+    with safe_open(tmp_path / "b" / "network.safetensors", "pt") as weights:
+        names = set(weights.keys())
+    assert "head.weight" in names
+    assert any(name.startswith("backbone.") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("objective", "more", "says"),
+    [
+        ("dino", (), "known are rckd, supervised-nuclei, barlow, moco, random"),
+        ("rckd", (), "--teacher is for rckd, which needs one"),
+        ("barlow", ("--teacher", "t"), "--teacher is for rckd"),
+        ("barlow", ("--batch", "20"), "--batch 20: 2 to 11 is wanted"),
+        ("barlow", ("--crop", "96"), "--crop 96: a multiple of 32 up to the tiles' 64 px"),
+        ("barlow", ("--mpp", "1", "--mpp", "1"), "3 times --mpp for 1 times --tiles"),
+    ],
+)
+def test_requests_that_cannot_be_met_say_why(
+    tiles: Path, tmp_path: Path, objective: str, more: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        run(objective, tiles, tmp_path / "m", *more)
+    assert not (tmp_path / "m").exists()

@@ -1,0 +1,116 @@
+"""Tiles from images, arrays and slides."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from distill.errors import LabelledDataError
+from pipelines.errors import UsageError
+from pipelines.pretraining.tiles import TileRequest, cut, read_tileset
+from tests.conftest import MadeUp
+from wsi.plan import TileSpec
+
+REQUEST = TileRequest(spec=TileSpec(size_px=32, mpp=0.5), context_px=8)
+
+
+def located(width: int, height: int) -> np.ndarray:
+    """Red says the column and green the row."""
+    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    return np.stack([columns, rows, np.zeros_like(rows)], 2).astype(np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize(("width", "height", "columns", "rows"), [(96, 64, 3, 2), (100, 65, 4, 3)])
+def test_tiles_cover_an_image_and_know_their_surroundings(
+    width: int, height: int, columns: int, rows: int
+) -> None:
+    tiles = cut(located(width, height), REQUEST)
+    assert tiles.shape == (rows * columns, 48, 48, 3)
+    middles = tiles[:, 8:40, 8:40]
+    seen = {(x, y) for tile in middles for x, y, _ in tile.reshape(-1, 3).tolist()}
+    assert seen == {(x, y) for x in range(width) for y in range(height)}
+    inner = tiles[columns + 1] if rows > 2 else tiles[1]
+    left, top = inner[8, 8, :2].astype(int)
+    assert inner[8, 0, 0] == left - 8  # true context inside the image
+    assert tiles[0][8, 7, 0] == 0  # mirrored beyond its edge
+    assert tiles[0][8, 0, 0] == 7
+    assert top == inner[8, 8, 1]
+
+
+def test_an_image_smaller_than_a_tile_is_mirrored_to_its_size() -> None:
+    tiles = cut(located(20, 32), REQUEST)
+    assert tiles.shape == (1, 48, 48, 3)
+    assert tiles[0, 8:40, 14:34, 0].tolist() == [list(range(20))] * 32
+    assert tiles[0, 8, 13, 0] == 0
+
+
+def test_images_of_a_folder_are_resampled_and_grouped_by_patient(tmp_path: Path) -> None:
+    save(tmp_path / "TCGA-21-5784-01Z.png", located(128, 64))
+    save(tmp_path / "deep" / "TCGA-21-5784-02Z.webp", located(64, 64))
+    save(tmp_path / "other.jpg", located(64, 64))
+    (tmp_path / "notes.txt").write_text("no image")
+    tiles = read_tileset([str(tmp_path)], [0.25], REQUEST)
+    assert len(tiles) == 4
+    assert tiles.sources.tolist() == [0, 0, 0, 1]
+    assert tiles.spec == REQUEST.spec
+    assert tiles.instances is None
+    row = tiles.pixels[0, 16, 4:-4, 0].astype(float)
+    np.testing.assert_allclose(np.diff(row), 2, atol=1)  # at twice the step
+
+
+def test_sources_of_several_kinds_are_joined(tmp_path: Path, synthetic: MadeUp) -> None:
+    save(tmp_path / "images" / "a.png", located(64, 32))
+    arrays = tmp_path / "b.npz"
+    np.savez(arrays, pixels=np.zeros((3, 32, 32, 3), np.uint8), sources=[4, 4, 9])
+    tiles = read_tileset(
+        [str(tmp_path / "images"), str(arrays), str(synthetic.path)],
+        [0.5, 0.5, None],
+        replace(REQUEST, slide_tiles=5),
+    )
+    assert len(tiles) == 2 + 3 + 5
+    assert len(set(tiles.sources.tolist())) == 1 + 2 + 1
+    assert tiles.pixels[-5:].std() > 5
+
+
+def test_labels_are_cut_with_their_pixels(tmp_path: Path) -> None:
+    pixels = located(64, 64)
+    labels = np.zeros((64, 64), np.uint16)
+    labels[10:30, 40:60] = 300
+    pixels[labels > 0] = 255
+    save(tmp_path / "images" / "a.png", pixels)
+    save(tmp_path / "instances" / "a.png", labels)
+    tiles = read_tileset([str(tmp_path)], [0.25], replace(REQUEST, labelled=True))
+    assert tiles.instances is not None
+    assert tiles.instances.shape == tiles.seen.shape[:3] == (1, 48, 48)
+    assert set(np.unique(tiles.instances)) == {0, 300}
+    assert tiles.seen[tiles.instances > 0].min(1).mean() > 200
+    assert tiles.seen[tiles.instances == 0][:, 2].mean() < 30
+
+
+def test_what_cannot_be_cut_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    folder, empty = tmp_path / "images", tmp_path / "empty"
+    save(folder / "a.png", located(64, 64))
+    empty.mkdir()
+    with pytest.raises(UsageError, match="give --mpp"):
+        read_tileset([str(folder)], [None], REQUEST)
+    with pytest.raises(UsageError, match=r"--tile-mpp 0\.62, or --upsample"):
+        read_tileset([str(folder)], [0.62], REQUEST)
+    assert len(read_tileset([str(folder)], [0.62], replace(REQUEST, upsample=True))) == 9
+    with pytest.raises(UsageError, match="holds no images"):
+        read_tileset([str(empty)], [0.5], REQUEST)
+    with pytest.raises(LabelledDataError, match="no labelled nuclei"):
+        read_tileset([str(folder)], [0.5], replace(REQUEST, labelled=True))
+    (folder / "b.png").write_bytes(b"not a picture")
+    with pytest.raises(UsageError, match=r"b\.png cannot be read as an image"):
+        read_tileset([str(folder)], [0.5], REQUEST)
+    np.savez(tmp_path / "c.npz", images=np.zeros(3))
+    with pytest.raises(UsageError, match="an array 'pixels'"):
+        read_tileset([str(tmp_path / "c.npz")], [0.5], REQUEST)
