@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from timm.utils import ModelEmaV3
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from distill.errors import ModelError
@@ -47,7 +47,7 @@ class TrainingState:
         *,
         average_decay: float | None = None,
     ) -> Self:
-        """Before the first step, with AdamW. The averaging warms up, so that it forgets the start."""
+        """Before the first step, with AdamW; averaging begins short, so that it forgets."""
         optimiser = torch.optim.AdamW(
             model.parameters(), lr=learning_rate, weight_decay=weight_decay
         )
