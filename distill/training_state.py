@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Self
 
 import torch
@@ -90,7 +91,7 @@ class TrainingState:
             self.optimiser.load_state_dict(content["optimiser"])
             if self.average:
                 self.average.module.load_state_dict(content["average"])
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, UnpicklingError) as error:
             raise ModelError(f"{path} does not continue this training: {error}") from error
         self.step, self.seconds = content["step"], content["seconds"]
         self.history, self.checks = content["history"], content["checks"]
