@@ -119,7 +119,9 @@ def read_card(folder: Path) -> ModelCard:
     ModelError
         If the folder or the file is missing, or a key is unknown, missing or wrong.
     """
-    return read_toml(folder / CARD_NAME, ModelCard, made_by="'raypath demo' makes one in demo/model")
+    return read_toml(
+        folder / CARD_NAME, ModelCard, made_by="'raypath demo' makes one in demo/model"
+    )
 
 
 def write_toml(path: Path, card: CardPart) -> None:

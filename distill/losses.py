@@ -1,9 +1,10 @@
 """What teacher and student are trained to minimise: the same sum on hard and on soft maps.
 
 Nuclei map: binary cross-entropy and Dice; distance maps: mean squared error, counted where the
-target says nucleus. A teacher's distances must also be sharp where nuclei touch: `instance_loss`
-adds the error of their gradients (Graham et al., Medical Image Analysis 58:101563, 2019). With a teacher's soft map as the target, cross-entropy has the gradient of
+target says nucleus. With a teacher's soft map as the target, cross-entropy has the gradient of
 the Kullback-Leibler divergence at temperature 1, so no term of its own is needed for that.
+A teacher's distances must also be sharp where nuclei touch: `instance_loss` adds the error of
+their gradients (Graham et al., Medical Image Analysis 58:101563, 2019).
 """
 
 import torch

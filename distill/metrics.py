@@ -63,22 +63,28 @@ def score(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> Scores:
     union = of_truth[:, None] + of_predicted[None] - shared
     iou = shared / union
 
-    rows, columns = linear_sum_assignment(-iou)
-    found = iou[rows, columns] > 0
-    one_to_one = _aji(shared, union, of_truth, of_predicted, rows[found], columns[found])
-    rows = np.flatnonzero(shared.any(axis=1)) if shared.size else np.array([], int)
-    best = iou[rows].argmax(axis=1) if len(rows) else rows
+    found = np.flatnonzero(shared.any(axis=1))
+    best = iou[found].argmax(axis=1) if len(found) else found
     matched = iou[iou > MATCH_IOU]
     dq = 2 * len(matched) / (len(of_truth) + len(of_predicted))
     sq = float(matched.mean()) if len(matched) else 0.0
     return Scores(
         dice=float(2 * shared.sum() / (of_truth.sum() + of_predicted.sum())),
-        aji=_aji(shared, union, of_truth, of_predicted, rows, best),
-        aji_plus=one_to_one,
+        aji=_aji(shared, union, of_truth, of_predicted, found, best),
+        aji_plus=_aji(shared, union, of_truth, of_predicted, *match_one_to_one(iou)),
         dq=dq,
         sq=sq,
         pq=dq * sq,
     )
+
+
+def match_one_to_one(
+    iou: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the matching with the greatest sum; pairs without overlap are no match."""
+    rows, columns = linear_sum_assignment(-iou)
+    found = iou[rows, columns] > 0
+    return rows[found], columns[found]
 
 
 def summarise(scores: Sequence[Scores], *, seed: int = 0) -> dict[str, Estimate]:

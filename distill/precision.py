@@ -5,5 +5,5 @@ import torch
 
 def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself; emulating it is slower than float32."""
-    capabilities = torch.backends.cpu.get_cpu_capability()
-    return "AVX512" in capabilities and torch.cpu._is_avx512_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))

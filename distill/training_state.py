@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Self
 
 import torch
-from timm.utils import ModelEmaV3
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from distill.errors import ModelError
@@ -47,7 +48,7 @@ class TrainingState:
         *,
         average_decay: float | None = None,
     ) -> Self:
-        """Before the first step, with AdamW. The averaging warms up, so that it forgets the start."""
+        """Before the first step, with AdamW; averaging begins short, so that it forgets."""
         optimiser = torch.optim.AdamW(
             model.parameters(), lr=learning_rate, weight_decay=weight_decay
         )
@@ -90,7 +91,7 @@ class TrainingState:
             self.optimiser.load_state_dict(content["optimiser"])
             if self.average:
                 self.average.module.load_state_dict(content["average"])
-        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, UnpicklingError) as error:
             raise ModelError(f"{path} does not continue this training: {error}") from error
         self.step, self.seconds = content["step"], content["seconds"]
         self.history, self.checks = content["history"], content["checks"]

@@ -100,7 +100,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 def target_of(instances: NDArray[np.int32]) -> NDArray[np.float32]:
     """The (4, H, W) target of labels that may hold `UNKNOWN`."""
     # Reflection and bending can tear a nucleus: each part has its own centre.
-    parts = label(np.maximum(instances, 0), connectivity=1)
+    parts = label(np.maximum(instances, 0), connectivity=1)  # type: ignore[no-untyped-call]
     parts[(np.bincount(parts.ravel()) < LEAST_PX)[parts]] = 0
     maps = nuclei_maps(parts)
     known = maps[:1].copy()
@@ -152,4 +152,4 @@ def _mirror(at: NDArray[np.float32], length: int) -> NDArray[np.float32]:
         return at
     period = 2 * (length - 1)
     folded = np.abs(at) % max(period, 1)
-    return np.minimum(folded, period - folded)
+    return np.asarray(np.minimum(folded, period - folded), np.float32)

@@ -45,8 +45,8 @@ class Labelled:
     def __post_init__(self) -> None:
         if self.pixels.shape != (*self.instances.shape, 3):
             raise LabelledDataError(
-                f"{self.name}: the image is {self.pixels.shape}, its labels {self.instances.shape}; "
-                "they must have the same height and width"
+                f"{self.name}: the image is {self.pixels.shape}, its labels "
+                f"{self.instances.shape}; they must have the same height and width"
             )
 
     @property

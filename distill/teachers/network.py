@@ -5,6 +5,8 @@ Image Analysis 58:101563, 2019). Unlike the student's `NucleiNet`, whose decoder
 that its encoder has to learn, the decoder here is as good as it can be.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,8 +31,8 @@ class TeacherNet(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.indices = feature_indices(backbone, least_stride=2)
-        info = backbone.feature_info
-        of_stride = {info[i]["reduction"]: info[i]["num_chs"] for i in self.indices}  # type: ignore[index]
+        info: Any = backbone.feature_info
+        of_stride: dict[int, int] = {info[i]["reduction"]: info[i]["num_chs"] for i in self.indices}
         self.strides = tuple(of_stride)
         # Borders of nuclei are a pixel wide: the image itself is the skip at stride 1.
         self.stem = _convolution(3, widths[-1])

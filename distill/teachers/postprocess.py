@@ -54,10 +54,10 @@ def separate(maps: NDArray[np.float32], thresholds: Thresholds) -> Instances:
     cores = mask & (border < thresholds.border) & (from_centre < thresholds.core)
     cores = _without_small(ndimage.binary_opening(cores), thresholds.least_core_px)
     markers, _ = ndimage.label(cores)
-    nuclei = watershed(from_centre + border, markers, mask=mask)
+    nuclei: Instances = watershed(from_centre + border, markers, mask=mask)  # type: ignore[no-untyped-call]
     small = np.bincount(nuclei.ravel()) < thresholds.least_px
     nuclei[small[nuclei]] = 0
-    return nuclei.astype(np.int32)
+    return nuclei
 
 
 def border_strength(distances: NDArray[np.float32], smooth_px: float) -> NDArray[np.float32]:

@@ -36,8 +36,8 @@ def predict_maps(
     turns
         Over how many of the eight turned and mirrored views to average, 1 to 8.
     window_px, margin_px
-        Edge of what the network sees at once, a multiple of 32, and how much of it on each side
-        serves as context only. Beyond the image's edges the image is mirrored.
+        Greatest edge of what the network sees at once, a multiple of 32, and how much of it on
+        each side serves as context only. Beyond the image's edges the image is mirrored.
     bfloat16
         Compute in bfloat16: twice as fast where the processor has it, exact to about 0.01.
     """
@@ -50,20 +50,26 @@ def predict_maps(
         )
     net.eval()
     height, width = pixels.shape[:2]
-    kept_px = window_px - 2 * margin_px
-    after = [margin_px + -length % kept_px for length in (height, width)]
+    rows, columns = (_window(length, window_px, margin_px) for length in (height, width))
+    kept = (rows - 2 * margin_px, columns - 2 * margin_px)
+    after = (margin_px + -height % kept[0], margin_px + -width % kept[1])
     padded = np.pad(
         pixels, [(margin_px, after[0]), (margin_px, after[1]), (0, 0)], mode="symmetric"
     )
     maps = np.empty((3, height, width), np.float32)
-    for top, left in itertools.product(range(0, height, kept_px), range(0, width, kept_px)):
-        window = torch.from_numpy(padded[top : top + window_px, left : left + window_px])
+    for top, left in itertools.product(range(0, height, kept[0]), range(0, width, kept[1])):
+        window = torch.from_numpy(padded[top : top + rows, left : left + columns])
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             answer = _average(net, normalise(window[None]), turns)[0].numpy()
-        kept = answer[:, margin_px : margin_px + kept_px, margin_px : margin_px + kept_px]
-        part = maps[:, top : top + kept_px, left : left + kept_px]
-        part[:] = kept[:, : part.shape[1], : part.shape[2]]
+        part = maps[:, top : top + kept[0], left : left + kept[1]]
+        end = (margin_px + part.shape[1], margin_px + part.shape[2])
+        part[:] = answer[:, margin_px : end[0], margin_px : end[1]]
     return maps
+
+
+def _window(length: int, window_px: int, margin_px: int) -> int:
+    """Edge of the window along an axis: no more than a short image with its margins needs."""
+    return min(window_px, -(-(length + 2 * margin_px) // STRIDE) * STRIDE)
 
 
 @torch.inference_mode()

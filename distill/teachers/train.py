@@ -18,7 +18,7 @@ from distill.teachers.split import Sources, split_by_case
 from distill.teachers.teacher import at_mpp, build_net, resize_labels, save_teacher
 from distill.teachers.tune import score_all, tune
 from distill.teachers.watch import BEST_NAME, CHECKPOINT_NAME, Watch, predict_held_out
-from distill.train import Schedule, train
+from distill.train import Batch, Schedule, train
 from distill.training_state import TrainingState
 
 ENDLESS = 10**9  # crops; more than any schedule takes
@@ -131,9 +131,7 @@ def train_teacher(
         watch=watch,
     )
     load_weights(net, folder / BEST_NAME, sha256=None)
-    maps = predict_held_out(
-        net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns
-    )
+    maps = predict_held_out(net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns)
     thresholds = tune(split.held_out, maps)
     measures = {
         source: summarise(scores)
@@ -161,7 +159,9 @@ def train_teacher(
     return TrainedTeacher(steps=state.step, held_out=measures)
 
 
-def _batches(images: Sequence[Labelled], settings: TeacherSettings, *, after: int) -> DataLoader:
+def _batches(
+    images: Sequence[Labelled], settings: TeacherSettings, *, after: int
+) -> DataLoader[Batch]:
     first = after * settings.batch_size
     crops = Crops(
         images,

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.metrics import Scores, score
-from distill.teachers.labelled import Labelled
 from distill.teachers.postprocess import Thresholds, separate
 from distill.teachers.split import Sources
 
@@ -51,13 +50,8 @@ def tune(held_out: Sources, maps: Maps, *, start: Thresholds | None = None) -> T
             for value in values:
                 if value == getattr(best, name):
                     continue
-                tried = replace(best, **{name: value})
+                tried = replace(best, **{name: value})  # type: ignore[arg-type]
                 its_merit = merit(score_all(held_out, maps, tried))
                 if its_merit > best_merit + 1e-4:
                     best, best_merit, improved = tried, its_merit, True
     return best
-
-
-def images_of(held_out: Sources) -> list[Labelled]:
-    """Every held-out image, whatever its source."""
-    return [image for images in held_out.values() for image in images]

@@ -2,8 +2,8 @@
 
 import csv
 import io
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,14 @@ from wsi.atomic import replacing
 
 CHECKPOINT_NAME = "checkpoint.pt"
 BEST_NAME = "best.safetensors"
+CHECKING = 9  # times as long as a check takes, training goes on before the next
 LOSS_NAME, METRICS_NAME = "loss.csv", "metrics.csv"
 
 
 class Watch:
     """Called after every step; at each check, judges the averaged weights and saves everything.
+
+    However many checks are asked for, they take no more than about a tenth of the time.
 
     Parameters
     ----------
@@ -48,12 +51,15 @@ class Watch:
         self.held_out, self.folder, self.schedule = held_out, folder, schedule
         self.checks, self.patience = checks, patience
         self.bfloat16, self.report = bfloat16, report
+        self.not_before = 0.0  # seconds of training
 
     def __call__(self, state: TrainingState) -> bool:
         """Whether to stop."""
         over = self.schedule.progress(state.step, state.seconds / 60)
-        if over * self.checks < self._done(state) + 1 and over < 1:
+        due = over * self.checks >= self._done(state) + 1 and state.seconds >= self.not_before
+        if not due and over < 1:
             return False
+        begun = time.monotonic()
         # A slow step may pass several checks at once: they are one.
         row: dict[str, float] = {
             "step": state.step,
@@ -78,6 +84,8 @@ class Watch:
         )
         state.save(self.folder / CHECKPOINT_NAME)
         self.report(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        took = time.monotonic() - begun
+        self.not_before = state.seconds + took + CHECKING * took
         merits = [check["merit"] for check in state.checks]
         return len(merits) - 1 - int(np.argmax(merits)) >= self.patience
 
@@ -85,9 +93,7 @@ class Watch:
         return int(state.checks[-1]["progress"] * self.checks) if state.checks else 0
 
 
-def predict_held_out(
-    net: nn.Module, held_out: Sources, *, bfloat16: bool, turns: int = 1
-) -> Maps:
+def predict_held_out(net: nn.Module, held_out: Sources, *, bfloat16: bool, turns: int = 1) -> Maps:
     """Maps of each held-out image, by source."""
     return {
         source: [predict_maps(net, i.pixels, turns=turns, bfloat16=bfloat16) for i in images]

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from distill.losses import dice_loss, fidelity, nuclei_loss
+from distill.losses import dice_loss, fidelity, gradient_loss, instance_loss, nuclei_loss
 
 
 def target_of(nuclei: list[list[float]], distance: float = 0.5) -> Tensor:
@@ -108,3 +109,64 @@ def test_fidelity_at_its_ends() -> None:
 def test_agreeing_that_there_is_no_nucleus_is_full_fidelity() -> None:
     target = target_of([[0, 0, 0]])
     assert fidelity(perfect(target), target) == {"dice": 1.0, "distance_error": 0.0}
+
+
+def known_target(nuclei: list[list[float]], known: list[list[float]]) -> Tensor:
+    return torch.cat([target_of(nuclei), torch.tensor(known)[None, None]], dim=1)
+
+
+def test_distances_that_are_not_known_cost_nothing() -> None:
+    target = known_target([[1, 1, 1, 0, 0, 0, 1, 1]], [[1, 1, 1, 0, 0, 0, 0, 0]])
+    maps = perfect(target[:, :3])
+    maps[:, 1:, 0, 6:] = 50
+    assert instance_loss(maps, target) < 1e-6
+    maps[:, 1, 0, 0] = -1
+    assert instance_loss(maps, target) > 0.1
+
+
+def test_the_nuclei_map_counts_where_distances_are_not_known() -> None:
+    target = known_target([[1, 1, 0, 0]], [[0, 0, 0, 0]])
+    maps = perfect(target[:, :3])
+    maps[:, 0] = -maps[:, 0]
+    assert instance_loss(maps, target) > 1
+
+
+def test_without_the_fourth_plane_distances_are_known_in_nuclei() -> None:
+    nuclei = [[1.0, 1.0, 0.0, 0.0]]
+    maps = torch.randn(1, 3, 1, 4, generator=torch.Generator().manual_seed(0))
+    without, within = target_of(nuclei), known_target(nuclei, nuclei)
+    assert instance_loss(maps, without) == instance_loss(maps, within)
+
+
+@pytest.mark.parametrize("plane", [1, 2])
+def test_what_matters_is_the_jump_between_touching_nuclei(plane: int) -> None:
+    """Two touching nuclei taken for one cost more than an offset of the same squared error."""
+    target = torch.zeros(1, 3, 20, 20)
+    target[:, 0] = 1
+    two, one = torch.linspace(-1, 1, 10).repeat(2), torch.linspace(-1, 1, 20)
+    target[0, plane] = two if plane == 1 else two[:, None]
+    merged, offset = perfect(target), perfect(target)
+    merged[0, plane] = one if plane == 1 else one[:, None]
+    offset[0, plane] += (merged - target)[0, plane].square().mean().sqrt()
+    assert float(nuclei_loss(merged, target)) == pytest.approx(float(nuclei_loss(offset, target)))
+    inside = (slice(None), slice(None), slice(3, -3), slice(3, -3))  # away from the image's edge
+    assert gradient_loss(offset[inside], target[inside]) < gradient_loss(merged, target)
+
+
+def test_the_gradient_loss_of_a_jump_by_hand() -> None:
+    """The kernel's columns beside the middle sum to 2.4, those at its ends to 1.8."""
+    maps, target = torch.zeros(1, 3, 25, 12), torch.ones(1, 4, 25, 12)
+    target[:, 1:3] = 0
+    maps[:, 1, 10:15, 4:8] = 1  # a block, five rows high
+    weights = torch.tensor([[0.25, 0.2], [0.4, 0.5], [0.5, 1.0], [0.4, 0.5], [0.25, 0.2]]) / 4.2
+    of_rows = functional.conv1d(  # how much of each kernel column meets the block, row by row
+        torch.ones(1, 1, 5).expand(2, 1, 5), weights.T[:, None], padding=4
+    )[0]
+    outer, inner = of_rows[0], of_rows[1]
+    both = outer + inner
+    # Along x: two columns before and after each of the two edges.
+    expected = 2 * float((outer**2 + both**2 + both**2 + outer**2).sum())
+    assert float(gradient_loss(maps, target)) * 25 * 12 == pytest.approx(expected)
+    turned = torch.zeros(1, 3, 12, 25)
+    turned[:, 2] = maps[:, 1].mT
+    assert float(gradient_loss(turned, target.mT)) * 25 * 12 == pytest.approx(expected)

@@ -1,13 +1,16 @@
 """The training loop: it learns, it reports, and it says why it stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from distill.errors import ModelError
 from distill.train import Batch, Schedule, train
+from distill.training_state import TrainingState
 
 
 def line() -> nn.Module:
@@ -86,3 +89,88 @@ def test_the_rate_warms_up_and_falls_to_nearly_nothing(steps: int) -> None:
     if steps >= 40:
         assert factors[top] == 1
         assert factors[-1] < 0.01
+
+
+def begun(model: nn.Module, **options: float) -> TrainingState:
+    return TrainingState.begin(model, 2e-3, 0.05, **options)
+
+
+def test_time_ends_a_training_as_well_as_steps() -> None:
+    schedule = Schedule(steps=1000, minutes=10)
+    assert schedule.progress(100, 5) == 0.5
+    assert schedule.progress(600, 5) == 0.6
+    assert schedule.factor(0, 5.25) == pytest.approx(0.5, abs=0.01)
+    state = begun(line())
+    state.seconds = 599.9
+    train(state.model, batches(), functional.mse_loss, schedule, state=state)
+    assert 1 <= state.step < 1000
+    assert state.seconds >= 600
+
+
+def test_batches_accumulated_are_one_larger_batch() -> None:
+    x, y = next(batches())
+    whole, parts = line(), line()
+    train(whole, iter([(x, y)]), functional.mse_loss, Schedule(steps=1))
+    halves = iter([(x[:8], y[:8]), (x[8:], y[8:])])
+    train(parts, halves, functional.mse_loss, Schedule(steps=1), accumulate=2)
+    torch.testing.assert_close(whole.state_dict(), parts.state_dict())
+
+
+def test_a_training_goes_on_after_a_kill_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    schedule = Schedule(steps=12, learning_rate=0.05)
+    path = tmp_path / "checkpoint.pt"
+
+    def stop_at(step: int) -> Callable[[TrainingState], bool]:
+        return lambda state: state.step == step
+
+    straight = begun(line(), average_decay=0.9)
+    train(straight.model, batches(), functional.mse_loss, schedule, state=straight)
+
+    killed = begun(line(), average_decay=0.9)
+    train(killed.model, batches(), functional.mse_loss, schedule, state=killed, watch=stop_at(5))
+    killed.save(path)
+    resumed = begun(nn.Linear(3, 1), average_decay=0.9)
+    resumed.load(path)
+    assert (resumed.step, len(resumed.history)) == (5, 5)
+    train(resumed.model, batches(), functional.mse_loss, schedule, state=resumed)
+
+    assert resumed.history == straight.history
+    torch.testing.assert_close(
+        resumed.best_model.state_dict(), straight.best_model.state_dict(), rtol=0, atol=0
+    )
+    assert resumed.seconds > killed.seconds
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    begun(line()).save(tmp_path / "checkpoint.pt")
+    with pytest.raises(ModelError, match="does not continue this training"):
+        begun(nn.Linear(4, 1)).load(tmp_path / "checkpoint.pt")
+    with pytest.raises(ModelError, match="does not continue this training"):
+        begun(line(), average_decay=0.9).load(tmp_path / "checkpoint.pt")
+
+
+def test_the_average_follows_the_weights_slowly() -> None:
+    state = begun(line(), average_decay=0.999)
+    seen = []
+
+    def watch(of: TrainingState) -> bool:
+        seen.append(of.model.weight.detach().clone())  # type: ignore[union-attr, operator]
+        return False
+
+    schedule = Schedule(steps=50, learning_rate=0.05)
+    train(state.model, batches(), functional.mse_loss, schedule, state=state, watch=watch)
+    averaged = state.best_model.weight
+    lowest, highest = torch.stack(seen).amin(0), torch.stack(seen).amax(0)
+    assert ((averaged >= lowest) & (averaged <= highest)).all()
+    assert not torch.equal(averaged, state.model.weight)
+
+
+def test_bfloat16_reaches_nearly_the_same() -> None:
+    schedule = Schedule(steps=100, learning_rate=0.05)
+    exact, rough = line(), line()
+    train(exact, batches(), functional.mse_loss, schedule)
+    train(rough, batches(), functional.mse_loss, schedule, bfloat16=True)
+    assert next(rough.parameters()).dtype == torch.float32
+    for one, other in zip(exact.parameters(), rough.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=0.02, rtol=0)
+        assert not torch.equal(one, other)

@@ -32,9 +32,7 @@ def read(folder: Path) -> Iterator[Labelled]:
             if mask.shape != instances.shape:
                 raise LabelledDataError(f"{path} is {mask.shape}, its image {instances.shape}")
             instances[mask] = number
-        yield Labelled(
-            pixels=pixels, instances=instances, name=case.name, case=case_of(case.name)
-        )
+        yield Labelled(pixels=pixels, instances=instances, name=case.name, case=case_of(case.name))
 
 
 def _cases(folder: Path) -> list[Path]:

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from distill.errors import LabelledDataError
-from distill.teachers.labelled import UNKNOWN, Instances, Labelled, case_of, read_numbers, read_pixels
+from distill.teachers.labelled import (
+    UNKNOWN,
+    Instances,
+    Labelled,
+    case_of,
+    read_numbers,
+    read_pixels,
+)
 
 DESCRIPTION = "images/ + instances/ (or foreground/), files of the same stem"
 IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"}
@@ -39,9 +46,7 @@ def read(folder: Path) -> Iterator[Labelled]:
             instances = read_numbers(of_kind["instances"][stem]).astype(np.int32)
         else:
             instances = separate_singles(read_numbers(of_kind["foreground"][stem]) > 0)
-        yield Labelled(
-            pixels=read_pixels(path), instances=instances, name=stem, case=case_of(stem)
-        )
+        yield Labelled(pixels=read_pixels(path), instances=instances, name=stem, case=case_of(stem))
 
 
 def separate_singles(foreground: NDArray[np.bool_]) -> Instances:
@@ -51,9 +56,9 @@ def separate_singles(foreground: NDArray[np.bool_]) -> Instances:
     only that they are nuclear.
     """
     instances = np.where(foreground, np.int32(UNKNOWN), np.int32(0))
-    components = label(foreground, connectivity=1)
+    components = label(foreground, connectivity=1)  # type: ignore[no-untyped-call]
     number = 0
-    for region in regionprops(components):
+    for region in regionprops(components):  # type: ignore[no-untyped-call]
         if region.area >= SINGLE_LEAST_PX and region.solidity >= SINGLE_SOLIDITY:
             number += 1
             instances[region.slice][region.image] = number

@@ -28,9 +28,7 @@ def read(folder: Path) -> Iterator[Labelled]:
         pixels = read_pixels(image)
         instances, mpp = read_polygons(annotation, (pixels.shape[0], pixels.shape[1]))
         name = image.stem
-        yield Labelled(
-            pixels=pixels, instances=instances, name=name, case=case_of(name), mpp=mpp
-        )
+        yield Labelled(pixels=pixels, instances=instances, name=name, case=case_of(name), mpp=mpp)
 
 
 def read_polygons(path: Path, shape: tuple[int, int]) -> tuple[Instances, float | None]:
@@ -53,7 +51,7 @@ def read_polygons(path: Path, shape: tuple[int, int]) -> tuple[Instances, float 
     instances = np.zeros(shape, np.int32)
     for number, vertices in enumerate((v for v in regions if len(v) > 2), start=1):
         rows, columns = np.array(vertices).T
-        instances[polygon(rows, columns, shape)] = number
+        instances[polygon(rows, columns, shape)] = number  # type: ignore[no-untyped-call]
     return instances, mpp
 
 
