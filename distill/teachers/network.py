@@ -47,9 +47,7 @@ class TeacherNet(nn.Module):
                 _convolution(joined, width), _convolution(width, width)
             )
             below = width
-        self.head = nn.Sequential(
-            nn.Conv2d(below, 4 * OUTPUTS, 3, padding=1), nn.PixelShuffle(2)
-        )
+        self.head = nn.Sequential(nn.Conv2d(below, 4 * OUTPUTS, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised pixels to (B, 3, H, W): nuclei logit, horizontal, vertical.

@@ -75,7 +75,7 @@ def test_a_single_nucleus_is_told_from_a_clump() -> None:
 def test_an_image_without_labels_is_named(tmp_path: Path) -> None:
     save(tmp_path / "images" / "alone.png", PIXELS)
     (tmp_path / "instances").mkdir()
-    with pytest.raises(LabelledDataError, match="1 of them without a file.*alone"):
+    with pytest.raises(LabelledDataError, match=r"1 of them without a file.*alone"):
         read_labelled(tmp_path)
 
 
@@ -176,7 +176,7 @@ def test_consep(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_lists_what_is_known(tmp_path: Path) -> None:
-    with pytest.raises(LabelledDataError, match="MoNuSeg.*DSB 2018"):
+    with pytest.raises(LabelledDataError, match=r"MoNuSeg.*DSB 2018"):
         read_labelled(tmp_path)
 
 

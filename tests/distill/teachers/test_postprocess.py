@@ -45,7 +45,11 @@ def test_the_maps_of_tissue_give_its_nuclei_back() -> None:
 
 
 def test_one_nucleus_stays_one_whatever_its_shape() -> None:
-    for instances in (ellipses((48, 48, 30, 6)), ellipses((48, 48, 5, 5)), ellipses((48, 48, 9, 40))):
+    for instances in (
+        ellipses((48, 48, 30, 6)),
+        ellipses((48, 48, 5, 5)),
+        ellipses((48, 48, 9, 40)),
+    ):
         assert separate(nuclei_maps(instances), Thresholds()).max() == 1
 
 
