@@ -81,7 +81,7 @@ def score(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> Scores:
 def match_one_to_one(
     iou: NDArray[np.float64],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the matching with the greatest sum; pairs without overlap are no match."""
+    """Rows and columns of the matching with the greatest sum of IoU, each above 0."""
     rows, columns = linear_sum_assignment(-iou)
     found = iou[rows, columns] > 0
     return rows[found], columns[found]

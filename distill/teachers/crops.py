@@ -86,6 +86,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """Crop number `first + index`."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"crop {index} of {self.count}")
         rng = np.random.default_rng((self.seed, self.first + index))
         chosen = int(rng.choice(len(self.weights), p=self.weights))
         height, width = self.instances[chosen].shape[1:]

@@ -14,7 +14,8 @@ from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
 from distill.teachers.crops import Crops
 from distill.teachers.labelled import Labelled
-from distill.teachers.split import Sources, split_by_case
+from distill.teachers.network import TeacherNet
+from distill.teachers.split import Sources, Split, split_by_case
 from distill.teachers.teacher import at_mpp, build_net, resize_labels, save_teacher
 from distill.teachers.tune import score_all, tune
 from distill.teachers.watch import BEST_NAME, CHECKPOINT_NAME, Watch, predict_held_out
@@ -96,40 +97,10 @@ def train_teacher(
     """
     resampled = {name: [_at_mpp(i, settings.mpp) for i in of] for name, of in sources.items()}
     split = split_by_case(resampled, validation=settings.validation, seed=settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        net = build_net(settings.encoder, seed=settings.seed)
-    net = net.to(memory_format=torch.channels_last)
-    schedule = settings.schedule
-    state = TrainingState.begin(
-        net,
-        schedule.learning_rate,
-        schedule.weight_decay,
-        average_decay=settings.average_decay,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    if resume and (folder / CHECKPOINT_NAME).is_file():
-        state.load(folder / CHECKPOINT_NAME)
-        report(f"going on after step {state.step}")
-    watch = Watch(
-        split.held_out,
-        folder,
-        schedule,
-        checks=settings.checks,
-        patience=settings.patience,
-        bfloat16=settings.bfloat16,
-        report=report,
-    )
-    batches = _batches(split.train, settings, after=state.step)
-    train(
-        net,
-        batches,
-        instance_loss,
-        schedule,
-        state=state,
-        bfloat16=settings.bfloat16,
-        watch=watch,
-    )
+        net, steps = _fit(split, folder, settings, resume=resume, report=report)
     load_weights(net, folder / BEST_NAME, sha256=None)
     maps = predict_held_out(net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns)
     thresholds = tune(split.held_out, maps)
@@ -146,7 +117,7 @@ def train_teacher(
         training=TrainingCard(
             data=", ".join(f"{name} ({len(of)} images)" for name, of in sources.items()),
             data_licence=licence,
-            method=f"supervised, {state.step} steps of {settings.batch_size} crops of "
+            method=f"supervised, {steps} steps of {settings.batch_size} crops of "
             f"{settings.crop_px} px, seed {settings.seed}",
             measures={
                 f"{source}_held_out_{name}": round(estimate.mean, 4)
@@ -156,7 +127,48 @@ def train_teacher(
             },
         ),
     )
-    return TrainedTeacher(steps=state.step, held_out=measures)
+    return TrainedTeacher(steps=steps, held_out=measures)
+
+
+def _fit(
+    split: Split,
+    folder: Path,
+    settings: TeacherSettings,
+    *,
+    resume: bool,
+    report: Callable[[str], None],
+) -> tuple[TeacherNet, int]:
+    net = build_net(settings.encoder, seed=settings.seed)
+    net.to(memory_format=torch.channels_last)
+    schedule = settings.schedule
+    state = TrainingState.begin(
+        net,
+        schedule.learning_rate,
+        schedule.weight_decay,
+        average_decay=settings.average_decay,
+    )
+    if resume and (folder / CHECKPOINT_NAME).is_file():
+        state.load(folder / CHECKPOINT_NAME)
+        report(f"going on after step {state.step}")
+    watch = Watch(
+        split.held_out,
+        folder,
+        schedule,
+        checks=settings.checks,
+        patience=settings.patience,
+        bfloat16=settings.bfloat16,
+        report=report,
+    )
+    train(
+        net,
+        _batches(split.train, settings, after=state.step),
+        instance_loss,
+        schedule,
+        state=state,
+        bfloat16=settings.bfloat16,
+        watch=watch,
+    )
+    return net, state.step
 
 
 def _batches(

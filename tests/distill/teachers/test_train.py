@@ -1,0 +1,214 @@
+"""Training a teacher in small: split by case, kept, resumed, saved, loaded, measured."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.card import TrainingCard
+from distill.errors import LabelledDataError, ModelError
+from distill.metrics import score
+from distill.targets import nuclei_maps
+from distill.teachers.evaluate import evaluate_teacher
+from distill.teachers.labelled import UNKNOWN, Labelled
+from distill.teachers.postprocess import Thresholds
+from distill.teachers.split import split_by_case
+from distill.teachers.teacher import (
+    CARD_NAME,
+    WEIGHTS_NAME,
+    at_mpp,
+    build_net,
+    load_teacher,
+    resize_labels,
+    save_teacher,
+)
+from distill.teachers.train import TeacherSettings, TrainedTeacher, train_teacher
+from distill.teachers.tune import merit, score_all, tune
+from distill.teachers.watch import CHECKPOINT_NAME, LOSS_NAME, METRICS_NAME
+from distill.train import Schedule
+from wsi.testing import nuclei_crops
+
+TRAINING = TrainingCard(data="made up", data_licence="Apache-2.0", method="none")
+
+
+def images_of(cases: str, *, complete: bool = True) -> list[Labelled]:
+    """Images of 4 x 4 pixels, one a letter; the letter is the case."""
+    instances = np.full((4, 4), 1 if complete else UNKNOWN, np.int32)
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    return [
+        Labelled(pixels=pixels, instances=instances, name=f"{case}{i}", case=case)
+        for i, case in enumerate(cases)
+    ]
+
+
+@pytest.fixture(scope="module")
+def tissue() -> list[Labelled]:
+    pixels, instances = nuclei_crops(count=8, size_px=96, seed=0)
+    return [
+        Labelled(pixels=p, instances=i.astype(np.int32), name=f"crop{n}", case=f"case{n}")
+        for n, (p, i) in enumerate(zip(pixels, instances, strict=True))
+    ]
+
+
+SETTINGS = TeacherSettings(
+    encoder="mobilenetv3_small_050",
+    schedule=Schedule(steps=6),
+    validation=0.25,
+    crop_px=64,
+    batch_size=2,
+    checks=3,
+    turns=2,
+    workers=0,
+)
+
+
+def trained(images: list[Labelled], folder: Path, settings: TeacherSettings) -> TrainedTeacher:
+    return train_teacher(
+        {"made": images}, folder, settings, licence="Apache-2.0", report=lambda _: None
+    )
+
+
+@given(
+    cases=st.text("abcdefgh", min_size=4, max_size=20),
+    validation=st.floats(0.2, 0.6),
+    seed=st.integers(0, 9),
+)
+def test_no_case_is_on_both_sides(cases: str, validation: float, seed: int) -> None:
+    sources = {"one": images_of(cases), "two": images_of("xyzw" + cases, complete=True)}
+    split = split_by_case(sources, validation=validation, seed=seed)
+    held = {image.case for images in split.held_out.values() for image in images}
+    assert held
+    assert held.isdisjoint(image.case for image in split.train)
+    assert {i.case for i in split.train} | held == set("xyzw" + cases)
+
+
+def test_only_complete_truth_is_held_out() -> None:
+    sources = {"one": images_of("abcd") + images_of("aefg", complete=False)}
+    for seed in range(5):
+        split = split_by_case(sources, validation=0.5, seed=seed)
+        assert all(image.complete for image in split.held_out["one"])
+        assert len(split.held_out["one"]) == 2
+        assert {"e", "f", "g"} <= {image.case for image in split.train}
+
+
+@pytest.mark.parametrize("validation", [0.1, 1.0])
+def test_a_split_without_one_side_is_refused(validation: float) -> None:
+    with pytest.raises(LabelledDataError, match=r"by source: \{'one': 2\}; .*share of"):
+        split_by_case({"one": images_of("ab")}, validation=validation, seed=0)
+
+
+def test_tuning_finds_what_the_maps_need(tissue: list[Labelled]) -> None:
+    """Maps that are right but unsure: the default threshold finds nothing."""
+    maps = {"made": [nuclei_maps(image.instances) * [[[0.42]], [[1]], [[1]]] for image in tissue]}
+    held_out = {"made": tissue}
+    assert merit(score_all(held_out, maps, Thresholds())) == 0
+    tuned = tune(held_out, maps)
+    assert tuned.nuclei < 0.42
+    assert merit(score_all(held_out, maps, tuned)) > 0.7
+
+
+def test_training_leaves_a_teacher_that_can_be_used(tissue: list[Labelled], tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(2)
+    torch.manual_seed(11)
+    result = trained(tissue, tmp_path, SETTINGS)
+    assert torch.equal(torch.rand(2), expected)  # the caller's random numbers are his
+    assert result.steps == 6
+    with (tmp_path / LOSS_NAME).open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 6
+    with (tmp_path / METRICS_NAME).open() as file:
+        checks = list(csv.DictReader(file))
+    assert checks[-1]["step"] == "6"
+    assert {"made_aji", "made_dice", "merit", "loss"} <= checks[0].keys()
+
+    teacher = load_teacher(tmp_path)
+    found = teacher.segment(tissue[0].pixels)
+    assert found.shape == (96, 96)
+    np.testing.assert_array_equal(
+        load_teacher(tmp_path / WEIGHTS_NAME).segment(tissue[0].pixels), found
+    )
+    scores = evaluate_teacher(teacher, tissue[:2] + images_of("q", complete=False), turns=1)
+    assert set(scores) == {"crop0", "crop1"}
+    assert scores["crop0"] == pytest.approx(score(tissue[0].instances, found), nan_ok=True)
+
+
+def test_a_killed_training_ends_as_an_undisturbed_one(
+    tissue: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(line: str) -> None:
+        if line.startswith("step 4"):
+            raise Killed
+
+    settings = replace(SETTINGS, checks=10**6)  # one after every step
+    monkeypatch.setattr("distill.teachers.watch.CHECKING", 0)
+    trained(tissue, tmp_path / "straight", settings)
+    with pytest.raises(Killed):
+        train_teacher(
+            {"made": tissue}, tmp_path / "killed", settings, licence="Apache-2.0", report=kill
+        )
+    assert (tmp_path / "killed" / CHECKPOINT_NAME).is_file()
+    assert not (tmp_path / "killed" / CARD_NAME).exists()
+    said: list[str] = []
+    train_teacher(
+        {"made": tissue},
+        tmp_path / "killed",
+        settings,
+        licence="Apache-2.0",
+        resume=True,
+        report=said.append,
+    )
+    assert said[0] == "going on after step 4"
+    straight, killed = (
+        np.loadtxt(tmp_path / folder / LOSS_NAME, delimiter=",", skiprows=1)
+        for folder in ("straight", "killed")
+    )
+    np.testing.assert_allclose(killed, straight, rtol=1e-5)
+
+
+def test_training_stops_when_nothing_gets_better(
+    tissue: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.teachers.watch.CHECKING", 0)
+    monkeypatch.setattr("distill.teachers.watch.merit", lambda _: 0.25)
+    settings = replace(SETTINGS, schedule=Schedule(steps=50), checks=50, patience=3)
+    assert trained(tissue, tmp_path, settings).steps == 4
+
+
+def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> None:
+    for seed, folder in enumerate(("one", "other")):
+        save_teacher(
+            build_net("resnet10t", seed=seed),
+            tmp_path / folder,
+            architecture="resnet10t",
+            mpp=0.25,
+            thresholds=Thresholds(),
+            training=TRAINING,
+        )
+    (tmp_path / "one" / WEIGHTS_NAME).replace(tmp_path / "other" / WEIGHTS_NAME)
+    with pytest.raises(ModelError, match="its card says"):
+        load_teacher(tmp_path / "other")
+    with pytest.raises(ModelError, match="weights are missing"):
+        load_teacher(tmp_path / "one")
+    with pytest.raises(ModelError, match="'raypath teacher train' makes one"):
+        load_teacher(tmp_path)
+
+
+def test_images_of_another_resolution_are_resampled() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    assert at_mpp(pixels, mpp=0.5, wanted=0.25).shape == (80, 120, 3)
+    assert at_mpp(pixels, mpp=0.252, wanted=0.25) is pixels
+    assert at_mpp(pixels, mpp=None, wanted=0.25) is pixels
+    labels = np.arange(12, dtype=np.int32).reshape(3, 4)
+    np.testing.assert_array_equal(
+        resize_labels(labels, (6, 8)), labels.repeat(2, axis=0).repeat(2, axis=1)
+    )
+    np.testing.assert_array_equal(resize_labels(resize_labels(labels, (9, 12)), (3, 4)), labels)
