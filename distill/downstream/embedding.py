@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.view import View
@@ -67,6 +70,7 @@ def cached_embeddings(
     view: View,
     folder: Path,
     *,
+    device: str = "cpu",
     report: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
     """`embed_images`, read from `folder` if the same encoder saw the same images the same way."""
@@ -74,10 +78,22 @@ def cached_embeddings(
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     if path.is_file():
         return np.asarray(np.load(path, allow_pickle=False))
-    embeddings = embed_images(dataset, encoder.embed, view, report=report)
+    embeddings = embed_images(dataset, embedder(encoder, device), view, report=report)
     with replacing(path) as tmp, tmp.open("wb") as stream:
         np.save(stream, embeddings)
     return embeddings
+
+
+def embedder(encoder: Encoder, device: str = "cpu") -> Embed:
+    """What `Encoder.embed` does, on a device that PyTorch names."""
+    module = deepcopy(encoder.module).to(device)
+
+    @torch.inference_mode()
+    def embed(pixels: Pixels) -> NDArray[np.float32]:
+        rows: Tensor = module(encoder.normalise(pixels).to(device))
+        return np.asarray(rows.float().cpu())
+
+    return embed
 
 
 def encoder_digest(encoder: Encoder) -> str:

@@ -41,7 +41,7 @@ def folds(dataset: LabelledImages, *, seed: int, count: int = 5) -> list[Fold]:
         made = [
             Fold(number=number, train=train, test=test)
             for number, (train, test) in enumerate(
-                _divide(dataset.targets, dataset.owners, count, seed, dataset.name)
+                divide(dataset.targets, dataset.owners, count, seed, dataset.name)
             )
         ]
     for fold in made:
@@ -68,7 +68,7 @@ def validation(
     if count < 2:
         return None
     classes = set(targets.tolist())
-    for learn, validate in _divide(targets, owners, count, seed, "validation"):
+    for learn, validate in divide(targets, owners, count, seed, "validation"):
         if set(targets[learn].tolist()) == classes and len(set(targets[validate].tolist())) > 1:
             return learn, validate
     return None
@@ -111,9 +111,16 @@ def take_fraction(
     return np.sort(np.concatenate(taken))
 
 
-def _divide(
+def divide(
     targets: NDArray[np.int64], owners: NDArray[np.str_], count: int, seed: int, name: str
 ) -> Iterator[tuple[Indices, Indices]]:
+    """Yield (learn, predict) for each of `count` folds by owner, stratified by target.
+
+    Raises
+    ------
+    DatasetError
+        If there are fewer owners, or fewer images of a class, than folds.
+    """
     patients = len(np.unique(owners))
     if patients < count:
         raise DatasetError(f"{name}: {patients} patients cannot be divided into {count} folds")

@@ -79,13 +79,13 @@ def accuracy(matrices: Floats) -> Floats:
 def balanced_accuracy(matrices: Floats) -> Floats:
     """Mean recall, (R,), over the classes that occur in a resample."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    return _mean_present(_share(right, matrices.sum(2)))
+    return mean_present(_share(right, matrices.sum(2)))
 
 
 def macro_f1(matrices: Floats) -> Floats:
     """Mean F1, (R,), over the classes that occur in truth or prediction of a resample."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    return _mean_present(_share(2 * right, matrices.sum(1) + matrices.sum(2)))
+    return mean_present(_share(2 * right, matrices.sum(1) + matrices.sum(2)))
 
 
 def auroc(
@@ -122,7 +122,7 @@ def macro_auroc(
     n_classes = probs.shape[1]
     classes = [1] if n_classes == 2 else range(n_classes)
     each = [auroc(targets == c, probs[:, c], patients, weights) for c in classes]
-    return _mean_present(np.stack(each, axis=1))
+    return mean_present(np.stack(each, axis=1))
 
 
 def weighted_mean(
@@ -172,7 +172,7 @@ def _share(part: Floats, whole: Floats) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0))
 
 
-def _mean_present(values: Floats) -> Floats:
+def mean_present(values: Floats) -> Floats:
     """Mean over axis 1 of what is not NaN; NaN where nothing is."""
     present = np.isfinite(values)
     return _share(np.where(present, values, 0).sum(1), present.sum(1).astype(float))
