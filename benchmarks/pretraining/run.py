@@ -82,7 +82,8 @@ def choose_tasks(data: Path, wanted: Sequence[str] | None) -> tuple[str, ...]:
     DatasetError
         If a name is unknown, or no folder is there.
     """
-    known = {name: task.folder for name, task in [*CLASSIFICATION.items(), *SEGMENTATION.items()]}
+    known = {name: task.folder for name, task in CLASSIFICATION.items()}
+    known |= {name: task.folder for name, task in SEGMENTATION.items()}
     unknown = sorted(set(wanted or ()) - set(known))
     if unknown:
         raise DatasetError(f"no task is called {', '.join(unknown)}: one of {', '.join(known)}")

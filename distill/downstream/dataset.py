@@ -168,7 +168,7 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    @property
+    @cached_property
     def owners(self) -> NDArray[np.str_]:
         """Who an image belongs to: its patient, or itself where patients are not known."""
         return np.asarray(self.sample_ids if self.patient_ids is None else self.patient_ids)
