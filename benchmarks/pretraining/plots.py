@@ -66,7 +66,7 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
     pairs = sorted(set(zip(chosen["probe"], chosen["architecture"], strict=True)))
     objectives = ordered(chosen["objective"].unique())
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(pairs), height=2.9)
+        figure, panels = _panels(len(pairs), height=2.9, one_scale=True)
         for panel, (probe, architecture) in zip(panels, pairs, strict=True):
             rows = chosen[(chosen["probe"] == probe) & (chosen["architecture"] == architecture)]
             for number, objective in enumerate(objectives):
@@ -124,11 +124,11 @@ def plot_differences(differences: pd.DataFrame, probe: str, path: Path) -> None:
         _save(figure, path)
 
 
-def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, *, height: float, one_scale: bool = False) -> tuple[Figure, list[Axes]]:
     columns = min(count, 4)
     rows = -(-count // columns)
     figure = Figure(figsize=(3.3 * columns, height * rows + 0.4), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=one_scale).flat)
     for spare in panels[count:]:
         spare.set_axis_off()
     return figure, panels[:count]

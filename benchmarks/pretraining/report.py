@@ -85,7 +85,6 @@ def _draw(scores: pd.DataFrame, differences: pd.DataFrame, folder: Path) -> list
 def _score_lines(scores: pd.DataFrame) -> list[str]:
     """A table a task and probe; objectives nobody ran have a row that says so."""
     lines: list[str] = []
-    architectures = sorted(scores["architecture"].unique())
     ran = scores.groupby("architecture", observed=True)["objective"].unique()
     for (task, probe), rows in scores.groupby(["task", "probe"], observed=True):
         measures = [name for name in NAMES if name in set(rows["measure"])]
@@ -94,14 +93,16 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
         lines += [
             f"## {task}, {probe}",
             "",
-            f"{one['samples']} images of {one['patients']} patients.",
+            f"{one['samples']} images of {one['patients'] or 'unknown'} patients.",
             "",
             _row(["encoder", "labels", *(NAMES[name] for name in measures), "seeds"]),
             _row(["---", "--:", *("---" for _ in measures), "--:"]),
         ]
         found = rows.set_index(["architecture", "objective", "fraction", "measure"])
-        for architecture in architectures:
-            for objective in ordered(sorted({*ran[architecture], *OBJECTIVES})):
+        for architecture, objectives in ran.items():
+            # One that is not pretrained by anything, such as the mean colour, has no rows to miss.
+            wanted = set(OBJECTIVES) if set(objectives) & set(OBJECTIVES) else set()
+            for objective in ordered(sorted({*objectives, *wanted})):
                 name = f"{objective}, {architecture}"
                 for fraction in fractions:
                     key = (architecture, objective, fraction)

@@ -25,7 +25,7 @@ from distill.downstream.splits import Fold, divide, folds, take_fraction
 from distill.encoders import Encoder, PooledFeatures
 from distill.errors import DatasetError
 
-PROTOCOL = 1  # raised when the same settings would give other predictions
+PROTOCOL = 2  # raised when the same settings would give other predictions
 FOLDS = 5
 PROBES = ("knn", "linear", "finetune", "segment-frozen", "segment-finetune")
 ON_EMBEDDINGS: Mapping[str, Callable[..., Answer]] = {
@@ -192,7 +192,7 @@ def _answers(unit: Unit, fold: Fold, answer: Answer, dataset: LabelledImages) ->
             "fold": fold.number,
             "setting": answer.setting,
             "sample_id": dataset.sample_ids[index],
-            "patient_id": str(dataset.owners[index]),
+            "patient_id": None if dataset.patient_ids is None else dataset.patient_ids[index],
             "target": classes[dataset.targets[index]],
             "predicted": classes[int(prob.argmax())],
             "classes": classes,

@@ -29,6 +29,8 @@ class Measured:
         Pairs of pretraining seed and probe seed.
     spread
         Standard deviation of each measure over pretraining seeds; empty with one seed.
+    n_patients
+        0 where they are not told.
     samples
         Digest of (probe seed, fold, sample), equal for methods that can be paired.
     """
@@ -54,7 +56,9 @@ def measure(rows: pd.DataFrame, *, resamples: int) -> list[Measured]:
 
 
 def _task(rows: pd.DataFrame, resamples: int) -> Iterator[Measured]:
-    names, patients = np.unique(rows["patient_id"].astype(str), return_inverse=True)
+    # Where patients are not told, each sample is drawn by itself.
+    owners = rows["patient_id"].astype(object).fillna(rows["sample_id"].astype(object))
+    names, patients = np.unique(owners.to_numpy(str), return_inverse=True)
     rows = rows.assign(patient=patients)
     # The same weights for all methods of a task, so that their differences are paired.
     weights = statistics.patient_weights(len(names), resamples=resamples, seed=BOOTSTRAP_SEED)
@@ -78,7 +82,7 @@ def _task(rows: pd.DataFrame, resamples: int) -> Iterator[Measured]:
             seeds=len(group[["encoder_seed", "seed"]].drop_duplicates()),
             encoder_seeds=len(each),
             n_samples=group["sample_id"].nunique(),
-            n_patients=group["patient"].nunique(),
+            n_patients=group["patient_id"].nunique(),
             values=values,
             spread=spread,
             samples=int(pd.util.hash_pandas_object(identity.astype(str), index=False).sum()),

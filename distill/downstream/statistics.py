@@ -96,20 +96,41 @@ def auroc(
 ) -> Floats:
     """Area under the ROC curve, (R,), ties counted half; NaN where a class is missing.
 
-    The weighted Mann-Whitney statistic, from sums along the sorted scores.
+    The weighted Mann-Whitney statistic: the share of pairs of a positive and a negative sample
+    in which the positive one scores higher. Where there are fewer patients than weightings the
+    pairs are counted once for each two patients, otherwise once for each weighting.
     """
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of runs of equal scores
-    truth, owner = positive[order], patients[order]
-    parts = []
+    truth, owner, size = positive[order], patients[order], weights.shape[1]
+    by_patients = size < len(weights)
+    counted = np.eye(size) if by_patients else weights
     rows = max(1, CHUNK // len(scores))
-    for begin in range(0, len(weights), rows):
-        weight = weights[begin : begin + rows, owner]
-        above = np.add.reduceat(weight * truth, starts, axis=1)
-        below = np.add.reduceat(weight * ~truth, starts, axis=1)
-        lower = np.cumsum(below, axis=1) - below / 2  # negatives below, of equal ones half
-        parts.append(_share((above * lower).sum(1), above.sum(1) * below.sum(1)))
-    return np.concatenate(parts)
+    parts = []
+    for begin in range(0, len(counted), rows):
+        below = _negatives_below(counted[begin : begin + rows, owner], truth, starts)
+        if by_patients:  # pairs won by each patient's positives against one patient's negatives
+            parts.append(below @ np.eye(size)[owner[truth]])
+        else:
+            parts.append((below * weights[begin : begin + rows, owner[truth]]).sum(1))
+    won = np.concatenate(parts)
+    if by_patients:
+        won = ((weights @ won) * weights).sum(1)
+    above, below = (weights @ np.bincount(owner[side], minlength=size) for side in (truth, ~truth))
+    return _share(won, above * below)
+
+
+def _negatives_below(
+    weight: Floats, truth: NDArray[np.bool_], starts: NDArray[np.integer]
+) -> Floats:
+    """How many negatives lie below each positive, (R, positives); of equal ones half.
+
+    Samples are sorted by score; `weight` is (R, N), `starts` where each run of equals begins.
+    """
+    run = np.add.reduceat(weight * ~truth, starts, axis=1)
+    lower = np.cumsum(run, axis=1) - run / 2
+    lengths = np.diff(starts, append=len(truth))
+    return np.asarray(np.repeat(lower, lengths, axis=1)[:, truth])
 
 
 def macro_auroc(

@@ -37,7 +37,7 @@ def load_nct_crc(folder: Path) -> LabelledImages:
     return LabelledImages(
         name=task,
         images=FileImages((*learn, *asked)),
-        sample_ids=tuple(f"{path.parent.name}/{path.name}" for path in (*learn, *asked)),
+        sample_ids=tuple(path.relative_to(folder).as_posix() for path in (*learn, *asked)),
         classes=CLASSES,
         targets=index_classes([*learn_names, *asked_names], CLASSES, task=task),
         patient_ids=None,

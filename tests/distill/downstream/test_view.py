@@ -27,9 +27,7 @@ def noise(height: int, width: int) -> Pixels:
         ((100, 500), 0.5, VIEW, (3, 224)),
     ],
 )
-def test_tiles(
-    shape: tuple[int, int], mpp: float, view: View, tiles: tuple[int, int]
-) -> None:
+def test_tiles(shape: tuple[int, int], mpp: float, view: View, tiles: tuple[int, int]) -> None:
     count, edge = tiles
     assert view.show(noise(*shape), mpp).shape == (count, edge, edge, 3)
 
