@@ -34,6 +34,9 @@ class FineTuning:
         Of each training; one is made for every rate in `learning_rates`.
     learning_rates
         Peak rates to choose from by the validation patients' cross-entropy.
+    crop_px
+        Training sees a random square of this size of a tile, which costs less than all of it;
+        answers see whole tiles. Networks that take one size only are not cropped for.
     label_smoothing
         Share of the target spread over all classes.
     device
@@ -43,6 +46,7 @@ class FineTuning:
     steps: int = 300
     batch_size: int = 32
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    crop_px: int = 128
     label_smoothing: float = 0.1
     device: str = "cpu"
 
@@ -147,8 +151,10 @@ def _batches(
     """Augmented batches without end; every image once before any comes again."""
     targets = torch.from_numpy(shown.dataset.targets)
     size = min(settings.batch_size, len(indices))
+    crop_px = settings.crop_px if shown.view.any_size else shown.view.spec.size_px
     for chosen in _rounds(indices, size, generator):
-        pixels = np.stack([_turned(_one_of(shown[i], generator), generator) for i in chosen])
+        tiles = [_one_of(shown[i], generator) for i in chosen]
+        pixels = np.stack([_turned(_cropped(t, crop_px, generator), generator) for t in tiles])
         coloured = jitter_stain(torch.from_numpy(pixels), generator)
         inputs = normalise(coloured, mean=encoder.mean, std=encoder.std)
         yield inputs.to(settings.device), targets[chosen].to(settings.device)
@@ -166,6 +172,12 @@ def _rounds(indices: Indices, size: int, generator: Generator) -> Iterator[list[
 
 def _one_of(tiles: Pixels, generator: Generator) -> Pixels:
     return np.asarray(tiles[int(torch.randint(len(tiles), (), generator=generator))])
+
+
+def _cropped(tile: Pixels, size_px: int, generator: Generator) -> Pixels:
+    room = max(0, len(tile) - size_px)
+    y, x = torch.randint(room + 1, (2,), generator=generator).tolist()
+    return np.asarray(tile[y : y + size_px, x : x + size_px])
 
 
 def _turned(tile: Pixels, generator: Generator) -> Pixels:

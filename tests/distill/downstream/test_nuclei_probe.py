@@ -1,6 +1,7 @@
 """The segmentation probe finds dark discs; what is frozen stays as it is."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -35,13 +36,15 @@ def encoder() -> Encoder:
     return create_encoder("resnet10t", spec=TileSpec(size_px=64, mpp=0.5))
 
 
-@pytest.mark.parametrize("mode", ["frozen", "finetune"])
-def test_it_finds_nuclei_and_leaves_the_encoder_alone(encoder: Encoder, mode: str) -> None:
-    settings = Segmenting(mode=mode, steps=100, batch_size=4, crop_px=64, learning_rate=5e-3)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("mode", "least"), [("frozen", 0.6), ("finetune", 0.8)])
+def test_it_finds_nuclei_and_leaves_the_encoder_alone(
+    encoder: Encoder, mode: Literal["frozen", "finetune"], least: float
+) -> None:
+    settings = Segmenting(mode=mode, steps=100, batch_size=4, crop_px=64, learning_rate=5e-3)
     before = [value.clone() for value in encoder.module.state_dict().values()]
     (overlap,) = segment(encoder, [image(n) for n in range(4)], [image(9)], settings)
     dice = 2 * overlap.both / (overlap.predicted + overlap.actual)
-    assert dice > 0.75
+    assert dice > least
     asked = image(9).instances[::2, ::2]
     assert overlap.actual == pytest.approx((asked > 0).sum(), rel=0.1)
     after = encoder.module.state_dict().values()
@@ -51,7 +54,7 @@ def test_it_finds_nuclei_and_leaves_the_encoder_alone(encoder: Encoder, mode: st
 def test_an_untrained_decoder_is_worse(encoder: Encoder) -> None:
     settings = Segmenting(steps=1, batch_size=4, crop_px=64, learning_rate=1e-9)
     (overlap,) = segment(encoder, [image(0)], [image(9)], settings)
-    assert 2 * overlap.both / max(1, overlap.predicted + overlap.actual) < 0.6
+    assert 2 * overlap.both / max(1, overlap.predicted + overlap.actual) < 0.5
 
 
 def test_images_are_brought_to_the_encoders_resolution(encoder: Encoder) -> None:
