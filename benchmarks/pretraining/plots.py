@@ -43,7 +43,7 @@ def plot_scores(scores: pd.DataFrame, probe: str, path: Path) -> None:
     objectives = ordered(chosen["objective"].unique())
     architectures = sorted(chosen["architecture"].unique())
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(objectives))
+        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(objectives), one_scale=True)
         for panel, task in zip(panels, tasks, strict=True):
             of_task = chosen[chosen["task"] == task]
             for number, architecture in enumerate(architectures):
@@ -56,12 +56,16 @@ def plot_scores(scores: pd.DataFrame, probe: str, path: Path) -> None:
             panel.set_title(task)
             panel.set_xlabel(PRIMARY[str(of_task["measure"].iloc[0])])
             panel.grid(axis="x", alpha=0.3)
+            panel.locator_params(axis="x", nbins=4)
         _legend(figure, panels, architectures)
         _save(figure, path)
 
 
 def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
-    """One panel a probe and architecture: the score against the share of the labels."""
+    """One panel a probe and architecture: the score against the share of the labels.
+
+    The band is the interval: of ours where it was run, otherwise of every objective.
+    """
     chosen = scores[(scores["task"] == task) & scores["measure"].isin(PRIMARY)]
     pairs = sorted(set(zip(chosen["probe"], chosen["architecture"], strict=True)))
     objectives = ordered(chosen["objective"].unique())
@@ -74,15 +78,18 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
                 if line.empty:
                     continue
                 colour = _colour(number)
-                panel.fill_between(
-                    line["fraction"], line["low"], line["high"], color=colour, alpha=0.12, lw=0
-                )
+                # Five bands over each other say nothing: ours has one, the tables have all.
+                if objective == OURS or OURS not in objectives:
+                    panel.fill_between(
+                        line["fraction"], line["low"], line["high"], color=colour, alpha=0.15, lw=0
+                    )
                 panel.plot(
                     line["fraction"],
                     line["value"],
                     color=colour,
                     marker=MARKERS[number % len(MARKERS)],
                     ms=4,
+                    lw=2.4 if objective == OURS else 1.2,
                     label=objective,
                 )
             shares = sorted(rows["fraction"].unique())
@@ -105,7 +112,7 @@ def plot_differences(differences: pd.DataFrame, probe: str, path: Path) -> None:
     others = ordered(chosen["other"].unique())
     architectures = sorted(chosen["architecture"].unique())
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(others))
+        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(others), one_scale=True)
         for panel, task in zip(panels, tasks, strict=True):
             of_task = chosen[chosen["task"] == task]
             panel.axvline(0, color="0.4", lw=1)
@@ -120,6 +127,8 @@ def plot_differences(differences: pd.DataFrame, probe: str, path: Path) -> None:
             panel.set_title(task)
             panel.set_xlabel(f"{OURS} − other: {PRIMARY[str(of_task['measure'].iloc[0])]}")
             panel.grid(axis="x", alpha=0.3)
+            panel.locator_params(axis="x", nbins=4)
+        figure.suptitle("filled: Holm-corrected p < 0.05", fontsize=8, x=0.01, ha="left")
         _legend(figure, panels, architectures)
         _save(figure, path)
 
@@ -155,8 +164,9 @@ def _dots(
         c=face,
         edgecolors=colour,
         zorder=3,
-        label=label,
     )
+    # Of its own, so that the legend is filled whatever the first dot is.
+    panel.plot([], [], MARKERS[number % len(MARKERS)], color=colour, ms=5, label=label)
 
 
 def _colour(number: int) -> str:
