@@ -1,5 +1,6 @@
 """`raypath benchmark`: how fast this machine does it, beside other projects."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -68,3 +69,62 @@ def tiling(
         typer.echo(report.as_markdown())
     else:
         report.print()
+
+
+@benchmark.command()
+def pretraining(
+    encoders: Annotated[
+        Path, typer.Argument(help="Folder of model folders <objective>-<architecture>[-<seed>].")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder of the data sets, one folder each.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Where predictions go; resumed.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task, several times; default: all that are there.")
+    ] = None,
+    probe: Annotated[
+        list[str] | None, typer.Option(help="A probe, several times; default: all.")
+    ] = None,
+    fraction: Annotated[
+        list[float] | None, typer.Option(help="Share of the labels; default: 0.05 0.25 1.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    finetune_steps: Annotated[int, typer.Option(min=1, help="Of each learning rate.")] = 300,
+    segment_steps: Annotated[int, typer.Option(min=1)] = 300,
+    magnify: Annotated[
+        float, typer.Option(help="Show images this many times larger than the encoder's mpp.")
+    ] = 1.0,
+    device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda.")] = "cpu",
+) -> None:
+    """Measure pretrained encoders on downstream tasks: kNN, linear probe, fine-tuning, nuclei."""
+    from benchmarks.pretraining.candidates import find_candidates
+    from benchmarks.pretraining.run import PROBES, Protocol, choose_tasks, measure_pretraining
+    from distill.downstream.finetune import FineTuning
+    from pipelines.errors import UsageError
+
+    unknown = sorted(set(probe or ()) - set(PROBES))
+    if unknown:
+        raise UsageError(f"no probe is called {', '.join(unknown)}: one of {', '.join(PROBES)}")
+    protocol = Protocol(
+        tasks=choose_tasks(data, task),
+        probes=tuple(probe or PROBES),
+        fractions=tuple(fraction or (0.05, 0.25, 1.0)),
+        seeds=seeds,
+        magnify=magnify,
+        finetuning=FineTuning(steps=finetune_steps),
+        segmenting_steps=segment_steps,
+        device=device,
+    )
+    say = partial(typer.echo, err=True)
+    measure_pretraining(find_candidates(encoders), data, out, protocol, say)
+    typer.echo(f"raypath benchmark report {out}", err=True)
+
+
+@benchmark.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="What 'benchmark pretraining -o' wrote.")],
+    resamples: Annotated[int, typer.Option(min=100, help="Of patients, for intervals.")] = 2000,
+) -> None:
+    """Recompute tables and plots of 'benchmark pretraining' from its predictions alone."""
+    from benchmarks.pretraining.report import write_report
+
+    typer.echo(write_report(folder, resamples=resamples))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cluster.executor import Executor
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
+from distill.downstream.statistics import Interval
 from distill.encoders import Encoder, encoder_of
 from distill.rckd import Trained, distil, train_teacher
 from distill.train import Schedule
@@ -18,7 +19,6 @@ from pipelines.demo.alignment import Alignment, measure_alignment
 from pipelines.demo.truth import heatmap_auroc, held_out_auroc
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry, read_manifest
-from pipelines.mil.statistics import Interval
 from pipelines.mil.training import Bag, TrainedHead, train_head
 from pipelines.model import save_model
 from pipelines.records import SlideRecord

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from distill.downstream.statistics import Interval
 from pipelines.heatmap import Heatmap, read_heatmap
-from pipelines.mil.statistics import Interval, auroc
+from pipelines.mil.statistics import auroc
 from pipelines.records import SlideRecord
 from pipelines.runfolder import HEATMAP_NAME, SLIDES_NAME
 from wsi.testing import TRUTH_DOWNSAMPLE, CohortSlide

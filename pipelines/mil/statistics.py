@@ -1,7 +1,6 @@
 """Numbers about predictions, with intervals that stay honest on few patients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +8,9 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from distill.downstream.statistics import Interval
+
 EDGE = 1e-9  # distance kept from the ends of 0-1 and from the estimate when solving for bounds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} (95 % CI {self.low:.3f}-{self.high:.3f})"
 
 
 def auroc(

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from pipelines.mil.statistics import Interval, auroc, youden_threshold
+from distill.downstream.statistics import Interval
+from pipelines.mil.statistics import auroc, youden_threshold
 
 Case = tuple[NDArray[np.bool_], NDArray[np.float64]]
 

@@ -1,0 +1,129 @@
+"""Predictions on disk: one Parquet file a unit of work, there whole or not at all."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wsi.atomic import replacing
+from wsi.errors import RayPathError
+
+Kind = Literal["predictions", "overlaps"]
+KEY = b"raypath.key"
+SECONDS = b"raypath.seconds"
+
+_UNIT = [
+    ("encoder", pa.string()),
+    ("objective", pa.string()),
+    ("architecture", pa.string()),
+    ("encoder_seed", pa.int32()),
+    ("task", pa.string()),
+    ("probe", pa.string()),
+    ("fraction", pa.float32()),
+    ("seed", pa.int32()),
+    ("fold", pa.int32()),
+    ("setting", pa.string()),
+    ("sample_id", pa.string()),
+    ("patient_id", pa.string()),
+]
+SCHEMAS: Mapping[Kind, pa.Schema] = {
+    # `prob` is in the order of `classes`.
+    "predictions": pa.schema(
+        [
+            *_UNIT,
+            ("target", pa.string()),
+            ("predicted", pa.string()),
+            ("classes", pa.list_(pa.string())),
+            ("prob", pa.list_(pa.float32())),
+        ]
+    ),
+    "overlaps": pa.schema(
+        [*_UNIT, ("predicted_px", pa.int64()), ("actual_px", pa.int64()), ("both_px", pa.int64())]
+    ),
+}
+TEXT = [name for name, kind in _UNIT if kind == pa.string()]
+
+
+class NoResultsError(RayPathError, FileNotFoundError):
+    """A folder holds no predictions."""
+
+    kind = "no_results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What is computed, stored and skipped as a whole."""
+
+    encoder: str
+    objective: str
+    architecture: str
+    encoder_seed: int
+    task: str
+    probe: str
+    fraction: float
+    seed: int
+
+    def path(self, out: Path, kind: Kind) -> Path:
+        """Its file below the folder of results."""
+        name = f"{self.probe}-{round(100 * self.fraction)}pc-seed{self.seed}.parquet"
+        return out / kind / self.encoder / self.task / name
+
+    def columns(self) -> dict[str, Any]:
+        """The columns that are the same in all its rows."""
+        return {name: getattr(self, name) for name in Unit.__slots__}
+
+
+def key_of(**facts: Any) -> str:
+    """SHA-256 of everything a unit's predictions depend on."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_done(path: Path, key: str) -> bool:
+    """Whether the file is there and was made from the same encoder, data and settings."""
+    return path.is_file() and (pq.read_schema(path).metadata or {}).get(KEY) == key.encode()
+
+
+def write_part(
+    path: Path, kind: Kind, rows: Sequence[Mapping[str, Any]], *, key: str, seconds: float
+) -> None:
+    """Write a unit's rows, with what they depend on and how long they took."""
+    schema = SCHEMAS[kind].with_metadata({KEY: key, SECONDS: f"{seconds:.3f}"})
+    with replacing(path) as tmp:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema), tmp, compression="zstd")
+
+
+def read_parts(out: Path, kind: Kind) -> pd.DataFrame:
+    """Rows of every part, in a fixed order.
+
+    Raises
+    ------
+    NoResultsError
+        If there is none.
+    """
+    paths = sorted((out / kind).rglob("*.parquet"))
+    paths = [path for path in paths if not path.name.startswith(".")]
+    if not paths:
+        raise NoResultsError(
+            f"no Parquet in {out / kind}: run 'raypath benchmark pretraining' first"
+        )
+    table = pa.concat_tables(pq.read_table(path).replace_schema_metadata() for path in paths)
+    frame = table.to_pandas(categories=TEXT)
+    frame["fraction"] = frame["fraction"].astype(float).round(4)
+    return frame
+
+
+def read_seconds(out: Path) -> dict[str, float]:
+    """Seconds that the probes of each encoder took, embedding left out."""
+    total: dict[str, float] = {}
+    for kind in SCHEMAS:
+        for path in sorted((out / kind).glob("*/*/*.parquet")):
+            encoder = path.parent.parent.name
+            metadata = pq.read_schema(path).metadata
+            total[encoder] = total.get(encoder, 0) + float(metadata[SECONDS])
+    return total

@@ -1,0 +1,54 @@
+"""The downstream tasks by name, and where each lies below the folder of data sets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from distill.downstream.dataset import LabelledImages
+from distill.downstream.loaders.bach import load_bach
+from distill.downstream.loaders.bach_wsi import load_bach_wsi
+from distill.downstream.loaders.breakhis import load_breakhis
+from distill.downstream.loaders.crchisto import load_crchisto
+from distill.downstream.loaders.glas import load_glas
+from distill.downstream.loaders.lymphoma import load_lymphoma
+from distill.downstream.loaders.nct_crc import load_crc_val_sample, load_nct_crc
+from distill.downstream.loaders.nuclei import load_nuclei
+from distill.downstream.loaders.pcam import load_pcam
+from distill.downstream.nuclei_probe import NucleiImage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(Generic[T]):
+    """A folder's name and what reads it."""
+
+    folder: str
+    load: Callable[[Path], T]
+
+
+CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
+    "crchisto-type": Task(folder="crchisto", load=partial(load_crchisto, target="cell_type")),
+    "crchisto-cancerous": Task(
+        folder="crchisto", load=partial(load_crchisto, target="is_cancerous")
+    ),
+    "glas": Task(folder="glas", load=load_glas),
+    "crc-val-sample": Task(folder="crc_val_sample", load=load_crc_val_sample),
+    "bach": Task(folder="bach", load=load_bach),
+    "bach-wsi": Task(folder="bach", load=load_bach_wsi),
+    "nct-crc": Task(folder="nct_crc", load=load_nct_crc),
+    "breakhis-40X": Task(folder="breakhis", load=partial(load_breakhis, magnification="40X")),
+    "breakhis-100X": Task(folder="breakhis", load=partial(load_breakhis, magnification="100X")),
+    "breakhis-200X": Task(folder="breakhis", load=partial(load_breakhis, magnification="200X")),
+    "breakhis-400X": Task(folder="breakhis", load=partial(load_breakhis, magnification="400X")),
+    "lymphoma": Task(folder="lymphoma", load=load_lymphoma),
+    "pcam": Task(folder="pcam", load=load_pcam),
+}
+
+SEGMENTATION: Mapping[str, Task[list[NucleiImage]]] = {
+    "monuseg-nuclei": Task(folder="monuseg", load=partial(load_nuclei, task="monuseg", mpp=0.25)),
+    # Not published. The median nucleus is 20 pixels wide in the median image, 24 in MoNuSeg's.
+    "dsb2018-nuclei": Task(folder="dsb2018_he", load=partial(load_nuclei, task="dsb2018", mpp=0.3)),
+}

@@ -1,0 +1,1 @@
+"""Does pretraining help? Labelled images, what is fitted on embeddings, honest statistics."""

@@ -1,0 +1,62 @@
+"""BreakHis: breast tumours of 82 patients at four magnifications, benign or malignant.
+
+Spanhol et al., "A Dataset for Breast Cancer Histopathological Image Classification", IEEE TBME
+63:1455, 2016. A name such as ``SOB_B_TA-14-4659-40-001.png`` holds biopsy, class, type, year,
+slide, magnification and number; the slide stands for the patient.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from distill.downstream.dataset import FileImages, LabelledImages, index_classes
+from distill.downstream.loaders.layout import existing, images_below
+from distill.errors import LabelledDataError
+
+LICENCE = "CC BY 4.0"
+CLASSES = ("benign", "malignant")
+# The camera's pixel of 6.5 µm seen through relay and objective, as the paper's table 2 rounds it.
+MPP: dict[str, float] = {"40X": 0.49, "100X": 0.20, "200X": 0.10, "400X": 0.05}
+NAME = re.compile(r"SOB_(?P<side>[BM])_[A-Z]+-(?P<slide>\d+-[0-9A-Z]+)-(?P<power>\d+)-\d+$")
+
+Magnification = Literal["40X", "100X", "200X", "400X"]
+
+
+def load_breakhis(folder: Path, magnification: Magnification = "40X") -> LabelledImages:
+    """Read the images of one magnification from ``BreaKHis_v1/histology_slides/breast``.
+
+    Raises
+    ------
+    LabelledDataError
+        If the folder or the images of that magnification are missing, or a name is not as
+        published.
+    """
+    task = f"breakhis-{magnification}"
+    breast = existing(
+        folder / "BreaKHis_v1" / "histology_slides" / "breast",
+        task=task,
+        wanted="BreaKHis_v1/histology_slides/breast/<class>/SOB/<type>/<slide>/<magnification>",
+    )
+    paths = images_below(breast, f"*/SOB/*/*/{magnification}/*")
+    if not paths:
+        raise LabelledDataError(f"{task}: no image at {breast}/*/SOB/*/*/{magnification}/")
+    matches = [NAME.match(path.stem) for path in paths]
+    odd = [path.name for path, match in zip(paths, matches, strict=True) if match is None]
+    if odd:
+        raise LabelledDataError(
+            f"{task}: {odd[:5]} are not named as SOB_B_TA-14-4659-40-001.png is"
+        )
+    found = [match for match in matches if match is not None]
+    sides = [CLASSES["BM".index(match["side"])] for match in found]
+    return LabelledImages(
+        name=task,
+        images=FileImages(tuple(paths)),
+        # A slide with two types of tumour has images in two folders, with the same numbers.
+        sample_ids=tuple(path.stem for path in paths),
+        classes=CLASSES,
+        targets=index_classes(sides, CLASSES, task=task),
+        patient_ids=tuple(match["slide"] for match in found),
+        splits=None,
+        mpp=MPP[magnification],
+        licence=LICENCE,
+    )

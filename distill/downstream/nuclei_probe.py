@@ -1,0 +1,179 @@
+"""The segmentation probe: a fresh light decoder finds nuclei in what the encoder sees."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from distill.augment import jitter_stain, random_crop, random_geometry
+from distill.downstream.view import STRIDE_PX, resample
+from distill.encoders import Encoder, PooledFeatures, normalise
+from distill.errors import ModelError
+from distill.losses import nuclei_loss
+from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
+from distill.targets import nuclei_maps, reduce_maps
+from distill.train import Batch, Schedule, train
+from wsi.slide import Pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NucleiImage:
+    """An image with its labelled nuclei.
+
+    Attributes
+    ----------
+    pixels, instances
+        (H, W, 3) uint8 and (H, W), 0 for background and one number a nucleus.
+    sample_id, case_id
+        The image, and the patient or case that no split divides.
+    mpp
+        µm per pixel.
+    """
+
+    pixels: Pixels
+    instances: NDArray[np.integer]
+    sample_id: str
+    case_id: str
+    mpp: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Pixels of an image at the network's output: called nucleus, nucleus in truth, both.
+
+    Dice is 2 × `both` / (`predicted` + `actual`).
+    """
+
+    predicted: int
+    actual: int
+    both: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmenting:
+    """How the decoder is trained: the same budget for every encoder.
+
+    Attributes
+    ----------
+    mode
+        ``"frozen"`` trains the decoder alone, ``"finetune"`` the encoder with it.
+    """
+
+    mode: Literal["frozen", "finetune"] = "frozen"
+    steps: int = 300
+    batch_size: int = 16
+    crop_px: int = 128
+    learning_rate: float = 2e-3
+    device: str = "cpu"
+
+
+def segment(
+    encoder: Encoder,
+    learn_from: list[NucleiImage],
+    asked: list[NucleiImage],
+    settings: Segmenting,
+    *,
+    seed: int = 0,
+) -> list[Overlap]:
+    """Train a decoder of nuclei on some images and measure it on others.
+
+    Images are brought to the encoder's mpp first.
+
+    Raises
+    ------
+    ModelError
+        If the encoder is not a timm network, whose inner features the decoder needs.
+    """
+    if not isinstance(encoder.module, PooledFeatures):
+        raise ModelError(f"{encoder.identifier} has no feature maps to segment nuclei with")
+    generator = Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # for the decoder's weights
+        fresh = NucleiNet(deepcopy(encoder.module.backbone))
+        net = _FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
+        net = net.to(settings.device).to(memory_format=torch.channels_last)
+        samples = [_at(image, encoder.spec.mpp, settings.crop_px) for image in learn_from]
+        batches = _batches(encoder, samples, settings, generator)
+        schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)
+        train(net, batches, nuclei_loss, schedule)
+    return [_measure(net, encoder, image, settings) for image in asked]
+
+
+class _FrozenBackbone(nn.Module):
+    """A `NucleiNet` whose encoder neither learns nor updates its running statistics."""
+
+    def __init__(self, net: NucleiNet) -> None:
+        super().__init__()
+        self.net = net
+        net.backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.net.backbone.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.net(x)
+        return maps
+
+
+def _at(image: NucleiImage, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor]:
+    """Pixels (H, W, 3) at `mpp` and their maps (3, H/2, W/2); sides are multiples of 32.
+
+    What is left over at the right and the bottom, less than 32 pixels, is mirrored.
+    """
+    factor = image.mpp / mpp
+    pixels = resample(image.pixels, factor)
+    rows, columns = (
+        np.minimum(((np.arange(n) + 0.5) / factor).astype(int), limit - 1)
+        for n, limit in zip(pixels.shape[:2], image.instances.shape, strict=True)
+    )
+    instances = image.instances[rows[:, None], columns]  # the nearest: numbers do not mix
+    wanted = [max(smallest_px, -(-n // STRIDE_PX) * STRIDE_PX) for n in instances.shape]
+    around = [(0, w - n) for w, n in zip(wanted, instances.shape, strict=True)]
+    pixels = np.pad(pixels, (*around, (0, 0)), mode="symmetric")
+    maps = nuclei_maps(np.pad(instances, around, mode="symmetric"))
+    return torch.from_numpy(pixels), torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))
+
+
+def _batches(
+    encoder: Encoder,
+    samples: list[tuple[Tensor, Tensor]],
+    settings: Segmenting,
+    generator: Generator,
+) -> Iterator[Batch]:
+    while True:
+        chosen = torch.randint(len(samples), (settings.batch_size,), generator=generator)
+        crops, targets = [], []
+        for index in chosen.tolist():
+            pixels, maps = samples[index]
+            crop, target = random_crop(
+                pixels[None], maps[None], settings.crop_px, OUTPUT_STRIDE, generator
+            )
+            crop, target = random_geometry(crop, target, generator)
+            crops.append(crop)
+            targets.append(target)
+        coloured = jitter_stain(torch.cat(crops), generator)
+        inputs = normalise(coloured, mean=encoder.mean, std=encoder.std)
+        yield inputs.to(settings.device), torch.cat(targets).to(settings.device)
+
+
+@torch.inference_mode()
+def _measure(net: nn.Module, encoder: Encoder, image: NucleiImage, settings: Segmenting) -> Overlap:
+    net.eval()
+    pixels, maps = _at(image, encoder.spec.mpp, settings.crop_px)
+    inputs = normalise(pixels[None], mean=encoder.mean, std=encoder.std).to(settings.device)
+    factor = image.mpp / encoder.spec.mpp / OUTPUT_STRIDE
+    height, width = (int(n * factor) for n in image.instances.shape)  # without what was mirrored
+    predicted = (net(inputs)[0, 0] > 0).cpu()[:height, :width]
+    actual = (maps[0] > 0.5)[:height, :width]
+    return Overlap(
+        predicted=int(predicted.sum()),
+        actual=int(actual.sum()),
+        both=int((predicted & actual).sum()),
+    )

@@ -1,0 +1,76 @@
+"""Fine-tuning learns a task, leaves the encoder it was given alone, and repeats itself."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from distill.downstream.dataset import LabelledImages
+from distill.downstream.embedding import encoder_digest, view_of
+from distill.downstream.finetune import FineTuning, Shown, fine_tune
+from distill.downstream.splits import folds
+from distill.encoders import Encoder, create_encoder
+from distill.errors import ModelError
+from wsi.plan import TileSpec
+
+Make = Callable[..., LabelledImages]
+QUICK = FineTuning(steps=12, batch_size=8, learning_rates=(1e-5, 2e-3))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return create_encoder("resnet10t", spec=TileSpec(size_px=64, mpp=0.5))
+
+
+def test_it_learns_and_prefers_the_rate_that_does(coloured: Make, encoder: Encoder) -> None:
+    dataset = coloured(count=60)
+    fold = folds(dataset, seed=0)[0]
+    before = encoder_digest(encoder)
+    shown = Shown(dataset, view_of(encoder))
+    answer = fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=1)
+    assert answer.probs.shape == (len(fold.test), 3)
+    np.testing.assert_allclose(answer.probs.sum(1), 1, atol=1e-5)
+    assert (answer.probs.argmax(1) == dataset.targets[fold.test]).mean() > 0.8
+    assert answer.setting == "lr=0.002"
+    assert encoder_digest(encoder) == before
+    again = fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=1)
+    np.testing.assert_allclose(again.probs, answer.probs, atol=1e-5)
+    other = fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=2)
+    assert np.abs(other.probs - answer.probs).max() > 1e-3
+
+
+def test_an_image_of_several_tiles_gets_their_mean(coloured: Make, encoder: Encoder) -> None:
+    dataset = coloured(count=24, edge=100)
+    fold = folds(dataset, seed=0)[0]
+    shown = Shown(dataset, view_of(encoder))
+    assert shown[0].shape == (4, 64, 64, 3)
+    one_step = FineTuning(steps=1, batch_size=4, learning_rates=(1e-3,))
+    answer = fine_tune(encoder, shown, fold.train, fold.test, one_step)
+    assert answer.probs.shape == (len(fold.test), 3)
+
+
+def test_with_one_patient_nothing_is_validated(coloured: Make, encoder: Encoder) -> None:
+    dataset = coloured(count=24)
+    one_step = FineTuning(steps=1, batch_size=4)
+    answer = fine_tune(
+        encoder, Shown(dataset, view_of(encoder)), np.arange(4), np.arange(8, 12), one_step
+    )
+    assert answer.setting == "lr=0.0003, not validated"
+
+
+def test_without_weights_there_is_nothing_to_tune(coloured: Make) -> None:
+    encoder = create_encoder("mean-colour", spec=TileSpec(size_px=64, mpp=0.5))
+    shown = Shown(coloured(), view_of(encoder))
+    with pytest.raises(ModelError, match="mean-colour has no weights to fine-tune"):
+        fine_tune(encoder, shown, np.arange(24), np.arange(24, 48), QUICK)
+
+
+def test_tiles_are_remembered_while_there_is_room(
+    coloured: Make, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.downstream.finetune.REMEMBERED", 3 * 64 * 64 * 3)
+    shown = Shown(coloured(), view_of(encoder))
+    first = [shown[n] for n in range(5)]
+    same = [shown[n] is first[n] for n in range(5)]
+    assert same == [True, True, True, False, False]
+    np.testing.assert_array_equal(shown[4], first[4])
