@@ -113,9 +113,11 @@ def test_what_is_there_is_kept_and_what_changed_is_made_again(
     measure_pretraining(chosen, data, out, PROTOCOL, said.append)
     assert len([line for line in said if "seed" in line]) == 1
     assert pq.read_table(part).equals(before)
-    more = replace(PROTOCOL, probes=("segment-frozen",), segmenting_steps=3)
+    more = replace(
+        PROTOCOL, probes=("segment-frozen",), segmenting_steps=3, seeds=1, fractions=(1.0,)
+    )
     measure_pretraining(chosen, data, out, more, said.append)
-    assert len([line for line in said if "segment-frozen" in line]) == 3 * 2 * 2
+    assert len([line for line in said if "segment-frozen" in line]) == 3
 
 
 def test_the_report_is_made_of_the_parquet_alone(results: Path, tmp_path: Path) -> None:
