@@ -19,11 +19,12 @@ from distill.downstream.embedding import cached_embeddings, encoder_digest, view
 from distill.downstream.finetune import FineTuning, Shown, fine_tune
 from distill.downstream.knn import nearest_neighbours
 from distill.downstream.linear import linear_probe
-from distill.downstream.nuclei_probe import NucleiImage, Segmenting, segment
+from distill.downstream.nuclei_probe import Segmenting, segment
 from distill.downstream.probe import Answer, Embedded
 from distill.downstream.splits import Fold, divide, folds, take_fraction
 from distill.encoders import Encoder, PooledFeatures
 from distill.errors import LabelledDataError
+from distill.teachers.labelled import Labelled
 
 PROTOCOL = 1  # raised when the same settings would give other predictions
 FOLDS = 5
@@ -117,7 +118,7 @@ def measure_pretraining(
                 _classify(candidate, dataset, out, protocol, say)
         else:
             images = SEGMENTATION[name].load(data / SEGMENTATION[name].folder)
-            say(f"{name}: {len(images)} images of {len({i.case_id for i in images})} cases")
+            say(f"{name}: {len(images)} images of {len({i.case for i in images})} cases")
             for candidate in candidates:
                 _segment(candidate, name, images, out, protocol, say)
 
@@ -207,7 +208,7 @@ def _answers(unit: Unit, fold: Fold, answer: Answer, dataset: LabelledImages) ->
 def _segment(
     candidate: Candidate,
     task: str,
-    images: list[NucleiImage],
+    images: list[Labelled],
     out: Path,
     protocol: Protocol,
     say: Say,
@@ -216,7 +217,7 @@ def _segment(
     if not isinstance(encoder.module, PooledFeatures):
         return  # no feature maps: the report says so
     weights = encoder_digest(encoder)
-    pixels = key_of(images=[(i.sample_id, i.case_id, i.mpp, _digest(i)) for i in images])
+    pixels = key_of(images=[(i.name, i.case, i.mpp, _digest(i)) for i in images])
     wanted = [probe for probe in protocol.probes if probe in SEGMENTING]
     for unit in _units(candidate, task, wanted, protocol):
         settings = replace(
@@ -236,10 +237,8 @@ def _segment(
         say(f"{_name(unit)}: {seconds:.1f} s")
 
 
-def _segmented(
-    unit: Unit, encoder: Encoder, images: list[NucleiImage], settings: Segmenting
-) -> Rows:
-    owners = np.array([image.case_id for image in images])
+def _segmented(unit: Unit, encoder: Encoder, images: list[Labelled], settings: Segmenting) -> Rows:
+    owners = np.array([image.case for image in images])
     one_class = np.zeros(len(images), np.int64)
     divided = list(divide(one_class, owners, FOLDS, 0, unit.task))
     number = unit.seed % len(divided)
@@ -252,8 +251,8 @@ def _segmented(
         | {
             "fold": number,
             "setting": f"lr={settings.learning_rate:g}",
-            "sample_id": image.sample_id,
-            "patient_id": image.case_id,
+            "sample_id": image.name,
+            "patient_id": image.case,
             "predicted_px": overlap.predicted,
             "actual_px": overlap.actual,
             "both_px": overlap.both,
@@ -286,7 +285,7 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
     return result, time.perf_counter() - start
 
 
-def _digest(image: NucleiImage) -> str:
+def _digest(image: Labelled) -> str:
     return hashlib.sha256(image.pixels.tobytes() + image.instances.tobytes()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """The downstream tasks by name, and where each lies below the folder of data sets."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,9 +14,9 @@ from distill.downstream.loaders.crchisto import load_crchisto
 from distill.downstream.loaders.glas import load_glas
 from distill.downstream.loaders.lymphoma import load_lymphoma
 from distill.downstream.loaders.nct_crc import load_crc_val_sample, load_nct_crc
-from distill.downstream.loaders.nuclei import load_nuclei
 from distill.downstream.loaders.pcam import load_pcam
-from distill.downstream.nuclei_probe import NucleiImage
+from distill.teachers.labelled import Labelled
+from distill.teachers.read import read_labelled
 
 T = TypeVar("T")
 
@@ -27,6 +27,11 @@ class Task(Generic[T]):
 
     folder: str
     load: Callable[[Path], T]
+
+
+def _nuclei(folder: Path, *, mpp: float) -> list[Labelled]:
+    """Images all of whose nuclei are told apart, at `mpp` where the layout does not say it."""
+    return [replace(i, mpp=i.mpp or mpp) for i in read_labelled(folder) if i.complete]
 
 
 CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
@@ -47,8 +52,8 @@ CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
     "pcam": Task(folder="pcam", load=load_pcam),
 }
 
-SEGMENTATION: Mapping[str, Task[list[NucleiImage]]] = {
-    "monuseg-nuclei": Task(folder="monuseg", load=partial(load_nuclei, task="monuseg", mpp=0.25)),
+SEGMENTATION: Mapping[str, Task[list[Labelled]]] = {
+    "monuseg-nuclei": Task(folder="monuseg", load=partial(_nuclei, mpp=0.25)),
     # Not published. The median nucleus is 20 pixels wide in the median image, 24 in MoNuSeg's.
-    "dsb2018-nuclei": Task(folder="dsb2018_he", load=partial(load_nuclei, task="dsb2018", mpp=0.3)),
+    "dsb2018-nuclei": Task(folder="dsb2018_he", load=partial(_nuclei, mpp=0.3)),
 }

@@ -7,39 +7,17 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from distill.augment import jitter_stain, random_crop, random_geometry
 from distill.downstream.view import STRIDE_PX, resample
 from distill.encoders import Encoder, PooledFeatures, normalise
-from distill.errors import ModelError
+from distill.errors import LabelledDataError, ModelError
 from distill.losses import nuclei_loss
 from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
 from distill.targets import nuclei_maps, reduce_maps
+from distill.teachers.labelled import Labelled
 from distill.train import Batch, Schedule, train
-from wsi.slide import Pixels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NucleiImage:
-    """An image with its labelled nuclei.
-
-    Attributes
-    ----------
-    pixels, instances
-        (H, W, 3) uint8 and (H, W), 0 for background and one number a nucleus.
-    sample_id, case_id
-        The image, and the patient or case that no split divides.
-    mpp
-        µm per pixel.
-    """
-
-    pixels: Pixels
-    instances: NDArray[np.integer]
-    sample_id: str
-    case_id: str
-    mpp: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +52,8 @@ class Segmenting:
 
 def segment(
     encoder: Encoder,
-    learn_from: list[NucleiImage],
-    asked: list[NucleiImage],
+    learn_from: list[Labelled],
+    asked: list[Labelled],
     settings: Segmenting,
     *,
     seed: int = 0,
@@ -86,6 +64,8 @@ def segment(
 
     Raises
     ------
+    LabelledDataError
+        If an image does not say its mpp.
     ModelError
         If the encoder is not a timm network, whose inner features the decoder needs.
     """
@@ -122,12 +102,12 @@ class _FrozenBackbone(nn.Module):
         return maps
 
 
-def _at(image: NucleiImage, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor]:
+def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor]:
     """Pixels (H, W, 3) at `mpp` and their maps (3, H/2, W/2); sides are multiples of 32.
 
     What is left over at the right and the bottom, less than 32 pixels, is mirrored.
     """
-    factor = image.mpp / mpp
+    factor = _mpp(image) / mpp
     pixels = resample(image.pixels, factor)
     rows, columns = (
         np.minimum(((np.arange(n) + 0.5) / factor).astype(int), limit - 1)
@@ -139,6 +119,12 @@ def _at(image: NucleiImage, mpp: float, smallest_px: int) -> tuple[Tensor, Tenso
     pixels = np.pad(pixels, (*around, (0, 0)), mode="symmetric")
     maps = nuclei_maps(np.pad(instances, around, mode="symmetric"))
     return torch.from_numpy(pixels), torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))
+
+
+def _mpp(image: Labelled) -> float:
+    if image.mpp is None:
+        raise LabelledDataError(f"{image.name}: its resolution is not known, in µm per pixel")
+    return image.mpp
 
 
 def _batches(
@@ -164,11 +150,11 @@ def _batches(
 
 
 @torch.inference_mode()
-def _measure(net: nn.Module, encoder: Encoder, image: NucleiImage, settings: Segmenting) -> Overlap:
+def _measure(net: nn.Module, encoder: Encoder, image: Labelled, settings: Segmenting) -> Overlap:
     net.eval()
     pixels, maps = _at(image, encoder.spec.mpp, settings.crop_px)
     inputs = normalise(pixels[None], mean=encoder.mean, std=encoder.std).to(settings.device)
-    factor = image.mpp / encoder.spec.mpp / OUTPUT_STRIDE
+    factor = _mpp(image) / encoder.spec.mpp / OUTPUT_STRIDE
     height, width = (int(n * factor) for n in image.instances.shape)  # without what was mirrored
     predicted = (net(inputs)[0, 0] > 0).cpu()[:height, :width]
     actual = (maps[0] > 0.5)[:height, :width]

@@ -8,13 +8,14 @@ import pytest
 import torch
 from skimage.draw import disk
 
-from distill.downstream.nuclei_probe import NucleiImage, Segmenting, segment
+from distill.downstream.nuclei_probe import Segmenting, segment
 from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
+from distill.teachers.labelled import Labelled
 from wsi.plan import TileSpec
 
 
-def image(seed: int, edge: int = 80, mpp: float = 0.5) -> NucleiImage:
+def image(seed: int, edge: int = 80, mpp: float = 0.5) -> Labelled:
     generator = np.random.default_rng(seed)
     pixels = np.full((edge, edge, 3), (230, 170, 200), np.int64)
     instances = np.zeros((edge, edge), np.int32)
@@ -22,11 +23,11 @@ def image(seed: int, edge: int = 80, mpp: float = 0.5) -> NucleiImage:
         inside = disk(centre, 7, shape=instances.shape)
         pixels[inside], instances[inside] = (80, 50, 130), number
     pixels += generator.normal(0, 6, pixels.shape).astype(np.int64)
-    return NucleiImage(
+    return Labelled(
         pixels=np.clip(pixels, 0, 255).astype(np.uint8),
         instances=instances,
-        sample_id=f"i{seed}",
-        case_id=f"c{seed}",
+        name=f"i{seed}",
+        case=f"c{seed}",
         mpp=mpp,
     )
 
