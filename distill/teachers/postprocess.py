@@ -27,7 +27,9 @@ class Thresholds:
     nuclei
         Least probability of a nuclear pixel.
     border
-        Jump of a distance, as a share of the full jump by 2, that counts as a border.
+        Fall of a distance, as a share of the full jump by −2, that counts as a border. Inside a
+        nucleus distances only rise, so little is needed: a network blurs the jump between two
+        that touch to a tenth of itself.
     core
         Greatest distance from the centre, 0-1, at which a nucleus may start.
     smooth_px
@@ -37,10 +39,10 @@ class Thresholds:
     """
 
     nuclei: float = 0.5
-    border: float = 0.25
+    border: float = 0.04
     core: float = 0.75
-    smooth_px: float = 1.5
-    least_core_px: int = 8
+    smooth_px: float = 2.0
+    least_core_px: int = 20
     least_px: int = 30
 
 
