@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from distill.card import TrainingCard, read_card
 from distill.curves import CSV_NAME, PNG_NAME
 from distill.encoders import create_encoder
+from distill.errors import ObjectiveError
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.cli.main import cli
@@ -107,7 +108,11 @@ def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) 
         ("dino", (), "known are rckd, supervised-nuclei, barlow, moco, random"),
         ("rckd", (), "--teacher is for rckd, which needs one"),
         ("barlow", ("--teacher", "t"), "--teacher is for rckd"),
-        ("barlow", ("--batch", "20"), "--batch 20: 2 to 11 is wanted"),
+        ("barlow", ("--batch", "20"), "batches of 20: 2 to 11 is wanted"),
+        ("barlow", ("--hard",), "barlow has no nuclei maps"),
+        ("supervised-nuclei", ("--hard", "--temperature", "2"), "choose one of the two"),
+        ("supervised-nuclei", ("--nuclei-only", "--gradient-loss"), "teach these too"),
+        ("barlow", ("--share", "0"), "--share 0: more than 0"),
         ("barlow", ("--crop", "96"), "--crop 96: a multiple of 32 up to the tiles' 64 px"),
         ("barlow", ("--mpp", "1", "--mpp", "1"), "3 times --mpp for 1 times --tiles"),
     ],
@@ -115,6 +120,6 @@ def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) 
 def test_requests_that_cannot_be_met_say_why(
     tiles: Path, tmp_path: Path, objective: str, more: tuple[str, ...], says: str
 ) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises((UsageError, ObjectiveError), match=says):
         run(objective, tiles, tmp_path / "m", *more)
     assert not (tmp_path / "m").exists()
