@@ -3,13 +3,11 @@
 The training itself knows nothing of Ray: it finds the other workers through `torch.distributed`.
 """
 
-import os
+import logging
 import tempfile
 from collections.abc import Callable
 
-os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-
-import ray
+import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -32,6 +30,7 @@ def train_together(task: Callable[[], None], *, workers: int, gpu: bool = False)
     ClusterError
         If a worker was lost or raised an error; what the task has written until then stays.
     """
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
     with RayExecutor(workers=workers), tempfile.TemporaryDirectory() as storage:
         trainer = TorchTrainer(
             _run,
@@ -45,8 +44,22 @@ def train_together(task: Callable[[], None], *, workers: int, gpu: bool = False)
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
-            raise ClusterError(f"the training on {workers} workers ended: {error}") from error
+            raise ClusterError(
+                f"the training on {workers} workers ended ({_explain(error)}); --resume goes on "
+                "from what it has saved"
+            ) from error
 
 
 def _run(config: dict[str, Callable[[], None]]) -> None:
     config["task"]()
+
+
+def _explain(error: ray.train.TrainingFailedError) -> str:
+    """The last line of what each worker that failed says; Ray's own account is pages long."""
+    if not isinstance(error, ray.train.WorkerGroupError):
+        return str(error).strip().splitlines()[0]
+    said = {rank: str(failure).strip() for rank, failure in error.worker_failures.items()}
+    return "; ".join(
+        f"worker {rank}: {lines[-1] if (lines := text.splitlines()) else 'no reason given'}"
+        for rank, text in sorted(said.items())
+    )

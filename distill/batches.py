@@ -20,7 +20,7 @@ Draw = Callable[[NDArray[np.int64], Generator], Batch]
 def numbered_batches(
     draw: Draw, kept: NDArray[np.int64], *, size: int, seed: int, first: int = 0
 ) -> Iterator[Batch]:
-    """This process's share of whole batches without end; tiles are shuffled each time round.
+    """Whole batches without end, of each the share of this process; shuffled each time round.
 
     Parameters
     ----------

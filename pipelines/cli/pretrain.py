@@ -168,7 +168,11 @@ def pretrain(
     if trainers > 1:
         from cluster.train import train_together
 
-        train_together(partial(run_pretraining, _absolute(job), cost=cost), workers=trainers)
+        train_together(
+            partial(run_pretraining, _absolute(job), cost=cost),
+            workers=trainers,
+            gpu=device.startswith("cuda"),
+        )
     else:
         with _bar("steps", steps) as advance:
             run_pretraining(

@@ -23,9 +23,7 @@ def row(text: str) -> NDArray[np.int32]:
 def slow(truth: NDArray[np.int32], predicted: NDArray[np.int32]) -> dict[str, float]:
     """The same measures from sets of pixels; AJI+ by trying every matching."""
     of_truth = [set(np.flatnonzero(truth == n)) for n in np.unique(truth[truth > 0])]
-    of_predicted = [
-        set(np.flatnonzero(predicted == n)) for n in np.unique(predicted[predicted > 0])
-    ]
+    of_predicted = [set(np.flatnonzero(predicted == n)) for n in np.unique(predicted[predicted > 0])]
 
     def iou(a: set[int], b: set[int]) -> float:
         return len(a & b) / len(a | b)
@@ -122,18 +120,13 @@ def test_one_to_one_matching_is_the_best_there_is(
 ) -> None:
     if not truth.any() or not predicted.any():
         return
-    pairs = [
-        (t, p) for t in np.unique(truth[truth > 0]) for p in np.unique(predicted[predicted > 0])
-    ]
+    pairs = [(t, p) for t in np.unique(truth[truth > 0]) for p in np.unique(predicted[predicted > 0])]
     iou = {
         (t, p): np.sum((truth == t) & (predicted == p)) / np.sum((truth == t) | (predicted == p))
         for t, p in pairs
     }
     table = np.array(
-        [
-            [iou[t, p] for p in np.unique(predicted[predicted > 0])]
-            for t in np.unique(truth[truth > 0])
-        ]
+        [[iou[t, p] for p in np.unique(predicted[predicted > 0])] for t in np.unique(truth[truth > 0])]
     )
     rows, columns = match_one_to_one(table)
     assert (table[rows, columns] > 0).all()
