@@ -151,7 +151,7 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("killed_after", [1, 4, 7])
+@pytest.mark.parametrize("killed_after", [1, 5])
 def test_a_killed_pretraining_goes_on_with_the_same_crops(
     make: Make, labelled: tuple[TileSet, Truth], tmp_path: Path, killed_after: int
 ) -> None:
@@ -168,11 +168,11 @@ def test_a_killed_pretraining_goes_on_with_the_same_crops(
             made,
             kept,
             held_out,
-            Schedule(steps=8),
+            Schedule(steps=6),
             batch_size=4,
             accumulate=2,
             average_decay=0.9,
-            checks=4,
+            checks=3,
             checkpoint=checkpoint,
             resume=resume,
             report=report,
@@ -186,7 +186,7 @@ def test_a_killed_pretraining_goes_on_with_the_same_crops(
     assert checkpoint.is_file() == (killed_after >= 2)  # the first check is after two steps
     rest, resumed = run(resume=True)
     assert rest.losses == pytest.approx(whole.losses, rel=1e-3)
-    assert sorted(rest.checks) == sorted(whole.checks) == [2, 4, 6, 8]
+    assert sorted(rest.checks) == sorted(whole.checks) == [2, 4, 6]
     for step, measured in whole.checks.items():
         assert rest.checks[step] == pytest.approx(measured, rel=1e-2, abs=1e-3, nan_ok=True)
     assert rest.seconds > 0

@@ -112,5 +112,6 @@ def test_views_that_agree_are_found_by_training() -> None:
 
 def test_keys_grow_no_staler_at_batches_of_32_than_in_the_paper() -> None:
     paper = 1 - 0.999 ** (65536 / 256)
-    assert 1 - MOMENTUM ** (QUEUE / 64) == pytest.approx(paper, abs=0.01)
+    staleness = 1 - MOMENTUM ** (QUEUE / 64)
+    assert staleness == pytest.approx(paper, abs=0.01)
     assert [queue_length(tiles) for tiles in (1, 100, 10**6)] == [1, 50, QUEUE]
