@@ -22,7 +22,8 @@ def rank() -> int:
 
 def sharing_gradients(model: nn.Module) -> nn.Module:
     """The same model; its gradients become the mean over all processes."""
-    return DistributedDataParallel(model) if size() > 1 else model
+    # Some networks have weights that an embedding does not use: seen once, they are not waited for.
+    return DistributedDataParallel(model, static_graph=True) if size() > 1 else model
 
 
 def gather(rows: Tensor) -> Tensor:

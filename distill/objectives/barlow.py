@@ -50,9 +50,9 @@ def barlow_loss(projections: Tensor, weight: float | None = None) -> Tensor:
         Barlow Twins with Negative-Sample-Free Contrastive Learning, 2021): the paper's 0.005 for
         D = 8192 and B = 2048 would at a batch of 32 mostly weigh chance.
     """
+    pairs = group.gather(torch.stack(projections.float().chunk(2), dim=1))
     first, second = (
-        functional.batch_norm(group.gather(half.float()), None, None, training=True, eps=1e-5)
-        for half in projections.chunk(2)
+        functional.batch_norm(view, None, None, training=True, eps=1e-5) for view in pairs.unbind(1)
     )
     weight = 1 / first.shape[1] if weight is None else weight
     correlation = first.T @ second / len(first)

@@ -1,13 +1,13 @@
 """`raypath pretrain`: an encoder from tissue without labels, by one of several objectives."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pipelines.cli.bar import progress_bar
 
 if TYPE_CHECKING:
     from distill.pretrain import Progress
@@ -91,12 +91,9 @@ def pretrain(
     from distill.objectives.objective import OBJECTIVES
     from distill.objectives.response_loss import ResponseLoss
     from pipelines.errors import UsageError
-    from pipelines.executors import make_executor
     from pipelines.pretraining.job import PretrainJob, PretrainSettings
-    from pipelines.pretraining.responding import origin_of, respond
     from pipelines.pretraining.run import run_pretraining
-    from pipelines.pretraining.teacher import read_teacher
-    from pipelines.pretraining.tiles import TileRequest, find_tiles
+    from pipelines.pretraining.tiles import TileRequest
     from wsi.plan import TileSpec
 
     if objective not in OBJECTIVES:
@@ -119,29 +116,9 @@ def pretrain(
             f"{objective} has no nuclei maps: --hard, --nuclei-only, --gradient-loss and "
             "--temperature are for rckd and supervised-nuclei"
         )
-    mpps = _one_each(mpp or [], len(tiles))
-    origin, cost, terms = None, None, licence
-    folder = responses or out.with_name(f"{out.name}-responses")
-    if teacher:
-        places = find_tiles(tiles, mpps, request)
-        of = read_teacher(teacher)
-        origin, terms = origin_of(places, of), f"{licence}; teacher: {of.licence}"
-        with (
-            make_executor("ray" if workers > 1 else "serial", address=None, workers=workers) as by,
-            _bar("responses", sum(len(place) for place in places)) as advance,
-        ):
-            cost = respond(
-                places,
-                origin,
-                teacher,
-                folder,
-                by,
-                device=device,
-                report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
-            )
     job = PretrainJob(
         sources=tuple(tiles),
-        mpps=tuple(mpps),
+        mpps=tuple(_one_each(mpp or [], len(tiles))),
         request=request,
         settings=PretrainSettings(
             objective=objective,
@@ -158,13 +135,15 @@ def pretrain(
             device=device,
             bfloat16=bf16,
             data=", ".join(Path(source).name for source in tiles),
-            licence=terms,
+            licence=licence,
         ),
         out=out,
-        responses=folder if teacher else None,
-        origin=origin,
         resume=resume,
     )
+    cost = None
+    if teacher:
+        folder = responses or out.with_name(f"{out.name}-responses")
+        job, cost = _taught(job, teacher, folder, workers)
     if trainers > 1:
         from cluster.train import train_together
 
@@ -174,7 +153,7 @@ def pretrain(
             gpu=device.startswith("cuda"),
         )
     else:
-        with _bar("steps", steps) as advance:
+        with progress_bar("steps", steps) as advance:
             run_pretraining(
                 job,
                 cost=cost,
@@ -182,6 +161,37 @@ def pretrain(
             )
     for name, value in read_card(out).training.measures.items():
         typer.echo(f"{name:22}{value:g}")
+
+
+def _taught(
+    job: "PretrainJob", teacher: Path, folder: Path, workers: int
+) -> tuple["PretrainJob", dict[str, float]]:
+    """The job with the teacher's responses in `folder`, and what they cost."""
+    from pipelines.executors import make_executor
+    from pipelines.pretraining.responding import origin_of, respond
+    from pipelines.pretraining.teacher import read_teacher
+    from pipelines.pretraining.tiles import find_tiles
+
+    places = find_tiles(job.sources, job.mpps, job.request)
+    network = read_teacher(teacher)
+    origin = origin_of(places, network)
+    where = "ray" if workers > 1 else "serial"
+    with (
+        make_executor(where, address=None, workers=workers) as executor,
+        progress_bar("responses", sum(len(place) for place in places)) as advance,
+    ):
+        cost = respond(
+            places,
+            origin,
+            teacher,
+            folder,
+            executor,
+            device=job.settings.device,
+            report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
+        )
+    terms = f"{job.settings.licence}; teacher: {network.licence}"
+    settings = replace(job.settings, licence=terms)
+    return replace(job, settings=settings, responses=folder, origin=origin), cost
 
 
 def _absolute(job: "PretrainJob") -> "PretrainJob":
@@ -208,39 +218,3 @@ def _describe(progress: "Progress") -> str:
     last = progress.checks[max(progress.checks)] if progress.rows else {}
     words = [f"loss {progress.losses[-1]:.3f}"]
     return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in last.items())])
-
-
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Give a function to call with how much is done and a line about it: a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        shown = 0
-
-        def print_line(done: int, text: str) -> None:
-            nonlocal shown
-            if done * 20 // total > shown or done == total:
-                shown = done * 20 // total
-                typer.echo(f"[{done}/{total} {what}] {text}", err=True)
-
-        yield print_line
-        return
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)

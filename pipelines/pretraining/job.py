@@ -89,6 +89,13 @@ class PretrainJob:
     origin: Origin | None = None
     resume: bool = False
 
+    def __post_init__(self) -> None:
+        crop, most = self.settings.crop_px, self.request.spec.size_px
+        if crop > most or crop % 32:
+            raise UsageError(
+                f"--crop {crop}: a multiple of 32 up to the tiles' {most} px is wanted"
+            )
+
     def as_attributes(self) -> dict[str, Any]:
         """What decides how the training goes, for `JOB_NAME`."""
         settings = asdict(self.settings)

@@ -61,18 +61,13 @@ def run_pretraining(
             write_curves(job.out, progress.losses, progress.checks, title=title)
         objective.model.to("cpu")
     if group.rank() == 0:
-        _write(job, backbone, training, measures)
+        _write(job, backbone, len(tiles), training, measures)
         if objective and isinstance(objective.model, NucleiNet):
             save_weights(objective.model, job.out / NETWORK_WEIGHTS)
 
 
 def _make(backbone: nn.Module, tiles: TileSet, job: PretrainJob) -> Objective:
     settings = job.settings
-    if settings.crop_px > tiles.spec.size_px or settings.crop_px % 32:
-        raise UsageError(
-            f"--crop {settings.crop_px}: a multiple of 32 up to the tiles' "
-            f"{tiles.spec.size_px} px is wanted"
-        )
     if settings.objective in ("barlow", "moco"):
         return match_views(backbone, tiles, method=settings.objective, crop_px=settings.crop_px)
     if settings.objective == "supervised-nuclei":
@@ -136,7 +131,7 @@ def _describe(job: PretrainJob) -> str:
 
 
 def _write(
-    job: PretrainJob, backbone: nn.Module, training: str, measures: dict[str, float]
+    job: PretrainJob, backbone: nn.Module, tiles: int, training: str, measures: dict[str, float]
 ) -> None:
     settings = job.settings
     encoder = encoder_of(
@@ -156,7 +151,7 @@ def _write(
         ),
         tile=TileCard(size_px=encoder.spec.size_px, mpp=encoder.spec.mpp),
         training=TrainingCard(
-            data=settings.data,
+            data=f"{tiles} tiles of {settings.data}",
             data_licence=settings.licence,
             method=training,
             measures={name: float(f"{value:.4g}") for name, value in measures.items()},
