@@ -1,9 +1,7 @@
-"""Augmentation: geometry on image and maps alike, colour on the image alone."""
+"""Augmentation of geometry, on image and maps alike; `distill.views` varies the colour."""
 
 import torch
 from torch import Generator, Tensor
-
-from wsi.stain import jitter_hed
 
 
 def flip_horizontal(maps: Tensor) -> Tensor:
@@ -42,24 +40,5 @@ def random_crop(
     return pixels[:, top : top + size_px, left : left + size_px], crop
 
 
-def jitter_stain(pixels: Tensor, generator: Generator, *, strength: float = 0.3) -> Tensor:
-    """Vary stain and light of (B, H, W, 3) uint8 pixels, image by image: as many, float 0-255.
-
-    How much haematoxylin, eosin and residue there is is scaled, each alone and all together, and
-    shifted a little at random (`wsi.stain.jitter_hed`), which leaves white glass nearly white.
-    """
-    shape = (len(pixels), 3)
-    scale = (
-        1 + strength * _uniform(shape, generator) + strength * _uniform((len(pixels), 1), generator)
-    )
-    shift = 0.05 * strength * _uniform(shape, generator)
-    changed = jitter_hed(pixels.numpy(), scale=scale.numpy(), shift=shift.numpy())
-    return torch.from_numpy(changed).float()
-
-
 def _draw(below: int, generator: Generator) -> int:
     return int(torch.randint(below, (), generator=generator))
-
-
-def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
-    return torch.rand(shape, generator=generator) * 2 - 1

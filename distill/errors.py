@@ -19,3 +19,9 @@ class LabelledDataError(RayPathError, ValueError):
     """Labelled images are missing, or not in the layout they seem to have."""
 
     kind = "labelled_data"
+
+
+class ObjectiveError(RayPathError, ValueError):
+    """A pretraining cannot be done as it was asked for."""
+
+    kind = "objective"

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.encoders import normalise
 from distill.losses import fidelity
-from distill.nuclei_net import NucleiNet, responses_of
+from distill.nuclei_net import responses_of
 from wsi.slide import Pixels
 
 CORE = 0.5  # distance from the centre, of a nucleus's own extent, within which is its core
@@ -16,11 +16,13 @@ BATCH = 32
 
 
 @torch.inference_mode()
-def measure_fidelity(net: NucleiNet, pixels: Pixels, maps: NDArray[np.float32]) -> dict[str, float]:
+def measure_fidelity(net: nn.Module, pixels: Pixels, maps: NDArray[np.float32]) -> dict[str, float]:
     """Compare a network's maps of tiles with a teacher's.
 
     Parameters
     ----------
+    net
+        Such as `NucleiNet`.
     pixels, maps
         (N, S, S, 3) uint8 tiles, and (N, 3, S/2, S/2) probability and distances.
 

@@ -23,11 +23,7 @@ def nuclei_loss(maps: Tensor, target: Tensor) -> Tensor:
         (B, 3, H, W): nuclei probability 0-1, distances −1 to 1. A fourth plane, 0-1, says where
         the distances are known; without it, they are wherever there are nuclei.
     """
-    logit, probability, known = maps[:, 0], target[:, 0], _known(target)
-    cross_entropy = functional.binary_cross_entropy_with_logits(logit, probability)
-    squared = ((maps[:, 1:] - target[:, 1:3]) ** 2).sum(1)
-    distance = (squared * known).sum() / known.sum().clamp(min=1.0)
-    return cross_entropy + dice_loss(logit.sigmoid(), probability) + distance
+    return detection_loss(maps, target) + distance_loss(maps, target)
 
 
 def instance_loss(maps: Tensor, target: Tensor) -> Tensor:
@@ -36,6 +32,20 @@ def instance_loss(maps: Tensor, target: Tensor) -> Tensor:
     Takes the same maps and target.
     """
     return nuclei_loss(maps, target) + gradient_loss(maps, target)
+
+
+def detection_loss(maps: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy and Dice of the nuclei map. Takes maps and target of `nuclei_loss`."""
+    logit, probability = maps[:, 0], target[:, 0]
+    cross_entropy = functional.binary_cross_entropy_with_logits(logit, probability)
+    return cross_entropy + dice_loss(logit.sigmoid(), probability)
+
+
+def distance_loss(maps: Tensor, target: Tensor) -> Tensor:
+    """Squared error of both distances where they are known. Takes those of `nuclei_loss`."""
+    known = _known(target)
+    squared = ((maps[:, 1:] - target[:, 1:3]) ** 2).sum(1)
+    return (squared * known).sum() / known.sum().clamp(min=1.0)
 
 
 def gradient_loss(maps: Tensor, target: Tensor) -> Tensor:

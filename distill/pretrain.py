@@ -2,56 +2,83 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from distill import group
+from distill.batches import numbered_batches
+from distill.errors import ObjectiveError
 from distill.objectives.objective import Objective
 from distill.prefetch import prefetched
 from distill.train import Batch, Schedule, train
+from distill.training_state import TrainingState
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 CHECKS = 20  # times that held-out tiles are looked at
 HELD_OUT_TILES = 256  # at most, so that looking stays cheap
 BARE_STEPS = 2  # timed at each check, after one that is not
+SAVE_S = 300.0  # what a kill costs at most, where checks are further apart
+
+STEP, STEP_S, BARE_STEP_S = "step", "seconds_per_step", "seconds_per_bare_step"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How a pretraining went.
+    """How a pretraining went, from its first step, even if it was killed in between.
 
     Attributes
     ----------
     losses
         Of every step.
-    checks
-        Measured on held-out tiles, after how many steps.
-    step_s, bare_step_s
-        Time of each step; and of steps with a batch that is ready, which the network alone takes.
-        They are timed in turns, at each check, since a machine may have other work as well.
+    rows
+        One a check: the step it came after, the measures on held-out tiles, the mean time of the
+        steps since the last check, and that of steps with a batch that is ready, which the
+        network alone takes. The two are timed in turns, since a machine may have other work.
     """
 
     losses: list[float] = field(default_factory=list)
-    checks: dict[int, dict[str, float]] = field(default_factory=dict)
-    step_s: list[float] = field(default_factory=list)
-    bare_step_s: list[float] = field(default_factory=list)
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def checks(self) -> dict[int, dict[str, float]]:
+        """What was measured on held-out tiles, after how many steps."""
+        times = (STEP, STEP_S, BARE_STEP_S)
+        return {
+            int(row[STEP]): {name: value for name, value in row.items() if name not in times}
+            for row in self.rows
+        }
+
+    @property
+    def seconds(self) -> float:
+        """The time of all steps up to the last check, without that of looking."""
+        ends = [0.0, *(row[STEP] for row in self.rows)]
+        return sum(
+            (end - start) * row[STEP_S]
+            for (start, end), row in zip(pairwise(ends), self.rows, strict=True)
+        )
 
     @property
     def measures(self) -> dict[str, float]:
         """The last check, and the loop's speed over that of the network alone."""
-        last = self.checks[max(self.checks)] if self.checks else {}
-        if not self.step_s or not self.bare_step_s:
-            return last
-        ratio = median(self.bare_step_s) / median(self.step_s)
-        return last | {"seconds_per_step": fmean(self.step_s), "loop_over_bare_step": ratio}
+        if not self.rows:
+            return {}
+        last = self.checks[int(self.rows[-1][STEP])]
+        each = self.seconds / self.rows[-1][STEP]
+        found = last | {"training_seconds": self.seconds, STEP_S: each}
+        bare = [row[BARE_STEP_S] for row in self.rows if BARE_STEP_S in row]
+        if bare:
+            found["loop_over_bare_step"] = median(bare) / median(row[STEP_S] for row in self.rows)
+        return found
 
 
 def pretrain(
@@ -61,86 +88,188 @@ def pretrain(
     schedule: Schedule,
     *,
     batch_size: int,
+    accumulate: int = 1,
+    average_decay: float | None = None,
     seed: int = 0,
     bfloat16: bool = False,
+    checks: int = CHECKS,
+    checkpoint: Path | None = None,
+    resume: bool = False,
     report: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train an objective's model in place.
+
+    Where a launcher has started several processes (`distill.group`), each calls this with the
+    same arguments and draws its share of every batch; the first measures and writes.
 
     Parameters
     ----------
     kept, held_out
         Numbers of the tiles to train on and to measure on.
-    batch_size
-        Tiles a step; at least 2, at most as many as are kept.
+    batch_size, accumulate
+        Tiles a batch, at least 2 a process and at most as many as are kept; batches a step.
+    average_decay
+        Of the moving average of the weights that the model has in the end, and that is measured;
+        without it, the last weights.
     bfloat16
         Compute in half precision where torch holds that safe.
+    checks
+        Times that held-out tiles are looked at.
+    checkpoint, resume
+        A file to save to at each check and every `SAVE_S` seconds; whether to go on from it where
+        it is there.
     report
         Called after each step.
+
+    Raises
+    ------
+    ObjectiveError
+        If the batch size does not fit the tiles or the processes.
+    ModelError
+        If the checkpoint is of another training.
     """
-    if not 2 <= batch_size <= len(kept):
-        raise ValueError(f"batch_size must be in 2-{len(kept)} (the tiles), got {batch_size}")
-    generator = Generator().manual_seed(seed)
-    held_out = held_out[:HELD_OUT_TILES]
-    progress = Progress()
-    every = max(1, schedule.steps // CHECKS)
-    ready = next(_batches(objective, kept, batch_size, Generator().manual_seed(seed)))
-    twin = deepcopy(objective.model)  # only to be timed
-    since = 0.0
-
-    def follow(step: int, loss: float) -> None:
-        nonlocal since
-        if step > 0:  # the first allocates
-            progress.step_s.append(time.perf_counter() - since)
-        progress.losses.append(loss)
-        if (step + 1) % every == 0 or step + 1 == schedule.steps:
-            objective.model.eval()
-            progress.checks[step + 1] = objective.measure(held_out)
-            objective.model.train()
-            progress.bare_step_s += time_bare_steps(twin, objective.loss, ready, bfloat16=bfloat16)
-        if report:
-            report(progress)
-        since = time.perf_counter()
-
-    with (
-        torch.random.fork_rng(),
-        prefetched(_batches(objective, kept, batch_size, generator)) as batches,
-    ):
-        torch.manual_seed(seed)  # for dropout, where a network has it
-        train(
-            objective.model,
-            batches,
-            objective.loss,
-            schedule,
-            report=follow,
-            bfloat16=bfloat16,
+    check_batch(batch_size, len(kept))
+    model = objective.model
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + group.rank())  # for dropout, where a network has it
+        state = TrainingState.begin(
+            model, schedule.learning_rate, schedule.weight_decay, average_decay=average_decay
         )
+        if resume and checkpoint and checkpoint.is_file():
+            state.load(checkpoint)
+        progress = Progress(losses=state.history, rows=state.checks)
+        batches = numbered_batches(
+            objective.draw, kept, size=batch_size, seed=seed, first=state.step * accumulate
+        )
+        watch = _Watch(
+            objective,
+            held_out[:HELD_OUT_TILES],
+            every=max(1, schedule.steps // checks),
+            last=schedule.steps,
+            ready=None
+            if group.size() > 1
+            else objective.draw(kept[:batch_size], torch.Generator()),
+            accumulate=accumulate,
+            bfloat16=bfloat16,
+            checkpoint=checkpoint,
+        )
+
+        def follow(state: TrainingState) -> bool:
+            if group.rank() == 0:
+                watch(state)
+                if report:
+                    report(progress)
+            watch.begun = time.perf_counter()
+            return False
+
+        with prefetched(batches) as stream:
+            train(
+                group.sharing_gradients(model),
+                stream,
+                objective.loss,
+                schedule,
+                state=state,
+                accumulate=accumulate,
+                bfloat16=bfloat16,
+                watch=follow,
+            )
+    if state.average:
+        model.load_state_dict(state.average.module.state_dict())
+    model.eval()
     return progress
 
 
+class _Watch:
+    """Called after each step: times it, and now and then measures and saves."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        held_out: NDArray[np.int64],
+        *,
+        every: int,
+        last: int,
+        ready: Batch | None,
+        accumulate: int,
+        bfloat16: bool,
+        checkpoint: Path | None,
+    ) -> None:
+        self.objective, self.held_out = objective, held_out
+        self.every, self.last = every, last
+        # Alone, since what one process of several does the others would wait for.
+        self.ready, self.twin = ready, deepcopy(objective.model) if ready else None
+        self.accumulate, self.bfloat16 = accumulate, bfloat16
+        self.checkpoint = checkpoint
+        self.cold = True  # a process's first step allocates
+        self.step_s: list[float] = []
+        self.begun = self.saved = time.perf_counter()
+
+    def __call__(self, state: TrainingState) -> None:
+        now = time.perf_counter()
+        self.step_s.append(now - self.begun)
+        due = state.step % self.every == 0 or state.step == self.last
+        if due:
+            self._check(state)
+        if self.checkpoint and (due or now - self.saved > SAVE_S):
+            state.save(self.checkpoint)
+            self.saved = time.perf_counter()
+
+    def _check(self, state: TrainingState) -> None:
+        training = state.best_model.training
+        state.best_model.eval()
+        measured = self.objective.measure(state.best_model, self.held_out)
+        state.best_model.train(training)
+        timed = self.step_s[1:] if self.cold and len(self.step_s) > 1 else self.step_s
+        row = {STEP: float(state.step), **measured, STEP_S: fmean(timed)}
+        if self.twin and self.ready:
+            bare = time_bare_steps(
+                self.twin,
+                self.objective.loss,
+                self.ready,
+                accumulate=self.accumulate,
+                bfloat16=self.bfloat16,
+            )
+            row[BARE_STEP_S] = fmean(bare)
+        state.checks.append(row)
+        self.step_s.clear()
+        self.cold = False
+
+
 def time_bare_steps(
-    model: nn.Module, loss: Loss, batch: Batch, *, bfloat16: bool = False
+    model: nn.Module, loss: Loss, batch: Batch, *, accumulate: int = 1, bfloat16: bool = False
 ) -> list[float]:
     """Seconds of training steps for which nothing has to be prepared; trains `model`."""
+    device = next(model.parameters()).device
     at: list[float] = []
-    train(
-        model,
-        itertools.repeat(batch),
-        loss,
-        Schedule(steps=BARE_STEPS + 1, learning_rate=0.0),
-        report=lambda *_: at.append(time.perf_counter()),
-        bfloat16=bfloat16,
-    )
+    with torch.random.fork_rng():
+        train(
+            model,
+            itertools.repeat((batch[0].to(device), batch[1].to(device))),
+            loss,
+            Schedule(steps=BARE_STEPS + 1, learning_rate=0.0),
+            report=lambda *_: at.append(time.perf_counter()),
+            accumulate=accumulate,
+            bfloat16=bfloat16,
+        )
     return [end - start for start, end in pairwise(at)]
 
 
-def _batches(
-    objective: Objective, kept: NDArray[np.int64], size: int, generator: Generator
-) -> Iterator[Batch]:
-    """Whole batches without end; the tiles are shuffled anew each time round."""
-    device = next(objective.model.parameters()).device
-    while True:
-        order = kept[torch.randperm(len(kept), generator=generator).numpy()]
-        for start in range(0, len(order) - size + 1, size):
-            inputs, target = objective.draw(order[start : start + size], generator)
-            yield inputs.to(device), target.to(device)
+def check_batch(size: int, tiles: int) -> None:
+    """Whether batches of `size` can be made of so many tiles by so many processes.
+
+    Raises
+    ------
+    ObjectiveError
+        If not.
+    """
+    least = 2 * group.size()
+    if not least <= size <= tiles:
+        raise ObjectiveError(
+            f"batches of {size}: {least} to {tiles} is wanted, the tiles left to train on; "
+            "give more tiles or another batch size"
+        )
+    if size % group.size():
+        raise ObjectiveError(
+            f"batches of {size} cannot be shared evenly by {group.size()} processes: "
+            "give a multiple of their number"
+        )

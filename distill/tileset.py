@@ -72,6 +72,12 @@ class TileSet:
         return np.flatnonzero(~is_back), np.flatnonzero(is_back)
 
 
+def share_of(index: NDArray[np.int64], share: float, seed: int) -> NDArray[np.int64]:
+    """A share, 0-1, of some tiles at random, at least one; a smaller one is part of a larger."""
+    count = max(1, round(share * len(index)))
+    return np.sort(np.random.default_rng(seed).permutation(index)[:count])
+
+
 def join(sets: list[TileSet]) -> TileSet:
     """Several sets as one; unlabelled if one of them is.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from distill import group
 from distill.training_state import TrainingState
 
 Batch = tuple[Tensor, Tensor]
@@ -72,6 +73,7 @@ def train(
     state
         Where to go on from, made by `TrainingState.begin` and perhaps `load`; `batches` then
         starts after its last step. Otherwise the training starts anew, without averaged weights.
+        Its model is `model`, or what `model` wraps.
     accumulate
         Batches a step; their losses are averaged.
     bfloat16
@@ -91,8 +93,8 @@ def train(
     before = time.monotonic() - state.seconds
     while schedule.progress(state.step, state.seconds / 60) < 1:
         rate = schedule.learning_rate * schedule.factor(state.step, state.seconds / 60)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
+        for parameters in state.optimiser.param_groups:
+            parameters["lr"] = rate
         state.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for _ in range(accumulate):
@@ -105,6 +107,7 @@ def train(
             value = loss(answer.float() if bfloat16 else answer, target) / accumulate
             value.backward()  # type: ignore[no-untyped-call]
             total += value.item()
+        total = group.mean(total)
         if not math.isfinite(total):
             raise ArithmeticError(
                 f"the loss is {total} at step {state.step}: "
@@ -114,7 +117,7 @@ def train(
         state.optimiser.step()
         state.step += 1
         if state.average:
-            state.average.update(model, state.step)
+            state.average.update(state.model, state.step)
         state.history.append(total)
         state.seconds = time.monotonic() - before
         if report:

@@ -1,36 +1,54 @@
 """Unlabelled tiles for pretraining, drawn evenly from the slides of a cohort."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.random import Generator
 
 from pipelines.manifest import Entry
+from pipelines.pretraining.places import Place
 from pipelines.steps.look import look
 from wsi.grid import make_grid
 from wsi.open import open_slide
 from wsi.plan import TileSpec, plan_read
-from wsi.slide import Pixels
-from wsi.tiles import read_tile
 
 
-def sample_tiles(entries: Sequence[Entry], *, spec: TileSpec, count: int, seed: int = 0) -> Pixels:
-    """Read tiles at random places of tissue, the same number from each slide.
+def place_in_slides(
+    entries: Sequence[Entry], *, spec: TileSpec, count: int, context_px: int = 0, seed: int = 0
+) -> list[Place]:
+    """Choose tiles at random places of tissue, the same number from each slide.
 
-    Returns
-    -------
-    (N, S, S, 3) uint8 with N at most `count`, fewer where slides have less tissue.
+    Each slide is a source of its own. There are at most `count` tiles, fewer where slides have
+    less tissue.
     """
     generator = np.random.default_rng(seed)
     each = -(-count // len(entries))
-    tiles: list[Pixels] = []
-    for entry in entries:
-        with open_slide(entry.ref) as slide:
-            seen = look(slide, entry.ref)
-            plan = plan_read(
-                spec, level0_mpp=seen.resolution.mpp, downsamples=slide.level_downsamples
-            )
-            grid = make_grid(dimensions=slide.dimensions, spec=spec, plan=plan, tissue=seen.tissue)
-            chosen = generator.permutation(len(grid.coords))[:each]
-            for x, y in grid.coords[np.sort(chosen)].tolist():
-                tiles.append(read_tile(slide, spec=spec, plan=plan, x=x, y=y))
-    return np.stack(tiles[:count])
+    left = count
+    places = []
+    for number, entry in enumerate(entries):
+        place = _place(entry, spec, min(each, left), context_px, number, generator)
+        left -= len(place)
+        places.append(place)
+    return places
+
+
+def _place(
+    entry: Entry, spec: TileSpec, count: int, context_px: int, number: int, generator: Generator
+) -> Place:
+    seen = replace(spec, size_px=spec.size_px + 2 * context_px)
+    with open_slide(entry.ref) as slide:
+        found = look(slide, entry.ref)
+        mpp = found.resolution.mpp
+        plan = plan_read(seen, level0_mpp=mpp, downsamples=slide.level_downsamples)
+        grid = make_grid(dimensions=slide.dimensions, spec=seen, plan=plan, tissue=found.tissue)
+    chosen = np.sort(generator.permutation(len(grid.coords))[:count])
+    return Place(
+        slide=entry.ref,
+        coords=grid.coords[chosen] + round(context_px * spec.mpp / mpp),
+        numbers=np.zeros(len(chosen), np.int64),
+        sources=np.full(len(chosen), number, np.int64),
+        spec=spec,
+        context_px=context_px,
+        level0_mpp=mpp,
+    )

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 from torch import Generator, nn
 
-from distill.augment import jitter_stain
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.probe import Answer
 from distill.downstream.splits import Indices, validation
@@ -18,6 +17,7 @@ from distill.downstream.view import View
 from distill.encoders import Encoder, normalise
 from distill.errors import ModelError
 from distill.train import Batch, Schedule, train
+from distill.views import vary_stain
 from wsi.slide import Pixels
 
 REMEMBERED = 2**30  # bytes of tiles kept, so that small sets are decoded only once
@@ -155,8 +155,8 @@ def _batches(
     for chosen in _rounds(indices, size, generator):
         tiles = [_one_of(shown[i], generator) for i in chosen]
         pixels = np.stack([_turned(_cropped(t, crop_px, generator), generator) for t in tiles])
-        coloured = jitter_stain(torch.from_numpy(pixels), generator)
-        inputs = normalise(coloured, mean=encoder.mean, std=encoder.std)
+        coloured = vary_stain(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), generator)
+        inputs = normalise(coloured.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
         yield inputs.to(settings.device), targets[chosen].to(settings.device)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from distill.augment import jitter_stain, random_crop, random_geometry
+from distill.augment import random_crop, random_geometry
 from distill.downstream.view import STRIDE_PX, resample
 from distill.encoders import Encoder, PooledFeatures, normalise
 from distill.errors import LabelledDataError, ModelError
@@ -18,6 +18,7 @@ from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
 from distill.targets import nuclei_maps, reduce_maps
 from distill.teachers.labelled import Labelled
 from distill.train import Batch, Schedule, train
+from distill.views import vary_stain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +145,8 @@ def _batches(
             crop, target = random_geometry(crop, target, generator)
             crops.append(crop)
             targets.append(target)
-        coloured = jitter_stain(torch.cat(crops), generator)
-        inputs = normalise(coloured, mean=encoder.mean, std=encoder.std)
+        coloured = vary_stain(torch.cat(crops).permute(0, 3, 1, 2).float(), generator)
+        inputs = normalise(coloured.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
         yield inputs.to(settings.device), torch.cat(targets).to(settings.device)
 
 

@@ -14,12 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill import group
 from distill.objectives.projector import projector
 
 WIDTH = 128  # of queries and keys
-MOMENTUM = 0.99  # MoCo v2's 0.999 is for a million steps; MoCo v3 and short schedules use 0.99
-TEMPERATURE = 0.2
+TEMPERATURE = 0.2  # MoCo v2's
 QUEUE = 4096
+# While a key waits in the queue the follower moves on by `1 - MOMENTUM ** (QUEUE / keys a step)`:
+# 0.23 with MoCo v2's 0.999 and 65,536 keys at 256 a step, and 0.23 here at batches of 32, which
+# give 64. MoCo v3's schedules of 100 and 300 epochs use 0.99 and 0.996 as well.
+MOMENTUM = 0.996
 
 
 class MomentumContrast(nn.Module):
@@ -70,7 +74,8 @@ class MomentumContrast(nn.Module):
         # A copy: the queue moves on before the gradient is taken.
         similarity = torch.cat([matching, queries @ self.queue.clone().T], dim=1)
         if self.training:
-            self.queue = torch.cat([keys, self.queue])[: len(self.queue)]
+            # In place, so that processes which train together can keep it the same.
+            self.queue.copy_(torch.cat([group.gather(keys), self.queue])[: len(self.queue)])
         return similarity
 
     @torch.no_grad()
@@ -82,6 +87,14 @@ class MomentumContrast(nn.Module):
                 followed[name].lerp_(value, 1 - self.momentum)
             else:  # counts of batches
                 followed[name].copy_(value)
+
+
+def queue_length(tiles: int) -> int:
+    """Keys to keep: `QUEUE`, or half as many as there are tiles.
+
+    So a tile's earlier key is hardly ever held against it.
+    """
+    return max(1, min(QUEUE, tiles // 2))
 
 
 def info_nce(similarity: Tensor, temperature: float = TEMPERATURE) -> Tensor:

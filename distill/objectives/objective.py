@@ -13,10 +13,10 @@ from distill import augment, views
 from distill.encoders import PooledFeatures, normalise
 from distill.errors import ModelError
 from distill.fidelity import measure_fidelity
-from distill.losses import nuclei_loss
 from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
 from distill.objectives.barlow import BarlowTwins, barlow_loss
-from distill.objectives.moco import QUEUE, MomentumContrast, info_nce
+from distill.objectives.moco import MomentumContrast, info_nce, queue_length
+from distill.objectives.response_loss import ResponseLoss
 from distill.spread import measure_spread
 from distill.tileset import TileSet
 from distill.train import Batch
@@ -45,18 +45,26 @@ class Objective:
     loss
         Of the model's output and the batch's target.
     measure
-        What can be said of the model on held-out tiles, by number.
+        What can be said of the model, or of its averaged copy, on held-out tiles, by number.
     """
 
     model: nn.Module
     draw: Callable[[Index, Generator], Batch]
     loss: Callable[[Tensor, Tensor], Tensor]
-    measure: Callable[[Index], dict[str, float]]
+    measure: Callable[[nn.Module, Index], dict[str, float]]
 
 
-def predict_nuclei(backbone: nn.Module, tiles: TileSet, maps: Maps, *, crop_px: int) -> Objective:
+def predict_nuclei(
+    backbone: nn.Module,
+    tiles: TileSet,
+    maps: Maps,
+    *,
+    crop_px: int,
+    loss: ResponseLoss | None = None,
+) -> Objective:
     """RCKD with a teacher's responses as the maps; supervised learning with labels as the maps."""
     net = NucleiNet(backbone)
+    loss = loss or ResponseLoss()
 
     def draw(index: Index, generator: Generator) -> Batch:
         pixels = torch.from_numpy(tiles.pixels[index])
@@ -67,20 +75,16 @@ def predict_nuclei(backbone: nn.Module, tiles: TileSet, maps: Maps, *, crop_px: 
         varied = views.vary_colour(crop.permute(0, 3, 1, 2).float(), generator)
         return normalise(varied.permute(0, 2, 3, 1)), target
 
-    def measure(index: Index) -> dict[str, float]:
-        return measure_fidelity(net, tiles.pixels[index], maps.read(index))
+    def measure(model: nn.Module, index: Index) -> dict[str, float]:
+        found = measure_fidelity(model, tiles.pixels[index], maps.read(index))
+        # What was not taught says nothing; nuclei are counted by their distances.
+        return found if loss.distances else {"dice": found["dice"]}
 
-    return Objective(model=net, draw=draw, loss=nuclei_loss, measure=measure)
+    return Objective(model=net, draw=draw, loss=loss, measure=measure)
 
 
-def match_views(
-    backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: int, queue: int = QUEUE
-) -> Objective:
-    """Self-supervision: ``"barlow"`` or ``"moco"``.
-
-    MoCo's queue is at most half as long as there are tiles, so that a tile's earlier key is not
-    held against it.
-    """
+def match_views(backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: int) -> Objective:
+    """Self-supervision: ``"barlow"`` or ``"moco"``."""
     encoder = PooledFeatures(backbone)
     dim = int(backbone.num_features)  # type: ignore[arg-type]
     loss: Callable[[Tensor], Tensor]
@@ -88,7 +92,7 @@ def match_views(
         model: nn.Module = BarlowTwins(encoder, dim=dim)
         loss = barlow_loss
     elif method == "moco":
-        model = MomentumContrast(encoder, dim=dim, queue=max(1, min(queue, len(tiles) // 2)))
+        model = MomentumContrast(encoder, dim=dim, queue=queue_length(len(tiles)))
         loss = info_nce
     else:
         raise ModelError(f"no way to match views is called {method!r}: known are barlow, moco")
@@ -97,7 +101,7 @@ def match_views(
         both = views.two_views(torch.from_numpy(tiles.pixels[index]), crop_px, generator)
         return normalise(both.permute(0, 2, 3, 1)), torch.empty(0)  # the views are the target
 
-    def measure(index: Index) -> dict[str, float]:
-        return measure_spread(encoder, tiles.pixels[index])
+    def measure(model: nn.Module, index: Index) -> dict[str, float]:
+        return measure_spread(model.encoder, tiles.pixels[index])  # type: ignore[arg-type]
 
     return Objective(model=model, draw=draw, loss=lambda answer, _: loss(answer), measure=measure)

@@ -1,15 +1,17 @@
 """`raypath pretrain`: an encoder from tissue without labels, by one of several objectives."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.bar import progress_bar
+
 if TYPE_CHECKING:
     from distill.pretrain import Progress
+    from pipelines.pretraining.job import PretrainJob
 
 
 def pretrain(
@@ -49,6 +51,33 @@ def pretrain(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Half precision: faster where the processor has it.")
     ] = False,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches a step.")] = 1,
+    average: Annotated[
+        float,
+        typer.Option(help="Decay of the average of the weights that is kept; 0 for none."),
+    ] = 0.999,
+    share: Annotated[float, typer.Option(help="Of the tiles to train on, 0-1.")] = 1.0,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Take the teacher's probabilities for yes or no.")
+    ] = False,
+    nuclei_only: Annotated[
+        bool, typer.Option("--nuclei-only", help="Teach the nuclei map, not the distances.")
+    ] = False,
+    gradient_loss: Annotated[
+        bool, typer.Option("--gradient-loss", help="Also teach the distances' gradients.")
+    ] = False,
+    temperature: Annotated[
+        float, typer.Option(help="At which probabilities are compared; 1 or more.")
+    ] = 1.0,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Responses are computed by so many tasks, above 1 on Ray.")
+    ] = 1,
+    trainers: Annotated[
+        int, typer.Option(min=1, help="Processes that share each batch, above 1 on Ray.")
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in --out.")
+    ] = False,
     licence: Annotated[
         str, typer.Option(help="Of the tiles; it binds the model and goes into its card.")
     ] = "not stated",
@@ -58,11 +87,13 @@ def pretrain(
     All objectives see the same tiles, steps, batches and schedule for the same seed. Of the
     images or slides, a tenth is held out to measure on. curves.csv and curves.png show how it went.
     """
+    from distill.card import read_card
     from distill.objectives.objective import OBJECTIVES
+    from distill.objectives.response_loss import ResponseLoss
     from pipelines.errors import UsageError
-    from pipelines.pretraining.run import PretrainSettings, respond, run_pretraining
-    from pipelines.pretraining.teacher import read_teacher
-    from pipelines.pretraining.tiles import TileRequest, read_tileset
+    from pipelines.pretraining.job import PretrainJob, PretrainSettings
+    from pipelines.pretraining.run import run_pretraining
+    from pipelines.pretraining.tiles import TileRequest
     from wsi.plan import TileSpec
 
     if objective not in OBJECTIVES:
@@ -77,45 +108,100 @@ def pretrain(
         labelled=objective == "supervised-nuclei",
         seed=seed,
     )
-    tileset = read_tileset(tiles, _one_each(mpp or [], len(tiles)), request)
-    typer.echo(f"{len(tileset)} tiles of {tile_px} px at {tile_mpp} µm/px", err=True)
-    maps, cost, method, terms = None, None, "", licence
-    if teacher:
-        of = read_teacher(teacher)
-        folder = responses or out.with_name(f"{out.name}-responses")
-        with _bar("responses", len(tileset)) as advance:
-            maps, cost = respond(
-                tileset,
-                of,
-                folder,
-                report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
-            )
-        method, terms = f", teacher {of.sha256[:12]}", f"{licence}; teacher: {of.licence}"
-    settings = PretrainSettings(
-        objective=objective,
-        architecture=architecture,
-        steps=steps,
-        batch_size=batch,
-        crop_px=crop,
-        learning_rate=learning_rate,
-        seed=seed,
-        device=device,
-        bfloat16=bf16,
-        data=f"{len(tileset)} tiles of {', '.join(Path(source).name for source in tiles)}",
-        licence=terms,
+    loss = ResponseLoss(
+        hard=hard, distances=not nuclei_only, gradients=gradient_loss, temperature=temperature
     )
-    with _bar("steps", steps) as advance:
-        card = run_pretraining(
-            tileset,
-            out,
-            settings,
-            maps=maps,
-            method=method,
-            cost=cost,
-            report=lambda progress: advance(len(progress.losses), _describe(progress)),
+    if loss != ResponseLoss() and objective not in ("rckd", "supervised-nuclei"):
+        raise UsageError(
+            f"{objective} has no nuclei maps: --hard, --nuclei-only, --gradient-loss and "
+            "--temperature are for rckd and supervised-nuclei"
         )
-    for name, value in card.training.measures.items():
+    job = PretrainJob(
+        sources=tuple(tiles),
+        mpps=tuple(_one_each(mpp or [], len(tiles))),
+        request=request,
+        settings=PretrainSettings(
+            objective=objective,
+            architecture=architecture,
+            steps=steps,
+            batch_size=batch,
+            accumulate=accumulate,
+            crop_px=crop,
+            learning_rate=learning_rate,
+            average_decay=average,
+            share=share,
+            loss=loss,
+            seed=seed,
+            device=device,
+            bfloat16=bf16,
+            data=", ".join(Path(source).name for source in tiles),
+            licence=licence,
+        ),
+        out=out,
+        resume=resume,
+    )
+    cost = None
+    if teacher:
+        folder = responses or out.with_name(f"{out.name}-responses")
+        job, cost = _taught(job, teacher, folder, workers)
+    if trainers > 1:
+        from cluster.train import train_together
+
+        train_together(
+            partial(run_pretraining, _absolute(job), cost=cost),
+            workers=trainers,
+            gpu=device.startswith("cuda"),
+        )
+    else:
+        with progress_bar("steps", steps) as advance:
+            run_pretraining(
+                job,
+                cost=cost,
+                report=lambda progress: advance(len(progress.losses), _describe(progress)),
+            )
+    for name, value in read_card(out).training.measures.items():
         typer.echo(f"{name:22}{value:g}")
+
+
+def _taught(
+    job: "PretrainJob", teacher: Path, folder: Path, workers: int
+) -> tuple["PretrainJob", dict[str, float]]:
+    """The job with the teacher's responses in `folder`, and what they cost."""
+    from pipelines.executors import make_executor
+    from pipelines.pretraining.responding import origin_of, respond
+    from pipelines.pretraining.teacher import read_teacher
+    from pipelines.pretraining.tiles import find_tiles
+
+    places = find_tiles(job.sources, job.mpps, job.request)
+    network = read_teacher(teacher)
+    origin = origin_of(places, network)
+    where = "ray" if workers > 1 else "serial"
+    with (
+        make_executor(where, address=None, workers=workers) as executor,
+        progress_bar("responses", sum(len(place) for place in places)) as advance,
+    ):
+        cost = respond(
+            places,
+            origin,
+            teacher,
+            folder,
+            executor,
+            device=job.settings.device,
+            report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
+        )
+    terms = f"{job.settings.licence}; teacher: {network.licence}"
+    settings = replace(job.settings, licence=terms)
+    return replace(job, settings=settings, responses=folder, origin=origin), cost
+
+
+def _absolute(job: "PretrainJob") -> "PretrainJob":
+    """The same job for processes that may run elsewhere."""
+    return replace(
+        job,
+        sources=tuple(str(Path(s).absolute()) if Path(s).exists() else s for s in job.sources),
+        out=job.out.absolute(),
+        responses=job.responses and job.responses.absolute(),
+    )
 
 
 def _one_each(given: list[float], count: int) -> list[float | None]:
@@ -129,42 +215,6 @@ def _one_each(given: list[float], count: int) -> list[float | None]:
 
 
 def _describe(progress: "Progress") -> str:
-    last = progress.checks[max(progress.checks)] if progress.checks else {}
-    words = [f"loss {progress.losses[-1]:.3f}", f"{fmean(progress.step_s[-20:] or [0]):.2f} s/step"]
+    last = progress.checks[max(progress.checks)] if progress.rows else {}
+    words = [f"loss {progress.losses[-1]:.3f}"]
     return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in last.items())])
-
-
-@contextmanager
-def _bar(what: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Give a function to call with how much is done and a line about it: a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        shown = 0
-
-        def print_line(done: int, text: str) -> None:
-            nonlocal shown
-            if done * 20 // total > shown or done == total:
-                shown = done * 20 // total
-                typer.echo(f"[{done}/{total} {what}] {text}", err=True)
-
-        yield print_line
-        return
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total, text="")
-        yield lambda done, text: bar.update(task, completed=done, text=text)

@@ -8,11 +8,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import nn
+
 from cluster.executor import Executor
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
+from distill.checkpoint import save_weights
 from distill.downstream.statistics import Interval
-from distill.encoders import Encoder, encoder_of
-from distill.rckd import Trained, distil, train_teacher
+from distill.encoders import Encoder, create_backbone, encoder_of
+from distill.label_maps import label_maps
+from distill.objectives.objective import Maps, predict_nuclei
+from distill.pretrain import pretrain
+from distill.respond import teacher_of
+from distill.responses import Origin, Responses, write_responses
+from distill.tileset import TileSet
 from distill.train import Schedule
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import Alignment, measure_alignment
@@ -21,18 +31,22 @@ from pipelines.errors import UsageError
 from pipelines.manifest import Entry, read_manifest
 from pipelines.mil.training import Bag, TrainedHead, train_head
 from pipelines.model import save_model
+from pipelines.pretraining.tiles import read_places
 from pipelines.records import SlideRecord
 from pipelines.run import run_cohort
 from pipelines.runfolder import SLIDES_NAME, TILES_NAME
-from pipelines.sampling import sample_tiles
-from wsi.atomic import replacing
+from pipelines.sampling import place_in_slides
+from wsi.atomic import remove, replacing
 from wsi.plan import TileSpec
 from wsi.testing import CohortSlide, nuclei_crops, plan_cohort, write_cohort_slide, write_manifest
 from wsi.tilestore import read_tiles
 
 SPEC = TileSpec(size_px=128, mpp=0.5)
+TEACHER_PX = 256  # edge of the labelled crops
 TEACHER = "regnetx_002"
 STUDENT = "regnetx_002"
+BATCH = 16
+CHECKS = 2  # of each training; the demo shows the last
 POSITIVE = "tumour"
 LICENCE = "Apache-2.0 (made-up pixels, no patient's data)"
 
@@ -77,7 +91,7 @@ class DemoResult:
 def run_demo(
     folder: Path, settings: DemoSettings, executor: Executor, *, say: Callable[[str], None]
 ) -> DemoResult:
-    """Run the whole chain into `folder`: `slides/`, `model/`, `out/`, `alignment/`, `demo.json`.
+    """Run the whole chain into `folder`; `model/` and `out/` are what one looks at afterwards.
 
     Raises
     ------
@@ -102,10 +116,10 @@ def run_demo(
         teacher = _train_teacher(settings)
     with step("pretrain the student (RCKD)"):
         unlabelled = [entry for entry in entries if entry.split == "train"]
-        student = _pretrain(unlabelled, teacher, settings)
+        student = _pretrain(unlabelled, teacher.net, folder, settings)
     result.teacher_held_out, result.student_held_out = teacher.held_out, student.held_out
     encoder = encoder_of(
-        student.net.backbone, identifier=f"{STUDENT}-rckd-demo", spec=SPEC, licence=LICENCE
+        student.backbone, identifier=f"{STUDENT}-rckd-demo", spec=SPEC, licence=LICENCE
     )
     card = _card(encoder, student)
     out, model = folder / "out", folder / "model"
@@ -149,29 +163,58 @@ def _make_cohort(
     return slides
 
 
-def _train_teacher(settings: DemoSettings) -> Trained:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trained:
+    net: nn.Module
+    backbone: nn.Module
+    held_out: dict[str, float]
+
+
+def _train_teacher(settings: DemoSettings) -> _Trained:
     # Other specimens than the cohort's: their seeds start far away.
     pixels, nuclei = nuclei_crops(
-        count=settings.teacher_crops, size_px=256, seed=settings.seed + 1000, mpp=SPEC.mpp
+        count=settings.teacher_crops, size_px=TEACHER_PX, seed=settings.seed + 1000, mpp=SPEC.mpp
     )
-    return train_teacher(
-        pixels,
-        nuclei,
-        architecture=TEACHER,
-        schedule=Schedule(steps=settings.teacher_steps),
-        seed=settings.seed,
+    tiles = TileSet(
+        seen=pixels,
+        sources=np.arange(len(pixels)),
+        spec=TileSpec(size_px=TEACHER_PX, mpp=SPEC.mpp),
+        instances=nuclei,
     )
+    return _learn_nuclei(TEACHER, tiles, label_maps(tiles), settings.teacher_steps, settings.seed)
 
 
-def _pretrain(entries: Sequence[Entry], teacher: Trained, settings: DemoSettings) -> Trained:
-    tiles = sample_tiles(entries, spec=SPEC, count=settings.student_tiles, seed=settings.seed)
-    return distil(
-        tiles,
-        teacher.net,
-        architecture=STUDENT,
-        schedule=Schedule(steps=settings.student_steps),
-        seed=settings.seed,
+def _pretrain(
+    entries: Sequence[Entry], teacher: nn.Module, folder: Path, settings: DemoSettings
+) -> _Trained:
+    places = place_in_slides(entries, spec=SPEC, count=settings.student_tiles, seed=settings.seed)
+    tiles = read_places(places)
+    sha256 = save_weights(teacher, folder / "teacher.safetensors")
+    origin = Origin(teacher_sha256=sha256, tile_px=SPEC.size_px)
+    responses = folder / "responses"
+    remove(responses)  # of an earlier demo's teacher
+    write_responses(responses, origin, teacher_of(teacher), tiles.seen)
+    maps = Responses(responses, origin, origin.keys(tiles.seen))
+    return _learn_nuclei(STUDENT, tiles, maps, settings.student_steps, settings.seed)
+
+
+def _learn_nuclei(architecture: str, tiles: TileSet, maps: Maps, steps: int, seed: int) -> _Trained:
+    backbone = create_backbone(architecture, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for the decoder's weights
+        objective = predict_nuclei(backbone, tiles, maps, crop_px=SPEC.size_px)
+    objective.model.to(memory_format=torch.channels_last)
+    kept, held_out = tiles.split(seed)
+    progress = pretrain(
+        objective,
+        kept,
+        held_out,
+        Schedule(steps=steps),
+        batch_size=min(BATCH, len(kept)),
+        seed=seed,
+        checks=CHECKS,
     )
+    return _Trained(net=objective.model, backbone=backbone, held_out=progress.checks[steps])
 
 
 def _train_head(entries: Sequence[Entry], out: Path, seed: int) -> TrainedHead:
@@ -191,7 +234,7 @@ def _train_head(entries: Sequence[Entry], out: Path, seed: int) -> TrainedHead:
     return train_head(bags, positive=POSITIVE, seed=seed)
 
 
-def _card(encoder: Encoder, student: Trained) -> ModelCard:
+def _card(encoder: Encoder, student: _Trained) -> ModelCard:
     return ModelCard(
         encoder=EncoderCard(
             architecture=STUDENT,

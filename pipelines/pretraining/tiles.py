@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,21 @@ from distill.teachers.read import read_labelled
 from distill.tileset import TileSet, join
 from pipelines.errors import UsageError
 from pipelines.manifest import read_cohort
-from pipelines.sampling import sample_tiles
+from pipelines.pretraining.places import (
+    ARRAYS,
+    Place,
+    cut,
+    open_image,
+    read_place,
+    resample,
+    resampled_size,
+    tile_coords,
+)
+from pipelines.sampling import place_in_slides
 from wsi.plan import TOLERANCE, TileSpec
 
-Number = TypeVar("Number", bound=np.integer)
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 IMAGES = "images"  # where a folder has one of this name, its other folders hold labels
-LARGEST_PX = 100_000_000  # above which an image is a slide, to be read as one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +56,6 @@ class TileRequest:
     labelled: bool = False
     seed: int = 0
 
-    @property
-    def seen_px(self) -> int:
-        """Edge of a tile with its context."""
-        return self.spec.size_px + 2 * self.context_px
-
 
 def read_tileset(
     sources: Sequence[str], mpps: Sequence[float | None], request: TileRequest
@@ -69,45 +72,52 @@ def read_tileset(
     UsageError
         If a source holds no images, or its resolution is unknown or coarser than wanted.
     """
-    return join([_read(*pair, request) for pair in zip(sources, mpps, strict=True)])
+    if request.labelled:
+        pairs = zip(sources, mpps, strict=True)
+        return join([_read_labelled(Path(source), mpp, request) for source, mpp in pairs])
+    return read_places(find_tiles(sources, mpps, request))
 
 
-def cut(pixels: NDArray[Number], request: TileRequest) -> NDArray[Number]:
-    """Cut an (H, W, ...) image, at the resolution wanted, into tiles with context.
-
-    Tiles are spread evenly, so that they cover the image and overlap where it is no multiple of
-    their size; context and what an image is too small for are mirrored.
-
-    Returns
-    -------
-    (N, S, S, ...), row by row.
-    """
-    size, context, seen = request.spec.size_px, request.context_px, request.seen_px
-    short = [max(0, size - n) for n in pixels.shape[:2]]
-    margins = [(s // 2 + context, s - s // 2 + context) for s in short]
-    padded = np.pad(pixels, [*margins, *[(0, 0)] * (pixels.ndim - 2)], mode="symmetric")
-    rows, columns = (_starts(n - 2 * context, size) for n in padded.shape[:2])
-    return np.stack([padded[y : y + seen, x : x + seen] for y in rows for x in columns])
+def find_tiles(
+    sources: Sequence[str], mpps: Sequence[float | None], request: TileRequest
+) -> list[Place]:
+    """Where the tiles are that `read_tileset` reads, without labels; raises as it does."""
+    found: list[Place] = []
+    known = 0
+    for source, mpp in zip(sources, mpps, strict=True):
+        places = [replace(p, sources=p.sources + known) for p in _find(source, mpp, request)]
+        known = 1 + max((int(place.sources.max()) for place in places), default=known - 1)
+        found += places
+    return found
 
 
-def _starts(length: int, size: int) -> list[int]:
-    count = -(-length // size)
-    return [round(i * (length - size) / max(1, count - 1)) for i in range(count)]
+def read_places(places: Sequence[Place]) -> TileSet:
+    """Read all tiles of all places."""
+    return TileSet(
+        seen=np.concatenate([read_place(place) for place in places]),
+        sources=np.concatenate([place.sources for place in places]),
+        spec=places[0].spec,
+        context_px=places[0].context_px,
+    )
 
 
-def _read(source: str, mpp: float | None, request: TileRequest) -> TileSet:
+def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
     path = Path(source)
     if path.is_dir():
-        read = _read_labelled if request.labelled else _read_images
-        return read(path, mpp, request)
-    if path.suffix == ".npz":
-        return _read_arrays(path, mpp, request)
-    if request.labelled:
-        raise UsageError(f"--tiles {source}: slides have no nuclei labels; give a folder of images")
-    return _read_slides(source, mpp, request)
+        return _find_images(path, mpp, request)
+    if path.suffix == ARRAYS:
+        return [_find_arrays(path, mpp, request)]
+    entries = read_cohort([source], mpp=mpp)
+    return place_in_slides(
+        entries,
+        spec=request.spec,
+        count=request.slide_tiles * len(entries),
+        context_px=request.context_px,
+        seed=request.seed,
+    )
 
 
-def _read_images(folder: Path, mpp: float | None, request: TileRequest) -> TileSet:
+def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[Place]:
     root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
@@ -116,75 +126,98 @@ def _read_images(folder: Path, mpp: float | None, request: TileRequest) -> TileS
             "given as files or as a manifest"
         )
     zoom = _zoom(str(folder), mpp, request)
-    tiles = [cut(_resize(_read_image(path), zoom), request) for path in paths]
-    return _of_images(tiles, [case_of(path.stem) for path in paths], request)
+    cases = _numbered([case_of(path.stem) for path in paths])
+    places = []
+    for path, case in zip(paths, cases.tolist(), strict=True):
+        with open_image(path) as image:
+            coords = tile_coords(*resampled_size(image, zoom), request.spec.size_px)
+        places.append(_place(path, coords, np.zeros(len(coords), np.int64), case, zoom, request))
+    return places
 
 
-def _read_labelled(folder: Path, mpp: float | None, request: TileRequest) -> TileSet:
-    """Tiles of the images whose every nucleus is labelled, from any layout a teacher reads."""
-    images = [image for image in read_labelled(folder) if image.complete]
-    if not images:
-        raise UsageError(f"--tiles {folder}: of no image are all nuclei labelled")
-    nearest = Image.Resampling.NEAREST
-    tiles, labels = [], []
-    for image in images:
-        zoom = _zoom(str(folder), mpp or image.mpp, request)
-        numbers = _resize(Image.fromarray(image.instances), zoom, nearest)
-        tiles.append(cut(_resize(Image.fromarray(image.pixels), zoom), request))
-        labels.append(cut(numbers.astype(np.int32), request))
-    unlabelled = _of_images(tiles, [image.case for image in images], request)
-    return replace(unlabelled, instances=np.concatenate(labels))
+def _find_arrays(path: Path, mpp: float | None, request: TileRequest) -> Place:
+    """``pixels`` (N, H, W, 3) uint8; perhaps ``sources`` (N,)."""
+    arrays = _read_arrays(path)
+    pixels = arrays["pixels"]
+    zoom = _zoom(str(path), mpp, request)
+    size = resampled_size(Image.fromarray(pixels[0]), zoom)
+    of_one = tile_coords(*size, request.spec.size_px)
+    numbers = np.repeat(np.arange(len(pixels)), len(of_one))
+    sources = np.asarray(arrays.get("sources", np.arange(len(pixels))), np.int64)
+    coords = np.tile(of_one, (len(pixels), 1))
+    return _place(path, coords, numbers, sources[numbers], zoom, request)
 
 
-def _of_images(tiles: Sequence[NDArray[Any]], cases: list[str], request: TileRequest) -> TileSet:
-    """The tiles of each image, whose source is its case: images of one patient are alike."""
-    _, numbers = np.unique(cases, return_inverse=True)
-    return TileSet(
-        seen=np.concatenate(tiles),
-        sources=np.repeat(numbers, [len(of_image) for of_image in tiles]),
+def _place(
+    path: Path,
+    coords: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    sources: NDArray[np.int64] | int,
+    zoom: float,
+    request: TileRequest,
+) -> Place:
+    return Place(
+        path=path.absolute(),
+        coords=coords,
+        numbers=numbers,
+        sources=np.broadcast_to(np.asarray(sources, np.int64), len(coords)).copy(),
         spec=request.spec,
         context_px=request.context_px,
+        zoom=zoom,
     )
 
 
-def _read_arrays(path: Path, mpp: float | None, request: TileRequest) -> TileSet:
-    """``pixels`` (N, H, W, 3) uint8; perhaps ``instances`` (N, H, W) and ``sources`` (N,)."""
+def _read_labelled(source: Path, mpp: float | None, request: TileRequest) -> TileSet:
+    if source.suffix == ARRAYS:
+        arrays = _read_arrays(source)
+        if "instances" not in arrays:
+            raise UsageError(f"--tiles {source} has no array 'instances'")
+        place = _find_arrays(source, mpp, request)
+        labels = [_cut_labels(numbers, place.zoom, request) for numbers in arrays["instances"]]
+        return replace(read_places([place]), instances=np.concatenate(labels))
+    if not source.is_dir():
+        raise UsageError(f"--tiles {source}: slides have no nuclei labels; give a folder of images")
+    images = [image for image in read_labelled(source) if image.complete]
+    if not images:
+        raise UsageError(f"--tiles {source}: of no image are all nuclei labelled")
+    seen, labels = [], []
+    for image in images:
+        zoom = _zoom(str(source), mpp or image.mpp, request)
+        pixels = resample(Image.fromarray(image.pixels), zoom)
+        coords = tile_coords(pixels.shape[1], pixels.shape[0], request.spec.size_px)
+        seen.append(cut(pixels, coords, request.spec, request.context_px))
+        labels.append(_cut_labels(image.instances, zoom, request))
+    cases = _numbered([image.case for image in images])
+    return TileSet(
+        seen=np.concatenate(seen).astype(np.uint8),
+        sources=np.repeat(cases, [len(tiles) for tiles in seen]),
+        spec=request.spec,
+        context_px=request.context_px,
+        instances=np.concatenate(labels),
+    )
+
+
+def _cut_labels(
+    instances: NDArray[np.integer[Any]], zoom: float, request: TileRequest
+) -> NDArray[np.int32]:
+    nearest = Image.Resampling.NEAREST
+    numbers = resample(Image.fromarray(instances.astype(np.int32)), zoom, nearest)
+    coords = tile_coords(numbers.shape[1], numbers.shape[0], request.spec.size_px)
+    return cut(numbers.astype(np.int32), coords, request.spec, request.context_px)
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
-    pixels, labels = arrays.get("pixels"), arrays.get("instances")
+    pixels = arrays.get("pixels")
     if pixels is None or pixels.ndim != 4 or pixels.dtype != np.uint8:
         raise UsageError(f"--tiles {path}: an array 'pixels' (N, H, W, 3) of uint8 is wanted")
-    if request.labelled and labels is None:
-        raise UsageError(f"--tiles {path} has no array 'instances'")
-    zoom = _zoom(str(path), mpp, request)
-    tiles = [cut(_resize(Image.fromarray(image), zoom), request) for image in pixels]
-    sources = np.asarray(arrays.get("sources", np.arange(len(pixels))), np.int64)
-    instances = None
-    if request.labelled and labels is not None:
-        nearest = Image.Resampling.NEAREST
-        numbers = [_resize(Image.fromarray(n.astype(np.int32)), zoom, nearest) for n in labels]
-        instances = np.concatenate([cut(n.astype(np.int32), request) for n in numbers])
-    return TileSet(
-        seen=np.concatenate(tiles),
-        sources=np.repeat(sources, [len(t) for t in tiles]),
-        spec=request.spec,
-        context_px=request.context_px,
-        instances=instances,
-    )
+    return arrays
 
 
-def _read_slides(source: str, mpp: float | None, request: TileRequest) -> TileSet:
-    spec = TileSpec(size_px=request.seen_px, mpp=request.spec.mpp)
-    of_slides = [
-        sample_tiles([entry], spec=spec, count=request.slide_tiles, seed=request.seed)
-        for entry in read_cohort([source], mpp=mpp)
-    ]
-    return TileSet(
-        seen=np.concatenate(of_slides),
-        sources=np.repeat(np.arange(len(of_slides)), [len(tiles) for tiles in of_slides]),
-        spec=request.spec,
-        context_px=request.context_px,
-    )
+def _numbered(cases: list[str]) -> NDArray[np.int64]:
+    """A number for each case: images of one patient are alike."""
+    return np.asarray(np.unique(cases, return_inverse=True)[1], np.int64)
 
 
 def _zoom(source: str, mpp: float | None, request: TileRequest) -> float:
@@ -198,25 +231,3 @@ def _zoom(source: str, mpp: float | None, request: TileRequest) -> float:
             f"give --tile-mpp {mpp}, or --upsample to enlarge it"
         )
     return 1.0 if abs(zoom - 1) <= TOLERANCE else zoom
-
-
-def _resize(
-    image: Image.Image, zoom: float, method: Image.Resampling = Image.Resampling.BICUBIC
-) -> NDArray[np.integer]:
-    if zoom != 1:
-        width, height = (max(1, round(n * zoom)) for n in image.size)
-        image = image.resize((width, height), method)
-    return np.asarray(image)
-
-
-def _read_image(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            if image.width * image.height > LARGEST_PX:
-                raise UsageError(
-                    f"{path} has {image.width} x {image.height} px, limit {LARGEST_PX:_}: "
-                    "give it as a slide"
-                )
-            return image.convert("RGB")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read as an image: {error}") from error

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Generator, nn
 
-from distill.encoders import create_backbone
-from distill.errors import ModelError
+from distill.encoders import create_backbone, normalise
+from distill.errors import ModelError, ObjectiveError
 from distill.objectives.moco import MomentumContrast
 from distill.objectives.objective import Index, Objective, match_views, predict_nuclei
-from distill.pretrain import pretrain
+from distill.pretrain import Progress, pretrain
 from distill.targets import nuclei_maps, reduce_maps
 from distill.tileset import TileSet
 from distill.train import Schedule
@@ -93,6 +94,7 @@ def test_every_tile_is_seen_once_before_any_comes_again(
     watched = Objective(model=made.model, draw=draw, loss=made.loss, measure=made.measure)
     pretrain(watched, kept, held_out, Schedule(steps=4), batch_size=9)
     first_round = sorted(chain(*drawn[1:5]))  # the first of all is for timing
+    assert drawn[1] != drawn[0]
     assert first_round == sorted(kept.tolist())
     assert not set(chain(*drawn)) & set(held_out.tolist())
 
@@ -117,6 +119,16 @@ def test_a_student_learns_from_maps(labelled: tuple[TileSet, Truth]) -> None:
     progress = pretrain(made, kept, held_out, Schedule(steps=40, learning_rate=4e-3), batch_size=8)
     assert np.mean(progress.losses[-5:]) < 0.7 * np.mean(progress.losses[:5])
     assert progress.measures["dice"] > 0.5
+    # It knows left from right and up from down, on specimens it never saw.
+    pixels, instances = nuclei_crops(count=8, size_px=96, seed=5)
+    expected = torch.from_numpy(Truth(instances).read(np.arange(8)))
+    with torch.inference_mode():
+        found = made.model(normalise(torch.from_numpy(pixels)))
+    inside = expected[:, 0] == 1
+    for plane, other in ((1, 2), (2, 1)):
+        said = found[:, plane][inside]
+        assert torch.corrcoef(torch.stack([said, expected[:, plane][inside]]))[0, 1] > 0.4
+        assert abs(torch.corrcoef(torch.stack([said, expected[:, other][inside]]))[0, 1]) < 0.3
 
 
 def test_mocos_queue_is_shorter_than_the_tiles(labelled: tuple[TileSet, Truth]) -> None:
@@ -131,5 +143,66 @@ def test_what_cannot_be_is_refused(labelled: tuple[TileSet, Truth]) -> None:
     with pytest.raises(ModelError, match="known are barlow, moco"):
         match_views(backbone, tiles, method="dino", crop_px=CROP_PX)
     made = predict_nuclei(backbone, tiles, truth, crop_px=CROP_PX)
-    with pytest.raises(ValueError, match=r"batch_size must be in 2-30 \(the tiles\), got 31"):
+    with pytest.raises(ObjectiveError, match="batches of 31: 2 to 30 is wanted"):
         pretrain(made, np.arange(30), np.arange(30, 40), Schedule(steps=1), batch_size=31)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("killed_after", [1, 5])
+def test_a_killed_pretraining_goes_on_with_the_same_crops(
+    make: Make, labelled: tuple[TileSet, Truth], tmp_path: Path, killed_after: int
+) -> None:
+    kept, held_out = labelled[0].split(0)
+    checkpoint = tmp_path / "checkpoint.pt"
+
+    def run(*, resume: bool = False, kill: int = 0) -> tuple[Progress, nn.Module]:
+        def report(progress: Progress) -> None:
+            if len(progress.losses) == kill:
+                raise KilledError
+
+        made = make(create_backbone("resnet10t"))
+        progress = pretrain(
+            made,
+            kept,
+            held_out,
+            Schedule(steps=6),
+            batch_size=4,
+            accumulate=2,
+            average_decay=0.9,
+            checks=3,
+            checkpoint=checkpoint,
+            resume=resume,
+            report=report,
+        )
+        return progress, made.model
+
+    whole, undisturbed = run()
+    checkpoint.unlink()
+    with pytest.raises(KilledError):
+        run(kill=killed_after)
+    assert checkpoint.is_file() == (killed_after >= 2)  # the first check is after two steps
+    rest, resumed = run(resume=True)
+    assert rest.losses == pytest.approx(whole.losses, rel=1e-3)
+    assert sorted(rest.checks) == sorted(whole.checks) == [2, 4, 6]
+    for step, measured in whole.checks.items():
+        assert rest.checks[step] == pytest.approx(measured, rel=1e-2, abs=1e-3, nan_ok=True)
+    assert rest.seconds > 0
+    for one, other in zip(undisturbed.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+
+
+def test_the_model_is_the_average_where_one_is_wanted(labelled: tuple[TileSet, Truth]) -> None:
+    tiles, truth = labelled
+    kept, held_out = tiles.split(0)
+
+    def trained(decay: float | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
+        pretrain(made, kept, held_out, Schedule(steps=3), batch_size=4, average_decay=decay)
+        assert not made.model.training
+        return made.model.head.weight.detach()  # type: ignore[union-attr, operator, return-value]
+
+    assert not torch.equal(trained(0.9), trained(None))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.tileset import TileSet, join
+from distill.tileset import TileSet, join, share_of
 from wsi.plan import TileSpec
 
 SPEC = TileSpec(size_px=8, mpp=0.5)
@@ -59,3 +59,12 @@ def test_labels_are_kept_where_all_have_some() -> None:
         join([tiles([0]), tiles([0], context_px=2)])
     with pytest.raises(ValueError, match="do not fit"):
         TileSet(seen=labelled.seen, sources=labelled.sources, spec=SPEC, context_px=1)
+
+
+def test_a_smaller_share_is_part_of_a_larger_one() -> None:
+    index = np.arange(100, 300)
+    tenth, quarter, whole = (set(share_of(index, share, 0).tolist()) for share in (0.1, 0.25, 1.0))
+    assert tenth < quarter < whole == set(index.tolist())
+    assert (len(tenth), len(quarter)) == (20, 50)
+    assert tenth != set(share_of(index, 0.1, 1).tolist())
+    assert len(share_of(index[:3], 0.1, 0)) == 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from distill.objectives.barlow import BarlowTwins, barlow_loss
+from distill.objectives.barlow import WIDTH, BarlowTwins, attainable_agreement, barlow_loss
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -42,3 +42,19 @@ def test_projections_have_gradients_down_to_the_encoder() -> None:
     barlow_loss(projections).backward()
     assert encoder[1].weight.grad is not None
     assert encoder[1].weight.grad.abs().max() > 0
+
+
+def test_the_default_asks_for_as_much_agreement_at_32_tiles_as_the_paper_at_2048() -> None:
+    paper = attainable_agreement(batch=2048, width=8192, weight=5e-3)
+    assert paper == pytest.approx(0.98, abs=0.005)
+    assert attainable_agreement(batch=32, width=2048, weight=5e-3) < 0.76
+    ours = attainable_agreement(batch=32, width=WIDTH, weight=1 / WIDTH)
+    assert ours == pytest.approx(paper, abs=0.02)
+
+
+def test_what_chance_costs_is_small_beside_what_agreement_saves() -> None:
+    """Of equal views all that is left is chance; of unrelated ones, the loss is about 1."""
+    for weight, chance in ((None, 1 / 31), (5e-3, 5e-3 * WIDTH / 31)):
+        same = random(32, WIDTH)
+        found = barlow_loss(torch.cat([same, same]), weight).item() / WIDTH
+        assert found == pytest.approx(chance, rel=0.1)

@@ -7,7 +7,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from distill.objectives.moco import WIDTH, MomentumContrast, info_nce
+from distill.objectives.moco import (
+    MOMENTUM,
+    QUEUE,
+    WIDTH,
+    MomentumContrast,
+    info_nce,
+    queue_length,
+)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -101,3 +108,10 @@ def test_views_that_agree_are_found_by_training() -> None:
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.8 * sum(losses[5:10])  # once the queue holds real keys
     assert model.queue.shape == (32, WIDTH)
+
+
+def test_keys_grow_no_staler_at_batches_of_32_than_in_the_paper() -> None:
+    paper = 1 - 0.999 ** (65536 / 256)
+    staleness = 1 - MOMENTUM ** (QUEUE / 64)
+    assert staleness == pytest.approx(paper, abs=0.01)
+    assert [queue_length(tiles) for tiles in (1, 100, 10**6)] == [1, 50, QUEUE]

@@ -1,6 +1,9 @@
 """`raypath pretrain`, from tiles to a model that embeds."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,13 @@ from typer.testing import CliRunner
 from distill.card import TrainingCard, read_card
 from distill.curves import CSV_NAME, PNG_NAME
 from distill.encoders import create_encoder
+from distill.errors import ObjectiveError
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
 from pipelines.model import load_model
+from tests.conftest import ROOT
 from wsi.testing import nuclei_crops
 
 ARCHITECTURE = "resnet10t"
@@ -46,10 +51,14 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(objective: str, tiles: Path, out: Path, *more: str) -> str:
+def arguments(objective: str, tiles: Path, out: Path, *more: str) -> list[str]:
     words = f"pretrain {objective} --tiles {tiles} --mpp 0.5 -o {out} --architecture {ARCHITECTURE}"
     sizes = "--steps 2 --batch 4 --tile-px 64 --crop 64 --context 0 --licence CC0"
-    result = CliRunner().invoke(cli, [*words.split(), *sizes.split(), *more])
+    return [*words.split(), *sizes.split(), *more]
+
+
+def run(objective: str, tiles: Path, out: Path, *more: str) -> str:
+    result = CliRunner().invoke(cli, arguments(objective, tiles, out, *more))
     if result.exception:
         raise result.exception
     return result.output
@@ -101,13 +110,56 @@ def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) 
     assert any(name.startswith("backbone.") for name in names)
 
 
+def test_options_of_the_objective_go_into_the_card(tiles: Path, tmp_path: Path) -> None:
+    options = ("--nuclei-only", "--temperature", "2", "--share", "0.5", "--accumulate", "2")
+    run("supervised-nuclei", tiles, tmp_path / "m", *options)
+    training = read_card(tmp_path / "m").training
+    assert "2 steps of 4 tiles times 2" in training.method
+    assert "50% of the tiles, soft responses, nuclei alone, temperature 2" in training.method
+    assert "distance_error" not in training.measures
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_where_it_was(tiles: Path, tmp_path: Path) -> None:
+    more = ("--steps", "40")
+    run("supervised-nuclei", tiles, tmp_path / "whole", *more)
+    killed = tmp_path / "killed"
+    words = arguments("supervised-nuclei", tiles, killed, *more)
+    program = [sys.executable, "-c", "from pipelines.cli.main import app; app()"]
+    process = subprocess.Popen([*program, *words], stderr=subprocess.DEVNULL, cwd=ROOT)
+    checkpoint = killed / "checkpoint.pt"
+    while not checkpoint.is_file() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (killed / "model.toml").exists()  # it was not done yet
+    run("supervised-nuclei", tiles, killed, *more, "--resume")
+    curves = [
+        np.genfromtxt(folder / CSV_NAME, delimiter=",", names=True)
+        for folder in (tmp_path / "whole", killed)
+    ]
+    assert len(curves[0]) == 40
+    np.testing.assert_allclose(curves[1]["loss"], curves[0]["loss"], rtol=1e-2)
+    np.testing.assert_array_equal(np.isnan(curves[1]["dice"]), np.isnan(curves[0]["dice"]))
+
+
+def test_a_training_is_not_resumed_with_other_flags(tiles: Path, tmp_path: Path) -> None:
+    run("supervised-nuclei", tiles, tmp_path / "m")
+    with pytest.raises(UsageError, match=r"settings\.seed 0 instead of 1"):
+        run("supervised-nuclei", tiles, tmp_path / "m", "--resume", "--seed", "1")
+
+
 @pytest.mark.parametrize(
     ("objective", "more", "says"),
     [
         ("dino", (), "known are rckd, supervised-nuclei, barlow, moco, random"),
         ("rckd", (), "--teacher is for rckd, which needs one"),
         ("barlow", ("--teacher", "t"), "--teacher is for rckd"),
-        ("barlow", ("--batch", "20"), "--batch 20: 2 to 11 is wanted"),
+        ("barlow", ("--batch", "20"), "batches of 20: 2 to 11 is wanted"),
+        ("barlow", ("--hard",), "barlow has no nuclei maps"),
+        ("supervised-nuclei", ("--hard", "--temperature", "2"), "choose one of the two"),
+        ("supervised-nuclei", ("--nuclei-only", "--gradient-loss"), "teach these too"),
+        ("barlow", ("--share", "0"), "--share 0: more than 0"),
         ("barlow", ("--crop", "96"), "--crop 96: a multiple of 32 up to the tiles' 64 px"),
         ("barlow", ("--mpp", "1", "--mpp", "1"), "3 times --mpp for 1 times --tiles"),
     ],
@@ -115,6 +167,6 @@ def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) 
 def test_requests_that_cannot_be_met_say_why(
     tiles: Path, tmp_path: Path, objective: str, more: tuple[str, ...], says: str
 ) -> None:
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises((UsageError, ObjectiveError), match=says):
         run(objective, tiles, tmp_path / "m", *more)
     assert not (tmp_path / "m").exists()

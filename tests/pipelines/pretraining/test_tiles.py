@@ -1,5 +1,6 @@
 """Tiles from images, arrays and slides."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,13 @@ from PIL import Image
 
 from distill.errors import LabelledDataError
 from pipelines.errors import UsageError
-from pipelines.pretraining.tiles import TileRequest, cut, read_tileset
+from pipelines.pretraining.places import Place, cut, read_place, take_tiles, tile_coords
+from pipelines.pretraining.tiles import TileRequest, find_tiles, read_tileset
 from tests.conftest import MadeUp
-from wsi.plan import TileSpec
+from wsi.open import open_slide
+from wsi.plan import TileSpec, plan_read
+from wsi.ref import SlideRef
+from wsi.tiles import read_tile
 
 REQUEST = TileRequest(spec=TileSpec(size_px=32, mpp=0.5), context_px=8)
 
@@ -20,6 +25,11 @@ def located(width: int, height: int) -> np.ndarray:
     """Red says the column and green the row."""
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     return np.stack([columns, rows, np.zeros_like(rows)], 2).astype(np.uint8)
+
+
+def cut_whole(pixels: np.ndarray) -> np.ndarray:
+    coords = tile_coords(pixels.shape[1], pixels.shape[0], REQUEST.spec.size_px)
+    return cut(pixels, coords, REQUEST.spec, REQUEST.context_px)
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:
@@ -32,7 +42,7 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 def test_tiles_cover_an_image_and_know_their_surroundings(
     width: int, height: int, columns: int, rows: int
 ) -> None:
-    tiles = cut(located(width, height), REQUEST)
+    tiles = cut_whole(located(width, height))
     assert tiles.shape == (rows * columns, 48, 48, 3)
     middles = tiles[:, 8:40, 8:40]
     seen = {(x, y) for tile in middles for x, y, _ in tile.reshape(-1, 3).tolist()}
@@ -46,7 +56,7 @@ def test_tiles_cover_an_image_and_know_their_surroundings(
 
 
 def test_an_image_smaller_than_a_tile_is_mirrored_to_its_size() -> None:
-    tiles = cut(located(20, 32), REQUEST)
+    tiles = cut_whole(located(20, 32))
     assert tiles.shape == (1, 48, 48, 3)
     assert tiles[0, 8:40, 14:34, 0].tolist() == [list(range(20))] * 32
     assert tiles[0, 8, 13, 0] == 0
@@ -114,3 +124,36 @@ def test_what_cannot_be_cut_is_refused_with_the_way_out(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", images=np.zeros(3))
     with pytest.raises(UsageError, match="an array 'pixels'"):
         read_tileset([str(tmp_path / "c.npz")], [0.5], REQUEST)
+
+
+def test_a_place_says_where_its_tiles_are_and_travels(tmp_path: Path, synthetic: MadeUp) -> None:
+    save(tmp_path / "images" / "a.png", located(96, 64))
+    np.savez(tmp_path / "b.npz", pixels=np.stack([located(64, 32)] * 2))
+    sources = [str(tmp_path / "images"), str(tmp_path / "b.npz"), str(synthetic.path)]
+    request = replace(REQUEST, slide_tiles=4)
+    places = find_tiles(sources, [0.5, 0.5, None], request)
+    assert [len(place) for place in places] == [6, 4, 4]
+    image, arrays, slide = places
+    x, y = image.coords[4]
+    assert read_place(image)[4, 8, 8, :2].tolist() == [x, y]
+    assert arrays.numbers.tolist() == [0, 0, 1, 1]
+    with open_slide(SlideRef.of(synthetic.path)) as opened:
+        spec = TileSpec(size_px=32, mpp=0.5)
+        plan = plan_read(spec, level0_mpp=slide.level0_mpp, downsamples=opened.level_downsamples)
+        x, y = slide.coords[2].tolist()
+        alone = read_tile(opened, spec=spec, plan=plan, x=x, y=y)
+    middle = read_place(slide)[2, 8:40, 8:40].astype(int)
+    assert np.abs(middle - alone).mean() < 2
+    assert len(pickle.dumps(places)) < 4000
+
+
+def test_tiles_are_taken_by_number_over_all_places(tmp_path: Path) -> None:
+    for name in "abc":
+        save(tmp_path / f"{name}.png", located(64, 64))
+    places = find_tiles([str(tmp_path)], [0.5], REQUEST)
+    whole = np.concatenate([read_place(place) for place in places])
+    for part in (slice(0, 3), slice(3, 9), slice(5, 6), slice(8, 12), slice(0, 12)):
+        taken: list[Place] = take_tiles(places, part)
+        np.testing.assert_array_equal(
+            np.concatenate([read_place(place) for place in taken]), whole[part]
+        )

@@ -1,0 +1,140 @@
+"""A pretraining as it is asked for: picklable, so that any process can do it or a share of it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill.objectives.response_loss import ResponseLoss
+from distill.responses import Origin
+from pipelines.errors import UsageError
+from pipelines.pretraining.tiles import TileRequest
+from wsi.atomic import replacing
+
+JOB_NAME = "pretraining.json"
+FREE = ("device", "licence", "data")  # may be others when a training is resumed
+AVERAGED_STEPS = 500  # in a shorter training, an average would hold on to the first steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainSettings:
+    """What is trained, and how.
+
+    Attributes
+    ----------
+    batch_size, accumulate
+        Tiles a batch, over all processes, and batches a step.
+    crop_px
+        Edge of what the network sees of a tile.
+    average_decay
+        Of the moving average of the weights, which is kept in trainings of `AVERAGED_STEPS` and
+        more; 0 for none.
+    share
+        Of the tiles that are not held out, those that are trained on; a smaller share is part of
+        a larger one.
+    loss
+        For rckd and supervised-nuclei.
+    data, licence
+        What the tiles are, for the model's card.
+    """
+
+    objective: str
+    architecture: str
+    steps: int
+    batch_size: int = 32
+    accumulate: int = 1
+    crop_px: int = 224
+    learning_rate: float = 1e-3
+    average_decay: float = 0.999
+    share: float = 1.0
+    loss: ResponseLoss = field(default_factory=ResponseLoss)
+    seed: int = 0
+    device: str = "cpu"
+    bfloat16: bool = False
+    data: str = "not stated"
+    licence: str = "not stated"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise UsageError(f"--share {self.share:g}: more than 0, up to 1, is wanted")
+        if not 0 <= self.average_decay < 1:
+            raise UsageError(f"--average {self.average_decay:g}: 0 up to below 1 is wanted")
+
+    @property
+    def averages(self) -> float | None:
+        """The decay of the average, or None if the last weights are kept."""
+        return self.average_decay if self.steps >= AVERAGED_STEPS and self.average_decay else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainJob:
+    """Tiles, settings, and the folder for the model.
+
+    Attributes
+    ----------
+    sources, mpps, request
+        As `pipelines.pretraining.tiles.read_tileset` takes them.
+    responses, origin
+        For rckd: the folder of the teacher's responses, and whose they are.
+    resume
+        Whether to go on with the training in `out`, if there is one.
+    """
+
+    sources: tuple[str, ...]
+    mpps: tuple[float | None, ...]
+    request: TileRequest
+    settings: PretrainSettings
+    out: Path
+    responses: Path | None = None
+    origin: Origin | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        crop, most = self.settings.crop_px, self.request.spec.size_px
+        if crop > most or crop % 32:
+            raise UsageError(
+                f"--crop {crop}: a multiple of 32 up to the tiles' {most} px is wanted"
+            )
+
+    def as_attributes(self) -> dict[str, Any]:
+        """What decides how the training goes, for `JOB_NAME`."""
+        settings = asdict(self.settings)
+        return {
+            "sources": list(self.sources),
+            "mpps": list(self.mpps),
+            "request": asdict(self.request),
+            "settings": {name: settings[name] for name in settings if name not in FREE},
+            "origin": self.origin and self.origin.as_attributes(),
+        }
+
+
+def remember(job: PretrainJob) -> None:
+    """Write the job beside the model.
+
+    Raises
+    ------
+    UsageError
+        If it is to go on with another one than the folder holds.
+    """
+    path = job.out / JOB_NAME
+    wanted = json.loads(json.dumps(job.as_attributes()))
+    if job.resume and path.is_file():
+        stored = json.loads(path.read_text())
+        different = _different(stored, wanted)
+        if different:
+            raise UsageError(
+                f"--resume: {job.out} holds another training ({'; '.join(different)}): give the "
+                "same flags, or leave --resume out to start anew"
+            )
+    with replacing(path) as tmp:
+        tmp.write_text(json.dumps(wanted, indent=1))
+
+
+def _different(stored: Any, wanted: Any, name: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        return [
+            line
+            for key in sorted(stored.keys() | wanted.keys())
+            for line in _different(stored.get(key), wanted.get(key), f"{name}.{key}".strip("."))
+        ]
+    return [] if stored == wanted else [f"{name} {stored} instead of {wanted}"]
