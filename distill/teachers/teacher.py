@@ -27,10 +27,8 @@ class ThresholdsCard(CardPart):
     """`distill.teachers.postprocess.Thresholds` as chosen on the validation images."""
 
     nuclei: float = Field(gt=0, lt=1)
-    border: float = Field(gt=0, le=1)
-    core: float = Field(gt=0, le=1)
+    depth: float = Field(gt=0, lt=1)
     smooth_px: PositiveFloat
-    least_core_px: int = Field(ge=1)
     least_px: int = Field(ge=1)
 
 

@@ -1,5 +1,6 @@
 """`raypath teacher`: train a nuclei teacher, and measure one on labelled images."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -112,15 +113,15 @@ def evaluate(
     scores = evaluate_teacher(load_teacher(weights), read_labelled(images), turns=turns)
     summary = summarise(list(scores.values()))
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "images": [{"image": name, **asdict(of)} for name, of in scores.items()],
-                    "mean": {name: estimate.mean for name, estimate in summary.items()},
-                    "interval_95": {name: [e.low, e.high] for name, e in summary.items()},
-                }
-            )
-        )
+        answer = {
+            "images": [
+                {"image": name, **{k: _finite(v) for k, v in asdict(of).items()}}
+                for name, of in scores.items()
+            ],
+            "mean": {name: _finite(estimate.mean) for name, estimate in summary.items()},
+            "interval_95": {n: [_finite(e.low), _finite(e.high)] for n, e in summary.items()},
+        }
+        typer.echo(json.dumps(answer))
         return
     width = max(map(len, [*scores, "mean"]))
     typer.echo(" ".join([" " * width, *(f"{name:>13}" for name in SCORE_NAMES)]))
@@ -131,3 +132,8 @@ def evaluate(
     typer.echo(" ".join([f"{'mean':<{width}}", *means]))
     spans = (f"{f'{e.low:.3f}-{e.high:.3f}':>13}" for e in summary.values())
     typer.echo(" ".join([f"{'95 %':<{width}}", *spans]))
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None

@@ -44,6 +44,26 @@ def test_the_maps_of_tissue_give_its_nuclei_back() -> None:
         assert score(whole, separate(nuclei_maps(whole), Thresholds())).pq > 0.9
 
 
+@pytest.mark.parametrize("damping", [0.3, 0.5])
+def test_distances_predicted_with_doubt_still_tell_nuclei_apart(damping: float) -> None:
+    maps = nuclei_maps(TOUCHING[0])
+    maps[1:] *= damping
+    assert separate(maps, Thresholds(depth=0.1)).max() == 2
+
+
+def test_a_greater_depth_splits_less() -> None:
+    halves = np.zeros((60, 60), np.int32)
+    halves[20:40, 10:30], halves[20:40, 30:50] = 1, 2
+    maps = nuclei_maps(halves)
+    maps[1:] *= 0.2
+    assert separate(maps, Thresholds(depth=0.1)).max() == 2
+    assert separate(maps, Thresholds(depth=0.9)).max() == 1
+
+
+def test_nothing_is_found_in_nothing() -> None:
+    assert not separate(np.zeros((3, 40, 50), np.float32), Thresholds()).any()
+
+
 def test_one_nucleus_stays_one_whatever_its_shape() -> None:
     for instances in (
         ellipses((48, 48, 30, 6)),
@@ -57,7 +77,7 @@ def test_what_is_improbable_or_small_is_no_nucleus() -> None:
     instances = ellipses((20, 20, 8, 8), (70, 70, 2, 2))
     maps = nuclei_maps(instances)
     assert separate(maps, Thresholds(least_px=30)).max() == 1
-    assert separate(maps, Thresholds(least_px=5, least_core_px=1)).max() == 2
+    assert separate(maps, Thresholds(least_px=5)).max() == 2
     maps[0] *= 0.4
     assert separate(maps, Thresholds(nuclei=0.5)).max() == 0
     assert separate(maps, Thresholds(nuclei=0.3)).max() == 1
@@ -88,8 +108,8 @@ def test_a_full_jump_is_a_border_of_strength_one_and_a_ramp_is_none() -> None:
     jump = np.ones((2, 40, 40), np.float32)
     jump[0, :, 20:] = -1
     jump[1] = 0
-    strength = border_strength(jump, 1.5)
+    strength = border_strength(jump)
     assert strength[20, 19:21].max() == pytest.approx(1, abs=0.1)
     assert strength[20, 10] < 1e-3
     rising = np.stack([np.tile(np.linspace(-1, 1, 40), (40, 1)), np.zeros((40, 40))])
-    assert border_strength(rising.astype(np.float32), 1.5)[:, 6:-6].max() == 0
+    assert border_strength(rising.astype(np.float32))[:, 9:-9].max() == 0

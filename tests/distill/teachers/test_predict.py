@@ -69,7 +69,7 @@ def test_a_real_network_sees_a_mosaic_in_windows_as_at_once() -> None:
     centred = whole.copy(), in_windows.copy()
     for maps in centred:
         maps[0] = maps[0] > np.median(whole[0])  # an untrained net has no threshold of its own
-    found = [separate(maps, Thresholds(border=0.9, core=1.0)) for maps in centred]
+    found = [separate(maps, Thresholds(depth=0.3)) for maps in centred]
     differing = (found[0] > 0) != (found[1] > 0)
     assert differing.mean() < 0.01
 

@@ -1,0 +1,61 @@
+"""`raypath teacher`: train on a folder, measure on it, and say what is wrong."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from distill.errors import LabelledDataError
+from distill.metrics import SCORE_NAMES
+from pipelines.cli.main import cli
+from wsi.testing import nuclei_crops
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "made"
+    for kind in ("images", "instances"):
+        (folder / kind).mkdir(parents=True)
+    for number, (pixels, instances) in enumerate(
+        zip(*nuclei_crops(count=5, size_px=96, seed=0), strict=True)
+    ):
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        Image.fromarray(instances.astype(np.uint16)).save(folder / "instances" / f"{number}.png")
+    return folder
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(cli, ["teacher", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "teacher"
+    run("train", "--data", data, "-o", out, "--encoder", "mobilenetv3_small_050", "--steps", 2,
+        "--batch-size", 2, "--crop-px", 64, "--workers", 0, "--licence", "CC0-1.0")  # fmt: skip
+    assert 'data_licence = "CC0-1.0"' in (out / "teacher.toml").read_text()
+
+    answer = json.loads(run("evaluate", "--images", data, "--weights", out, "--turns", 1, "--json"))
+    assert [image["image"] for image in answer["images"]] == list("01234")
+    for name in SCORE_NAMES:
+        # An image without nuclei, in which none is found, has no score.
+        of_images = [image[name] for image in answer["images"] if image[name] is not None]
+        assert len(of_images) >= 3
+        assert answer["mean"][name] == pytest.approx(np.mean(of_images))
+        low, high = answer["interval_95"][name]
+        assert min(of_images) <= low <= high <= max(of_images) or math.isclose(low, high)
+
+    weights = out / "teacher.safetensors"
+    table = run("evaluate", "--images", data, "--weights", weights, "--turns", 1)
+    assert table.split()[: len(SCORE_NAMES)] == list(SCORE_NAMES)
+    assert f"{answer['mean']['dice']:.3f}" in table
+
+
+def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelledDataError, match="holds no labelled nuclei"):
+        run("train", "--data", tmp_path, "-o", tmp_path / "out", "--steps", 1)
