@@ -14,13 +14,13 @@ from zarr.codecs import TransposeCodec
 from wsi.jpeg.codec import JpegCodec
 from wsi.jpeg.stream import EOI, JpegError, scan_start
 from wsi.jpeg.tiles import TiledLevel
-from wsi.pyramid.shard import Pieces, write_shard
+from wsi.pyramid.shard import Pieces, ShardWriter
 
 SHARD_PX = 8192  # edge of a shard: about 1,000 tiles, 10-30 MB of JPEG
 NOMINAL_QUALITY = 90  # the codec wants a number; it says nothing of tiles that were copied
 BLANK = 255  # what the scanner skipped is background
 GAP_BYTES = 64 << 10  # what lies between two tiles is read too if it is less than this
-RUN_BYTES = 32 << 20  # read at once, at most
+RUN_BYTES = 2 << 20  # read at once, at most: what a processor's cache holds
 
 
 def shard_grid(level: TiledLevel) -> tuple[int, int]:
@@ -58,22 +58,21 @@ def copy_shard(tiles: TiledLevel, path: Path, *, shard_tiles: tuple[int, int]) -
     """
     columns, rows = tiles.grid
     valid = np.ones((rows, columns), np.bool_)
-    chunks: list[Pieces | None] = [None] * (shard_tiles[0] * shard_tiles[1])
     rewrite = _HeaderRewriter(tiles)
     black: bytes | None = None
-    for place, stored in _read_tiles(tiles):
-        row, column = divmod(place, columns)
-        pieces: Pieces
-        try:
-            pieces = rewrite(stored, length=int(tiles.lengths[place]))
-        except JpegError:
-            valid[row, column] = False
-            black = black or _codec(tiles).encode_pixels(
-                np.zeros((tiles.tile[1], tiles.tile[0], 3), np.uint8)
-            )
-            pieces = (black,)
-        chunks[row * shard_tiles[1] + column] = pieces
-    write_shard(path, chunks)
+    with ShardWriter(path, shard_tiles[0] * shard_tiles[1]) as shard:
+        for place, stored in _read_tiles(tiles):
+            row, column = divmod(place, columns)
+            pieces: Pieces
+            try:
+                pieces = rewrite(stored, length=int(tiles.lengths[place]))
+            except JpegError:
+                valid[row, column] = False
+                black = black or _codec(tiles).encode_pixels(
+                    np.zeros((tiles.tile[1], tiles.tile[0], 3), np.uint8)
+                )
+                pieces = (black,)
+            shard.put(row * shard_tiles[1] + column, pieces)
     return valid
 
 
@@ -102,10 +101,12 @@ class _HeaderRewriter:
 def _read_tiles(tiles: TiledLevel) -> Iterator[tuple[int, memoryview]]:
     """Each stored tile with its number, read in runs of neighbours, in the order of the file.
 
-    The bytes of a tile beyond its file's end are missing.
+    The bytes of a tile beyond its file's end are missing. The memory of a run is used again for
+    the next: new memory would cost as much as reading into it.
     """
     order = np.lexsort((tiles.offsets, tiles.file_of))
     order = order[tiles.lengths[order] > 0]
+    buffer = bytearray()
     with ExitStack() as stack:
         opened: dict[int, int] = {}
         for run in _runs(tiles, order):
@@ -115,7 +116,10 @@ def _read_tiles(tiles: TiledLevel) -> Iterator[tuple[int, memoryview]]:
                 stack.callback(os.close, opened[index])
             start = int(tiles.offsets[run[0]])
             end = max(int(tiles.offsets[place] + tiles.lengths[place]) for place in run)
-            read = memoryview(os.pread(opened[index], end - start, start))
+            if len(buffer) < end - start:
+                buffer = bytearray(end - start)
+            read = memoryview(buffer)[: end - start]
+            read = read[: os.preadv(opened[index], [read], start)]
             for place in run:
                 begin = int(tiles.offsets[place]) - start
                 yield place, read[begin : begin + int(tiles.lengths[place])]
