@@ -4,12 +4,14 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cluster.executor import Executor, Outcome
+from distill.teachers.teacher import TeacherCard, load_teacher, read_teacher_card
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
@@ -55,8 +57,10 @@ def run_cohort(
     """
     from pipelines.report.report import write_report
 
-    config = config.model_copy(update={"model": config.model.resolve()})
-    model = prepare(entries, out, config)
+    given = {"model": config.model, "teacher": config.teacher}
+    resolved = {name: folder.resolve() for name, folder in given.items() if folder}
+    config = config.model_copy(update=resolved)
+    prepared = prepare(entries, out, config)
     # The verdicts of an earlier run are not those of this one.
     (out / RECORDS_NAME).unlink(missing_ok=True)
     run: dict[str, Any] = {
@@ -65,14 +69,8 @@ def run_cohort(
         "started": _now(),
         "finished": None,
         "config": config.model_dump(mode="json"),
-        "model": {
-            "identifier": model.card.encoder.identifier,
-            "sha256": model.sha256,
-            "training_data": model.card.training.data,
-            "licence": model.card.encoder.licence,
-            "classes": model.card.head.classes if model.card.head else None,
-            "positive": model.card.head.positive if model.card.head else None,
-        },
+        "model": _about_model(prepared.model) if prepared.model else None,
+        "teacher": _about_teacher(prepared.teacher) if prepared.teacher else None,
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": {
             "system": platform.platform(),
@@ -121,19 +119,52 @@ def _failed(outcome: Outcome[SlideJob, SlideRecord]) -> SlideRecord:
     )
 
 
-def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
+def _about_model(model: Model) -> dict[str, Any]:
+    return {
+        "identifier": model.card.encoder.identifier,
+        "sha256": model.sha256,
+        "training_data": model.card.training.data,
+        "licence": model.card.encoder.licence,
+        "classes": model.card.head.classes if model.card.head else None,
+        "positive": model.card.head.positive if model.card.head else None,
+    }
+
+
+def _about_teacher(card: TeacherCard) -> dict[str, Any]:
+    return {
+        "architecture": card.architecture,
+        "sha256": card.sha256,
+        "mpp": card.mpp,
+        "training_data": card.training.data,
+        "licence": card.training.data_licence,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a run works with, as far as it was asked for."""
+
+    model: Model | None
+    teacher: TeacherCard | None
+
+
+def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     """Check all that can be checked before any work, and make the run's folder.
 
     Raises
     ------
     ModelError
-        If the model does not load.
+        If the model or the teacher does not load.
     UsageError
         If the settings do not fit the model, or `out` cannot be written.
     """
-    model = load_model(config.model)
-    size_px = model.encoder.spec.size_px
-    if config.stride_px is not None and config.stride_px > size_px:
+    model = load_model(config.model) if config.model else None
+    teacher = None
+    if config.teacher:
+        load_teacher(config.teacher)
+        teacher = read_teacher_card(config.teacher)
+    size_px = model.encoder.spec.size_px if model else None
+    if size_px and config.stride_px is not None and config.stride_px > size_px:
         raise UsageError(
             f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "
             f"got {config.stride_px}: tiles would leave gaps"
@@ -153,7 +184,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
         sweep(out)
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
-    return model
+    return Prepared(model=model, teacher=teacher)
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:
