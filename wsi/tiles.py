@@ -70,7 +70,7 @@ def read_area(
 def _read_into(
     out: Pixels, slide: Slide, plan: ReadPlan, reduction: int, x: float, y: float, size_px: int
 ) -> None:
-    """Write the pixels from (x, y) on into `out` (H, W, 3); `size_px` pixels are the plan's tile."""
+    """Write the pixels from (x, y) on into `out` (H, W, 3); `size_px` is the plan's tile."""
     downsample = slide.level_downsamples[plan.level] * reduction
     left, top = x / downsample, y / downsample
     scale = plan.level_px / reduction / size_px

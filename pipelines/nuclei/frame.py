@@ -10,8 +10,9 @@ from wsi.plan import ReadPlan, TileSpec, plan_read
 from wsi.slide import Slide
 from wsi.tissue import Tissue
 
-# 2496 + 2 × 96 pixels are three windows of 1024 whose middle 896 are kept: little is seen twice.
-CORE_PX = 2496
+# 1600 + 2 × 96 pixels are two windows of 1024 whose middle 896 are kept: what is seen twice and
+# what a block takes of memory are both in bounds.
+CORE_PX = 1600
 MARGIN_PX = 96  # 24 µm at 40×: no nucleus with its centre in a block reaches further out of it
 WINDOW_PX = 1024  # of the network, see `distill.teachers.predict`
 SAME_MPP = 0.1  # relative difference within which pixels are not resampled: nuclei vary more

@@ -64,7 +64,7 @@ def outline_of(row: Mapping[str, Any]) -> Polygon:
     # A nucleus is connected over the sides of its pixels, so there is one piece.
     (piece,) = pieces
     simple: Polygon = shapely.simplify(piece, SIMPLIFY_PX, preserve_topology=True)
-    return shapely.transform(simple, lambda at: at + (row["left"], row["top"]))
+    return shapely.transform(simple, lambda at: at + np.array([row["left"], row["top"]]))
 
 
 def _feature(row: Mapping[str, Any], info: NucleiInfo) -> dict[str, Any]:
