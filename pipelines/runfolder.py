@@ -131,6 +131,7 @@ def _without_nan(record: SlideRecord) -> SlideRecord:
         record,
         mpp=_finite(record.mpp),
         tissue_mm2=_finite(record.tissue_mm2),
+        nuclei_per_mm2=_finite(record.nuclei_per_mm2),
         score=_finite(record.score),
     )
 

@@ -15,7 +15,7 @@ from distill.teachers.labelled import Instances
 from distill.teachers.postprocess import separate
 from distill.teachers.predict import predict_maps
 from distill.teachers.teacher import Teacher
-from pipelines.nuclei.frame import WINDOW_PX, Block, Box, NucleiFrame
+from pipelines.nuclei.frame import MARGIN_PX, WINDOW_PX, Block, Box, NucleiFrame
 from pipelines.nuclei.measure import MEASURES, Shape, measure, shapes_of
 from pipelines.nuclei.table import MASK_FIELDS, META, Unreadable, mask_columns
 from wsi.atomic import replacing
@@ -28,6 +28,8 @@ from wsi.tiles import read_area
 # `pipelines.nuclei.merge` decides.
 SLACK_PX = 8
 SHARED_PX = 48  # a nucleus nearer to the border than this is compared with the neighbours'
+# What is longer is whole in no block for certain. At 40× it is 44 µm: keratin, a fold, ink.
+LONGEST_PX = 2 * (MARGIN_PX - SLACK_PX)
 SQUARE_PX = 256  # what is tried to be read on its own in a block that does not decode
 GLASS = 240  # grey value of what does not decode: nothing is seen there, and that is reported
 
@@ -56,7 +58,8 @@ def find_nuclei(
 ) -> FoundNuclei:
     """Find the nuclei whose centre lies in a block, or hardly outside it.
 
-    Nuclei that touch what does not decode are left out.
+    Nuclei that touch what does not decode are left out, and what is longer than `LONGEST_PX` or
+    reaches out of what the block sees is not a nucleus: that does not depend on the block.
     """
     seen = frame.seen(block)
     pixels, bad = _read(slide, frame, seen)
@@ -67,7 +70,7 @@ def find_nuclei(
     shapes = shapes_of(nuclei, left=seen[0], top=seen[1])
     centres = np.array([[shape.x, shape.y] for shape in shapes]).reshape(-1, 2)
     outside_by = _distance_outside(centres, frame.core(block))
-    kept = outside_by <= SLACK_PX
+    kept = (outside_by <= SLACK_PX) & np.array([_is_whole(s, seen, frame) for s in shapes], bool)
     measured = measure(nuclei, pixels, mpp=frame.mpp)
     columns: dict[str, Any] = {
         "x": centres[kept, 0] * frame.scale,
@@ -150,6 +153,19 @@ def _distance_outside(points: NDArray[np.float64], box: Box) -> NDArray[np.float
     # The right and the lower edge belong to the next block.
     beyond = [left - x, top - y, np.nextafter(x, np.inf) - right, np.nextafter(y, np.inf) - bottom]
     return np.asarray(np.maximum(np.max(beyond, axis=0), 0))
+
+
+def _is_whole(shape: Shape, seen: Box, frame: NucleiFrame) -> bool:
+    """Whether a nucleus lies within what a block sees, and is not too long for one."""
+    (height, width), (frame_height, frame_width) = shape.mask.shape, frame.shape
+    left, top, right, bottom = seen
+    is_cut = (
+        0 < left == shape.left
+        or 0 < top == shape.top
+        or frame_width > right == shape.left + width
+        or frame_height > bottom == shape.top + height
+    )
+    return not is_cut and max(height, width) <= LONGEST_PX
 
 
 def _is_shared(shape: Shape, box: Box) -> bool:

@@ -18,15 +18,15 @@ DENSE = 10_000.0  # nuclei per mm² at the end of the scale: a lymphoid follicle
 
 DENSITY = Channel(
     name="nuclei_density",
-    title="nuclei per mm²",
+    title="nuclei density",
     meaning=(
         "Nuclei found per square millimetre of tissue in each tile. Comparable between slides "
         "found by the same teacher; what the teacher misses or splits is missed or split here."
     ),
     low=0.0,
     high=DENSE,
-    low_label="nuclei/mm²",
-    high_label="nuclei/mm² and more",
+    low_label="0",
+    high_label="10,000 nuclei/mm² and more",
     colormap="inferno",
     unit="nuclei/mm²",
 )
