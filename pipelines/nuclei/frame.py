@@ -90,9 +90,7 @@ class NucleiFrame:
         ]
 
 
-def lay_frame(
-    slide: Slide, *, level0_mpp: float, teacher_mpp: float, core_px: int = CORE_PX
-) -> NucleiFrame:
+def lay_frame(slide: Slide, *, level0_mpp: float, teacher_mpp: float, core_px: int) -> NucleiFrame:
     """Choose the resolution for a teacher: the slide's own, halved or doubled, if that is near.
 
     Pixels of the slide's own grid need no resampling, and a teacher bears a tenth of difference;

@@ -106,7 +106,7 @@ def search_block(task: BlockTask) -> None:
     search, path = task.search, task.search.path(task.block)
     if path.exists():
         return
-    teacher = _teacher(search.teacher, search.teacher_sha256)
+    teacher = teacher_of(search.teacher, search.teacher_sha256)
     with borrowed(search.ref) as slide:
         found = find_nuclei(slide, search.frame, task.block, teacher, bfloat16=search.bfloat16)
     write_found(path, found)
@@ -166,6 +166,6 @@ def unseen_tissue_mm2(
 
 
 @lru_cache(maxsize=1)
-def _teacher(path: Path, sha256: str) -> Teacher:
+def teacher_of(path: Path, sha256: str) -> Teacher:
     """Load a teacher once a process for each digest of its weights."""
     return load_teacher(path)

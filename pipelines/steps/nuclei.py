@@ -8,7 +8,7 @@ from typing import Any
 from distill.teachers.teacher import read_teacher_card
 from pipelines.config import RunConfig
 from pipelines.heatmap import Heatmap, write_heatmap
-from pipelines.nuclei.frame import Block, blocks_on_tissue, lay_frame
+from pipelines.nuclei.frame import CORE_PX, Block, blocks_on_tissue, lay_frame
 from pipelines.nuclei.geojson import write_nuclei_geojson
 from pipelines.nuclei.labels import LABEL, write_nuclei_labels
 from pipelines.nuclei.search import NucleiSearch, forget_blocks, join_blocks, plan_search
@@ -46,7 +46,7 @@ def plan_nuclei(
     """
     assert config.teacher is not None  # who calls this has looked
     card = read_teacher_card(config.teacher)
-    frame = lay_frame(slide, level0_mpp=look.resolution.mpp, teacher_mpp=card.mpp)
+    frame = lay_frame(slide, level0_mpp=look.resolution.mpp, teacher_mpp=card.mpp, core_px=CORE_PX)
     search = plan_search(
         ref,
         frame,
