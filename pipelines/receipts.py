@@ -66,7 +66,7 @@ class Receipts:
         started = time.perf_counter()
         key = {
             "input": self.source,
-            "parameters": json.loads(json.dumps(parameters, default=str)),
+            "parameters": _as_stored(parameters),
             "code_version": code_version(),
         }
         receipts = self._read()
@@ -85,6 +85,11 @@ class Receipts:
         self._write(receipts)
         self.seconds[step] = round(time.perf_counter() - started, 3)
         return facts
+
+    def holds(self, step: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether `do` would not do the step again."""
+        receipt = self.standing(step)
+        return receipt is not None and receipt.get("parameters") == _as_stored(parameters)
 
     def renew(self, step: str) -> None:
         """Take what a step wrote as it is now, because a later step added to it on purpose."""
@@ -120,3 +125,7 @@ class Receipts:
         except (OSError, ValueError):
             return {}  # a missing or torn receipt only costs the work again
         return receipts if isinstance(receipts, dict) else {}
+
+
+def _as_stored(parameters: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(parameters, default=str))

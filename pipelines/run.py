@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cluster.executor import Executor, Outcome
+from cluster.executor import Executor, Failure
 from distill.teachers.teacher import TeacherCard, load_teacher, read_teacher_card
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
@@ -19,7 +19,8 @@ from pipelines.model import Model, load_model
 from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
-from pipelines.slide import SlideJob, run_slide
+from pipelines.slide import SlideJob
+from pipelines.spread import Spread, do
 from wsi.atomic import replacing, sweep
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
@@ -86,8 +87,12 @@ def run_cohort(
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: stored_bytes(job.entry.ref.path) or 0, reverse=True)
     records = {}
-    for outcome in executor.map(run_slide, jobs):
-        record = outcome.result or _failed(outcome)
+    spread = Spread(workers=executor.workers)
+    for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
+        if not isinstance(outcome.item, SlideJob):
+            continue
+        done = outcome.result
+        record = done if isinstance(done, SlideRecord) else _failed(outcome.item, outcome.failure)
         records[record.slide_id] = record
         if report:
             report(record)
@@ -100,13 +105,13 @@ def run_cohort(
     return ordered
 
 
-def _failed(outcome: Outcome[SlideJob, SlideRecord]) -> SlideRecord:
-    failure, entry = outcome.failure, outcome.item.entry
+def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
+    entry = job.entry
     assert failure is not None  # an outcome has a result or a failure
     if failure.kind == "unexpected":
         # Kept for the person who has to find the defect; the verdict holds only one line.
-        outcome.item.folder.mkdir(parents=True, exist_ok=True)
-        (outcome.item.folder / "traceback.txt").write_text(failure.trace)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / "traceback.txt").write_text(failure.trace)
     return SlideRecord(
         slide_id=entry.ref.slide_id,
         path=str(entry.ref.path),

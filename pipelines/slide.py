@@ -16,6 +16,7 @@ from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
 from pipelines.steps.nuclei import (
     DENSITY_OUTPUTS,
+    NucleiPlan,
     find_slide_nuclei,
     plan_nuclei,
     write_density,
@@ -53,9 +54,7 @@ def run_slide(job: SlideJob) -> SlideRecord:
     RayPathError
         If the slide cannot be used; what earlier steps finished stays in its folder.
     """
-    ref = job.entry.ref
-    outline = job.folder / TISSUE_NAME
-    edited = outline if is_edited(outline, slide_id=ref.slide_id) else None
+    ref, edited = job.entry.ref, _edited_tissue(job)
     with open_slide(ref) as slide:
         model = load_model(job.config.model) if job.config.model else None
         seen = look(slide, ref, edited=edited)
@@ -108,6 +107,30 @@ def run_slide(job: SlideJob) -> SlideRecord:
             partial(write_density, job.folder, density, slide_id=ref.slide_id),
         )
     return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))
+
+
+def plan_blocks(job: SlideJob) -> NucleiPlan:
+    """The blocks in which a slide's nuclei are to be found; none where that was done.
+
+    Raises
+    ------
+    RayPathError
+        If the slide cannot be used.
+    """
+    ref, edited = job.entry.ref, _edited_tissue(job)
+    source = content_digest(ref.path)
+    with open_slide(ref) as slide:
+        seen = look(slide, ref, edited=edited)
+        plan = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
+    parameters = _base_parameters(job, seen, mask=edited or ref.mask) | plan.search.parameters
+    is_done = Receipts(folder=job.folder, source=source).holds("nuclei", parameters)
+    return replace(plan, blocks=()) if is_done else plan
+
+
+def _edited_tissue(job: SlideJob) -> Path | None:
+    """The outline of the tissue, if a person edited it."""
+    outline = job.folder / TISSUE_NAME
+    return outline if is_edited(outline, slide_id=job.entry.ref.slide_id) else None
 
 
 def _embed(

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,26 @@ import pytest
 import zarr
 from ome_zarr_models import v05
 from PIL import Image
-from shapely.geometry import shape
+from shapely.geometry import Point, shape
 from skimage.measure import regionprops
 from typer.testing import CliRunner
 
+from cluster.serial import SerialExecutor
+from cluster.threads import ThreadExecutor
 from distill.card import TrainingCard
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import Teacher, build_net, save_teacher
 from pipelines.cli.main import cli
+from pipelines.config import RunConfig
 from pipelines.heatmap import read_heatmap
+from pipelines.manifest import Entry
 from pipelines.nuclei import search
 from pipelines.nuclei.table import mask_of
 from pipelines.records import SlideRecord, read_records
+from pipelines.run import run_cohort
 from tests.pipelines.nuclei.blobs import MPP, Blobs, draw_blobs
 from wsi.atomic import digest
+from wsi.ref import SlideRef
 from wsi.synthetic.aperio import write_svs
 
 WIDTH, HEIGHT = 900, 700
@@ -116,10 +123,7 @@ def test_all_that_is_written_agrees(predicted: tuple[Path, SlideRecord], blobs: 
         outline = shape(feature["geometry"])
         assert outline.is_valid
         assert outline.area == pytest.approx(region.area, rel=0.1)
-        assert (
-            outline.centroid.distance(shape({"type": "Point", "coordinates": (row["x"], row["y"])}))
-            < 1
-        )
+        assert outline.centroid.distance(Point(row["x"], row["y"])) < 1
         assert uuid.UUID(feature["id"])
         assert feature["properties"]["objectType"] == "detection"
         assert feature["properties"]["measurements"]["Area µm^2"] == pytest.approx(
@@ -175,11 +179,10 @@ def test_the_same_again_is_not_done_again_and_gives_the_same_bytes(
     )
     assert digest(folder) == first
     assert again.n_nuclei == record.n_nuclei
+    (tmp_path / "b").mkdir()
+    predict(tmp_path / "s.svs", weights, tmp_path / "b" / "out")
     for name in ("nuclei.parquet", "nuclei.geojson", "image.ome.zarr", "heatmap.ome.zarr"):
-        other = tmp_path / "elsewhere" / "out"
-        if not other.exists():
-            predict(tmp_path / "s.svs", weights, other)
-        assert digest(other / "slides" / "s" / name) == digest(folder / name)
+        assert digest(tmp_path / "b" / "out" / "slides" / "s" / name) == digest(folder / name)
 
 
 def test_lost_labels_are_painted_again_without_looking_again(
@@ -214,16 +217,40 @@ def test_a_killed_search_goes_on_with_the_blocks_that_are_left(
     assert len(asked) == 3
     record = predict(slide, weights, tmp_path / "out")
     assert len(asked) == 10  # nine blocks, the third of them twice
-    undisturbed = (
-        predict(slide, weights, tmp_path / "b" / "out")
-        if (tmp_path / "b").mkdir() is None
-        else None
-    )
-    assert undisturbed is not None
+    (tmp_path / "b").mkdir()
+    undisturbed = predict(slide, weights, tmp_path / "b" / "out")
     assert record.n_nuclei == undisturbed.n_nuclei
     folder, other = tmp_path / "out" / "slides" / "s", tmp_path / "b" / "out" / "slides" / "s"
     assert digest(folder / "nuclei.parquet") == digest(other / "nuclei.parquet")
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in other.iterdir())
+
+
+def test_blocks_spread_over_workers_give_the_same(
+    blobs: Blobs, weights: Path, tmp_path: Path, by_hand: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.steps.nuclei.CORE_PX", 320)
+    slide = write(tmp_path / "s.svs", blobs)
+    entry = Entry(ref=SlideRef.of(slide))
+    config = RunConfig(teacher=weights)
+    asked = []
+    real = search.find_nuclei
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        asked.append(arguments[2])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(search, "find_nuclei", count)
+    for name, executor in (("one", SerialExecutor()), ("two", ThreadExecutor(2))):
+        (record,) = run_cohort([entry], tmp_path / name, config, executor)
+        assert record.verdict == "ok"
+    blocks = len(asked) // 2
+    assert blocks > 4
+    assert Counter(asked) == Counter(dict.fromkeys(asked, 2))  # each once in each run
+    (again,) = run_cohort([entry], tmp_path / "two", config, ThreadExecutor(2))
+    assert "nuclei" in again.reused
+    assert len(asked) == 2 * blocks
+    for made in ("nuclei.parquet", "nuclei.geojson", "image.ome.zarr", "heatmap.ome.zarr"):
+        assert digest(tmp_path / "one/slides/s" / made) == digest(tmp_path / "two/slides/s" / made)
 
 
 def test_what_does_not_decode_is_said_and_has_no_density(
