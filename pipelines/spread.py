@@ -34,7 +34,8 @@ def do(task: Task) -> Done:
     if isinstance(task, PlanTask):
         return plan_blocks(task.job)
     if isinstance(task, BlockTask):
-        return search_block(task)
+        search_block(task)
+        return None
     return run_slide(task)
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import contourpy
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import shapely
 from shapely import Polygon
 
+from pipelines.nuclei.block import SLACK_PX
 from pipelines.nuclei.measure import MEASURES
 from pipelines.nuclei.table import MASK_COLUMNS, NucleiInfo, mask_of, read_groups, read_info
 from wsi.atomic import replacing
@@ -29,6 +32,7 @@ TITLES = {
     "haematoxylin_od": "Hematoxylin OD mean",
     "mean_od": "OD mean",
 }
+CELL_PX = 1024  # edge of what is drawn at a time, level-0 pixels
 COLOUR = (0, 114, 178)
 SIMPLIFY_PX = 0.5  # an outline may leave its mask by this: 20 points a nucleus instead of 80
 
@@ -63,6 +67,31 @@ def outline_of(row: Mapping[str, Any]) -> Polygon:
     (piece,) = pieces
     simple: Polygon = shapely.simplify(piece, SIMPLIFY_PX, preserve_topology=True)
     return shapely.transform(simple, lambda at: at + np.array([row["left"], row["top"]]))
+
+
+def outlines_within(table: Path, *, column: int, row: int) -> list[list[list[float]]]:
+    """Outer rings of the nuclei with their centre in a cell of `CELL_PX`, [x, y] in level-0 pixels.
+
+    Unlike the file, they count from the slide's corner.
+    """
+    info, _ = read_info(table)
+    left, top = column * CELL_PX, row * CELL_PX
+    edge = info.core_px * info.scale
+    slack = SLACK_PX * info.scale  # of a centre that lies hardly outside its block
+    rings = []
+    with pq.ParquetFile(table) as file:
+        for number, block in enumerate(info.blocks):
+            x, y = block.column * edge, block.row * edge
+            across = x - slack < left + CELL_PX and x + edge + slack > left
+            if not (across and y - slack < top + CELL_PX and y + edge + slack > top):
+                continue
+            nuclei = file.read_row_group(number, columns=["x", "y", *MASK_COLUMNS])
+            inside = (pc.field("x") >= left) & (pc.field("x") < left + CELL_PX)
+            inside &= (pc.field("y") >= top) & (pc.field("y") < top + CELL_PX)
+            for nucleus in nuclei.filter(inside).to_pylist():
+                ring = np.asarray(outline_of(nucleus).exterior.coords) * info.scale
+                rings.append(ring.round(1).tolist())
+    return rings
 
 
 def _feature(row: Mapping[str, Any], info: NucleiInfo) -> dict[str, Any]:

@@ -9,11 +9,12 @@ const RELATIVE =
   "The slide was called negative, and it lights up all the same.";
 
 export class Panel {
-  constructor({ onChannel, onOverlay, onOutline }) {
-    Object.assign(this, { onChannel, onOverlay, onOutline });
+  constructor({ onChannel, onOverlay, onOutline, onNuclei }) {
+    Object.assign(this, { onChannel, onOverlay, onOutline, onNuclei });
     this.opacity = 0.5;
     this.isShown = true;
     this.isOutlineShown = false;
+    this.areNucleiShown = false;
   }
 
   show(slide) {
@@ -125,7 +126,25 @@ export class Panel {
         element("span", {}, "Outline of the tissue found"),
       ),
     );
+    if (slide.nuclei) section.append(this.nuclei());
     return section;
+  }
+
+  nuclei() {
+    const toggle = element("input", {
+      type: "checkbox",
+      id: "nuclei",
+      checked: this.areNucleiShown,
+    });
+    toggle.onchange = () => this.setNuclei(toggle.checked);
+    const title = "Outlines of the nuclei found, close up";
+    return element("label", { className: "line" }, toggle, element("span", {}, title));
+  }
+
+  setNuclei(areShown) {
+    this.areNucleiShown = areShown;
+    if (byId("nuclei")) byId("nuclei").checked = areShown;
+    this.onNuclei(areShown);
   }
 
   setChannel(index) {

@@ -13,8 +13,9 @@ import pytest
 import zarr
 from ome_zarr_models import v05
 from PIL import Image
-from shapely.geometry import Point, shape
+from shapely.geometry import Point, Polygon, shape
 from skimage.measure import regionprops
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cluster.serial import SerialExecutor
@@ -30,6 +31,7 @@ from pipelines.nuclei import search
 from pipelines.nuclei.table import mask_of
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
+from pipelines.viewer import server
 from tests.pipelines.nuclei.blobs import MPP, Blobs, draw_blobs
 from wsi.atomic import digest
 from wsi.ref import SlideRef
@@ -299,3 +301,25 @@ def test_a_slide_that_is_too_coarse_is_refused_with_both_resolutions(
     assert (record.verdict, record.reason) == ("failed", "resolution")
     assert "0.25" in record.message
     assert "has 1" in record.message
+
+
+def test_the_viewer_draws_each_nucleus_in_one_cell(
+    predicted: tuple[Path, SlideRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, record = predicted
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))  # HTTP does without it
+    monkeypatch.setattr("pipelines.nuclei.geojson.CELL_PX", 300)
+    features = json.loads((folder / "nuclei.geojson").read_text())["features"]
+    outlines = {tuple(map(tuple, f["geometry"]["coordinates"][0])) for f in features}
+    drawn = []
+    with TestClient(server.create_app(folder.parents[1])) as client:
+        assert client.get("/api/slides/s").json()["nuclei"]["cell_level0_px"]
+        for column, row in np.ndindex(3, 3):
+            rings = client.get(f"/api/slides/s/nuclei/{column}_{row}.json").json()
+            centres = [Polygon(ring).centroid for ring in rings]
+            assert all(abs(c.x - column * 300 - 150) < 152 for c in centres)
+            assert all(abs(c.y - row * 300 - 150) < 152 for c in centres)
+            drawn += rings
+        assert client.get("/api/slides/other/nuclei/0_0.json").status_code == 404
+    assert len(drawn) == record.n_nuclei
+    assert {tuple(map(tuple, ring)) for ring in drawn} == outlines
