@@ -27,6 +27,8 @@ class Channel:
         How a value is placed between the ends: ``"linear"``, or ``"logistic"`` for log-odds.
     is_relative
         Whether values only compare tiles of one slide, so that a negative slide lights up too.
+    unit
+        Of the values, as it follows a number; empty where they have none.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Channel:
     colormap: str
     scale: Literal["linear", "logistic"] = "linear"
     is_relative: bool = False
+    unit: str = ""
 
     def fraction(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Place values on the colour scale, 0-1; NaN stays NaN."""

@@ -4,8 +4,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from pipelines.defaults import default_model
 from pipelines.errors import ConfigError
 from wsi.preprocess import check_names
 from wsi.quality import QualityLimits
@@ -45,7 +53,11 @@ class RunConfig(BaseModel):
     Attributes
     ----------
     model
-        Folder with `model.toml` and weights.
+        Folder with `model.toml` and weights; None for no embeddings.
+    teacher
+        Folder with `teacher.toml` and weights; None for no nuclei.
+    bfloat16
+        Whether the teacher computes in bfloat16.
     mpp
         µm per level-0 pixel of slides of which the manifest says none; overrides the files.
     stride_px
@@ -68,7 +80,9 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: Path
+    model: Path | None = None
+    teacher: Path | None = None
+    bfloat16: bool = False
     mpp: float | None = Field(default=None, gt=0)
     stride_px: int | None = Field(default=None, gt=0)
     min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
@@ -92,11 +106,18 @@ class RunConfig(BaseModel):
         check_names(names)
         return names
 
+    @model_validator(mode="after")
+    def _there_is_something_to_do(self) -> "RunConfig":
+        if self.model is None and self.teacher is None:
+            raise ValueError("neither a model nor a teacher: nothing would be done")
+        return self
+
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     """Merge a TOML file with the flags that were given (those not None), which win.
 
-    A relative `model` in the file is relative to the file.
+    A relative `model` or `teacher` in the file is relative to the file. Without either, both are
+    the default model's.
 
     Raises
     ------
@@ -109,11 +130,12 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
             values = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"configuration {path}: {error}") from error
-        if isinstance(values.get("model"), str):
-            values["model"] = path.parent / values["model"]
+        for key in ("model", "teacher"):
+            if isinstance(values.get(key), str):
+                values[key] = path.parent / values[key]
     values |= {key: value for key, value in flags.items() if value is not None}
-    if "model" not in values:
-        raise ConfigError("no model: give --model DIR ('raypath demo' makes one in demo/model)")
+    if values.keys().isdisjoint({"model", "teacher"}):
+        values["model"] = values["teacher"] = default_model()
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

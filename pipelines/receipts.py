@@ -66,7 +66,7 @@ class Receipts:
         started = time.perf_counter()
         key = {
             "input": self.source,
-            "parameters": json.loads(json.dumps(parameters, default=str)),
+            "parameters": _as_stored(parameters),
             "code_version": code_version(),
         }
         receipts = self._read()
@@ -82,10 +82,21 @@ class Receipts:
             "facts": facts,
             "outputs": {name: self._digest(name) for name in outputs},
         }
-        with replacing(self.folder / RECEIPT_NAME) as tmp:
-            tmp.write_text(json.dumps(receipts, indent=1))
+        self._write(receipts)
         self.seconds[step] = round(time.perf_counter() - started, 3)
         return facts
+
+    def holds(self, step: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether `do` would not do the step again."""
+        receipt = self.standing(step)
+        return receipt is not None and receipt.get("parameters") == _as_stored(parameters)
+
+    def renew(self, step: str) -> None:
+        """Take what a step wrote as it is now, because a later step added to it on purpose."""
+        receipts = self._read()
+        outputs = {name: self._digest(name) for name in receipts[step]["outputs"]}
+        receipts[step]["outputs"] = outputs
+        self._write(receipts)
 
     def standing(self, step: str) -> dict[str, Any] | None:
         """The receipt of a step done on this slide by this code, whose outputs are as it left them.
@@ -104,9 +115,17 @@ class Receipts:
         path = self.folder / name
         return digest(path) if path.exists() else None
 
+    def _write(self, receipts: dict[str, Any]) -> None:
+        with replacing(self.folder / RECEIPT_NAME) as tmp:
+            tmp.write_text(json.dumps(receipts, indent=1))
+
     def _read(self) -> dict[str, Any]:
         try:
             receipts = json.loads((self.folder / RECEIPT_NAME).read_text())
         except (OSError, ValueError):
             return {}  # a missing or torn receipt only costs the work again
         return receipts if isinstance(receipts, dict) else {}
+
+
+def _as_stored(parameters: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(parameters, default=str))

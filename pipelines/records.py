@@ -31,6 +31,8 @@ class SlideRecord:
         Tiles of both kinds that an earlier run in the same folder had dealt with.
     tissue_mm2
         Area of tissue found.
+    n_nuclei, nuclei_per_mm2
+        Nuclei found, and per square millimetre of the tissue that could be looked at.
     prediction
         The class the model says, by its frozen operating point.
     score
@@ -60,6 +62,8 @@ class SlideRecord:
     n_invalid_tiles: int | None = None
     n_excluded_tiles: int | None = None
     n_reused_tiles: int | None = None
+    n_nuclei: int | None = None
+    nuclei_per_mm2: float | None = None
     prediction: str | None = None
     score: float | None = None
     excluded: dict[str, int] = field(default_factory=dict)
@@ -68,8 +72,8 @@ class SlideRecord:
 
     @property
     def work(self) -> float:
-        """Tiles embedded."""
-        return self.n_tiles or 0
+        """Tiles embedded; of a run without an encoder, nuclei found."""
+        return (self.n_nuclei if self.n_tiles is None else self.n_tiles) or 0
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON has it."""
@@ -79,8 +83,15 @@ class SlideRecord:
         """One line about the slide."""
         if self.verdict == "failed":
             return f"{self.slide_id}: failed ({self.reason}): {self.message}"
-        score = "" if self.score is None else f", score {self.score:.3f}"
-        line = f"{self.slide_id}: {self.verdict}, {self.n_tiles} tiles, {self.prediction}{score}"
+        line = f"{self.slide_id}: {self.verdict}"
+        if self.n_nuclei is not None:
+            line += f", {self.n_nuclei} nuclei"
+        if self.n_tiles is not None:
+            line += f", {self.n_tiles} tiles"
+        if self.prediction is not None:
+            line += f", {self.prediction}"
+        if self.score is not None:
+            line += f", score {self.score:.3f}"
         if self.reason:
             line += f" ({self.reason}: {self.message})"
         return line + (f" [{', '.join(self.flags)}]" if self.flags else "")
@@ -98,6 +109,7 @@ def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
     types = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64(), "score": pa.float64()}
     types |= {"n_tiles": pa.int64(), "n_invalid_tiles": pa.int64(), "tissue_mm2": pa.float64()}
     types |= {"n_excluded_tiles": pa.int64()}
+    types |= {"n_nuclei": pa.int64(), "nuclei_per_mm2": pa.float64()}
     types |= {"n_reused_tiles": pa.int64()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])

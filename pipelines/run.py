@@ -4,12 +4,14 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cluster.executor import Executor, Outcome
+from cluster.executor import Executor, Failure
+from distill.teachers.teacher import TeacherCard, load_teacher, read_teacher_card
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
@@ -17,7 +19,8 @@ from pipelines.model import Model, load_model
 from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
-from pipelines.slide import SlideJob, run_slide
+from pipelines.slide import SlideJob
+from pipelines.spread import Spread, do
 from wsi.atomic import replacing, sweep
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
@@ -55,8 +58,10 @@ def run_cohort(
     """
     from pipelines.report.report import write_report
 
-    config = config.model_copy(update={"model": config.model.resolve()})
-    model = prepare(entries, out, config)
+    given = {"model": config.model, "teacher": config.teacher}
+    resolved = {name: folder.resolve() for name, folder in given.items() if folder}
+    config = config.model_copy(update=resolved)
+    prepared = prepare(entries, out, config)
     # The verdicts of an earlier run are not those of this one.
     (out / RECORDS_NAME).unlink(missing_ok=True)
     run: dict[str, Any] = {
@@ -65,14 +70,8 @@ def run_cohort(
         "started": _now(),
         "finished": None,
         "config": config.model_dump(mode="json"),
-        "model": {
-            "identifier": model.card.encoder.identifier,
-            "sha256": model.sha256,
-            "training_data": model.card.training.data,
-            "licence": model.card.encoder.licence,
-            "classes": model.card.head.classes if model.card.head else None,
-            "positive": model.card.head.positive if model.card.head else None,
-        },
+        "model": _about_model(prepared.model) if prepared.model else None,
+        "teacher": _about_teacher(prepared.teacher) if prepared.teacher else None,
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": {
             "system": platform.platform(),
@@ -88,8 +87,12 @@ def run_cohort(
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: stored_bytes(job.entry.ref.path) or 0, reverse=True)
     records = {}
-    for outcome in executor.map(run_slide, jobs):
-        record = outcome.result or _failed(outcome)
+    spread = Spread(workers=executor.workers)
+    for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
+        if not isinstance(outcome.item, SlideJob):
+            continue
+        done = outcome.result
+        record = done if isinstance(done, SlideRecord) else _failed(outcome.item, outcome.failure)
         records[record.slide_id] = record
         if report:
             report(record)
@@ -102,13 +105,13 @@ def run_cohort(
     return ordered
 
 
-def _failed(outcome: Outcome[SlideJob, SlideRecord]) -> SlideRecord:
-    failure, entry = outcome.failure, outcome.item.entry
+def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
+    entry = job.entry
     assert failure is not None  # an outcome has a result or a failure
     if failure.kind == "unexpected":
         # Kept for the person who has to find the defect; the verdict holds only one line.
-        outcome.item.folder.mkdir(parents=True, exist_ok=True)
-        (outcome.item.folder / "traceback.txt").write_text(failure.trace)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / "traceback.txt").write_text(failure.trace)
     return SlideRecord(
         slide_id=entry.ref.slide_id,
         path=str(entry.ref.path),
@@ -121,19 +124,52 @@ def _failed(outcome: Outcome[SlideJob, SlideRecord]) -> SlideRecord:
     )
 
 
-def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
+def _about_model(model: Model) -> dict[str, Any]:
+    return {
+        "identifier": model.card.encoder.identifier,
+        "sha256": model.sha256,
+        "training_data": model.card.training.data,
+        "licence": model.card.encoder.licence,
+        "classes": model.card.head.classes if model.card.head else None,
+        "positive": model.card.head.positive if model.card.head else None,
+    }
+
+
+def _about_teacher(card: TeacherCard) -> dict[str, Any]:
+    return {
+        "architecture": card.architecture,
+        "sha256": card.sha256,
+        "mpp": card.mpp,
+        "training_data": card.training.data,
+        "licence": card.training.data_licence,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a run works with, as far as it was asked for."""
+
+    model: Model | None
+    teacher: TeacherCard | None
+
+
+def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     """Check all that can be checked before any work, and make the run's folder.
 
     Raises
     ------
     ModelError
-        If the model does not load.
+        If the model or the teacher does not load.
     UsageError
         If the settings do not fit the model, or `out` cannot be written.
     """
-    model = load_model(config.model)
-    size_px = model.encoder.spec.size_px
-    if config.stride_px is not None and config.stride_px > size_px:
+    model = load_model(config.model) if config.model else None
+    teacher = None
+    if config.teacher:
+        load_teacher(config.teacher)
+        teacher = read_teacher_card(config.teacher)
+    size_px = model.encoder.spec.size_px if model else None
+    if size_px and config.stride_px is not None and config.stride_px > size_px:
         raise UsageError(
             f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "
             f"got {config.stride_px}: tiles would leave gaps"
@@ -153,7 +189,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Model:
         sweep(out)
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
-    return model
+    return Prepared(model=model, teacher=teacher)
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ HEATMAP_NAME = "heatmap.ome.zarr"
 TILES_NAME = "tiles.h5"
 TISSUE_NAME = "tissue.geojson"
 PREDICTION_NAME = "prediction.json"
+NUCLEI_NAME = "nuclei.parquet"
+NUCLEI_GEOJSON_NAME = "nuclei.geojson"
 UNFINISHED = "unfinished"  # the verdict of a slide in a run that has not written its verdicts
 NOTICE = "Research use only. Not a medical device."
 
@@ -129,6 +131,7 @@ def _without_nan(record: SlideRecord) -> SlideRecord:
         record,
         mpp=_finite(record.mpp),
         tissue_mm2=_finite(record.tissue_mm2),
+        nuclei_per_mm2=_finite(record.nuclei_per_mm2),
         score=_finite(record.score),
     )
 

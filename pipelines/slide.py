@@ -1,6 +1,6 @@
 """One slide from file to heatmap: what an executor runs for each slide of a cohort."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,25 @@ from typing import Any
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
+from pipelines.nuclei.density import density_heatmap, density_spec
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
-from pipelines.runfolder import IMAGE_NAME, TILES_NAME, TISSUE_NAME
+from pipelines.runfolder import IMAGE_NAME, NUCLEI_NAME, TILES_NAME, TISSUE_NAME
 from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
+from pipelines.steps.nuclei import (
+    DENSITY_OUTPUTS,
+    NucleiPlan,
+    find_slide_nuclei,
+    plan_nuclei,
+    write_density,
+)
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from pipelines.steps.reuse import known_tiles
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, replacing, sweep
+from wsi.grid import TileGrid
 from wsi.identity import content_digest
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
@@ -38,23 +47,26 @@ class SlideJob:
 def run_slide(job: SlideJob) -> SlideRecord:
     """Do everything for one slide, skipping the steps whose receipts match.
 
-    A model without a head ends with the embeddings.
+    A model without a head ends with the embeddings; without a model there are none.
 
     Raises
     ------
     RayPathError
         If the slide cannot be used; what earlier steps finished stays in its folder.
     """
-    ref = job.entry.ref
-    outline = job.folder / TISSUE_NAME
-    edited = outline if is_edited(outline, slide_id=ref.slide_id) else None
+    ref, edited = job.entry.ref, _edited_tissue(job)
     with open_slide(ref) as slide:
-        model = load_model(job.config.model)
+        model = load_model(job.config.model) if job.config.model else None
         seen = look(slide, ref, edited=edited)
-        grid = lay_grid(slide, seen, model.encoder, job.config)
+        spec = model.encoder.spec if model else density_spec(seen.resolution.mpp)
+        grid = lay_grid(slide, seen, spec, job.config)
+        source = content_digest(ref.path)
+        nuclei = None
+        if job.config.teacher:
+            nuclei = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
-        receipts = Receipts(folder=job.folder, source=content_digest(ref.path))
+        receipts = Receipts(folder=job.folder, source=source)
         base = _base_parameters(job, seen, mask=edited or ref.mask)
         receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))
         image = receipts.do(
@@ -63,49 +75,120 @@ def run_slide(job: SlideJob) -> SlideRecord:
             (IMAGE_NAME,),
             partial(_write_image, slide, job, seen),
         )
-        embedding = base | _embedding_parameters(job.config, model)
-
-        def embed() -> dict[str, Any]:
-            return embed_slide(
-                slide,
-                job.folder / TILES_NAME,
-                name=ref.slide_id,
-                look=seen,
-                grid=grid,
-                model=model,
-                config=job.config,
-                known=known_tiles(receipts, embedding),
-            )
-
-        embedded = receipts.do("embed", embedding, (TILES_NAME,), embed)
         record = _describe(job.entry, slide, seen)
-        record = replace(record, flags=(*record.flags, *embedded["flags"]))
-        if is_sparse(grid, job.config):
-            record = replace(record, flags=(*record.flags, "little_tissue"))
-    if image["invalid_tiles"] or embedded["n_invalid_tiles"]:
-        message = _unreadable(image["invalid_tiles"], embedded)
-        record = replace(record, verdict="partial", reason="unreadable_region", message=message)
-    if model.head is not None:
+        if model:
+            embedding = base | _embedding_parameters(job.config, model)
+            embedded = _embed(slide, job, seen, grid, model, receipts, embedding)
+            record = _with_embedding(record, embedded, grid, reused=receipts.reused)
+            if is_sparse(grid, job.config):
+                record = replace(record, flags=(*record.flags, "little_tissue"))
+        found = find_slide_nuclei(slide, job.folder, nuclei, seen, receipts, base) if nuclei else {}
+    density = density_heatmap(job.folder / NUCLEI_NAME, grid) if nuclei else None
+    if nuclei:
+        record = _with_nuclei(record, found)
+    if problems := _unreadable(image["invalid_tiles"], record, found.get("unseen_mm2", 0.0)):
+        record = replace(record, verdict="partial", reason="unreadable_region", message=problems)
+    if model and model.head is not None:
         made_from = {"tiles": digest(job.folder / TILES_NAME), "model": model.sha256}
+        made_from |= _made_from_nuclei(job, has_nuclei=nuclei is not None)
         predicted = receipts.do(
             "predict",
             embedding | made_from,
             OUTPUTS,
-            partial(predict_slide, job.folder, model, slide_id=ref.slide_id),
+            partial(predict_slide, job.folder, model, slide_id=ref.slide_id, density=density),
         )
         score = predicted["scores"][predicted["positive"]]
         record = replace(record, prediction=predicted["prediction"], score=score)
-    is_reused = "embed" in receipts.reused
+    elif density:
+        receipts.do(
+            "density",
+            base | _lattice(grid) | _made_from_nuclei(job, has_nuclei=True),
+            DENSITY_OUTPUTS,
+            partial(write_density, job.folder, density, slide_id=ref.slide_id),
+        )
+    return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))
+
+
+def plan_blocks(job: SlideJob) -> NucleiPlan:
+    """The blocks in which a slide's nuclei are to be found; none where that was done.
+
+    Raises
+    ------
+    RayPathError
+        If the slide cannot be used.
+    """
+    ref, edited = job.entry.ref, _edited_tissue(job)
+    source = content_digest(ref.path)
+    with open_slide(ref) as slide:
+        seen = look(slide, ref, edited=edited)
+        plan = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
+    parameters = _base_parameters(job, seen, mask=edited or ref.mask) | plan.search.parameters
+    is_done = Receipts(folder=job.folder, source=source).holds("nuclei", parameters)
+    return replace(plan, blocks=()) if is_done else plan
+
+
+def _edited_tissue(job: SlideJob) -> Path | None:
+    """The outline of the tissue, if a person edited it."""
+    outline = job.folder / TISSUE_NAME
+    return outline if is_edited(outline, slide_id=job.entry.ref.slide_id) else None
+
+
+def _embed(
+    slide: Slide,
+    job: SlideJob,
+    seen: Look,
+    grid: TileGrid,
+    model: Model,
+    receipts: Receipts,
+    parameters: dict[str, Any],
+) -> dict[str, Any]:
+    def embed() -> dict[str, Any]:
+        return embed_slide(
+            slide,
+            job.folder / TILES_NAME,
+            name=job.entry.ref.slide_id,
+            look=seen,
+            grid=grid,
+            model=model,
+            config=job.config,
+            known=known_tiles(receipts, parameters),
+        )
+
+    return receipts.do("embed", parameters, (TILES_NAME,), embed)
+
+
+def _with_embedding(
+    record: SlideRecord, embedded: dict[str, Any], grid: TileGrid, *, reused: list[str]
+) -> SlideRecord:
+    is_reused = "embed" in reused
     return replace(
         record,
+        flags=(*record.flags, *embedded["flags"]),
         n_tiles=embedded["n_tiles"],
         n_invalid_tiles=embedded["n_invalid_tiles"],
         n_excluded_tiles=embedded["n_excluded_tiles"],
         excluded=embedded["excluded"],
         n_reused_tiles=len(grid.coords) if is_reused else embedded["n_reused_tiles"],
-        seconds=receipts.seconds,
-        reused=tuple(receipts.reused),
     )
+
+
+def _with_nuclei(record: SlideRecord, found: dict[str, Any]) -> SlideRecord:
+    seen_mm2 = (record.tissue_mm2 or 0.0) - found["unseen_mm2"]
+    return replace(
+        record,
+        n_nuclei=found["n_nuclei"],
+        nuclei_per_mm2=found["n_nuclei"] / seen_mm2 if seen_mm2 > 0 else None,
+    )
+
+
+def _made_from_nuclei(job: SlideJob, *, has_nuclei: bool) -> dict[str, str]:
+    return {"nuclei": digest(job.folder / NUCLEI_NAME)} if has_nuclei else {}
+
+
+def _lattice(grid: TileGrid) -> dict[str, Any]:
+    """What a grid's tiles depend on besides slide and tissue."""
+    least = float(grid.tissue_fraction.min())
+    return {"tile": asdict(grid.spec), "stride_px": grid.stride_px, "least_tissue": least}
 
 
 def _base_parameters(job: SlideJob, seen: Look, *, mask: Path | None) -> dict[str, Any]:
@@ -174,9 +257,19 @@ def _describe(entry: Entry, slide: Slide, seen: Look) -> SlideRecord:
     )
 
 
-def _unreadable(chunks: int, embedded: dict[str, Any]) -> str:
-    tiles = embedded["n_invalid_tiles"]
-    return (
-        f"{tiles} of {tiles + embedded['n_tiles']} tiles and {chunks} blocks of the image do not "
-        "decode; they are left out of the prediction and marked in image.ome.zarr/validity/0"
+def _unreadable(chunks: int, record: SlideRecord, unseen_mm2: float) -> str:
+    """What of the slide did not decode, and what that means; empty where all did."""
+    if not (chunks or record.n_invalid_tiles or unseen_mm2):
+        return ""
+    what = []
+    if record.n_tiles is not None and record.n_invalid_tiles is not None:
+        tiles = record.n_invalid_tiles
+        what.append(f"{tiles} of {tiles + record.n_tiles} tiles")
+    what.append(f"{chunks} blocks of the image")
+    message = (
+        f"{' and '.join(what)} do not decode; they are left out of the prediction and marked in "
+        "image.ome.zarr/validity/0"
     )
+    if unseen_mm2:
+        message += f"; nobody looked for nuclei in {unseen_mm2:.2g} mm² of the tissue"
+    return message

@@ -64,7 +64,8 @@ def write_labels(
     count
         Levels to write: as many as the image has, as the specification demands.
     colours
-        Red, green, blue and opacity (0-255) of each label that viewers should show.
+        Red, green, blue and opacity (0-255) of each label that viewers should show so; without
+        any, viewers choose.
     ours
         The label's ``raypath`` attribute.
     chunk_px
@@ -89,7 +90,8 @@ def write_labels(
         name=name, axes="yx", downsamples=downsamples, level0_mpp=level0_mpp, version=version
     )
     shown = [{"label-value": value, "rgba": list(rgba)} for value, rgba in colours.items()]
-    label = {"version": version, "colors": shown, "source": {"image": "../../"}}
+    label: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
+    label |= {"colors": shown} if shown else {}  # the specification has no empty list of colours
     ngff.put(group, ome | {"image-label": label}, version=version)
     group.attrs["raypath"] = dict(ours or {})
 
@@ -168,6 +170,8 @@ def _store_block(
 ) -> NDArray[np.bool_]:
     """Write a block and its halvings to where they belong."""
     (top, _), (left, _) = block_info[0]["array-location"]
+    if not block.any():  # what is not written reads as background, and most of a slide is that
+        return np.ones((1, 1), np.bool_)
     for array in arrays:
         if array is not None:
             array[top : top + block.shape[0], left : left + block.shape[1]] = block

@@ -33,7 +33,9 @@ class ReadPlan:
     level0_px: float
 
 
-def plan_read(spec: TileSpec, *, level0_mpp: float, downsamples: Sequence[float]) -> ReadPlan:
+def plan_read(
+    spec: TileSpec, *, level0_mpp: float, downsamples: Sequence[float], enlarged: float = 1.0
+) -> ReadPlan:
     """Choose the coarsest level that serves `spec` without upsampling beyond `TOLERANCE`.
 
     Parameters
@@ -44,11 +46,13 @@ def plan_read(spec: TileSpec, *, level0_mpp: float, downsamples: Sequence[float]
         Resolution of level 0, µm per pixel.
     downsamples
         Level-0 pixels per pixel of each level, finest first: ``(1.0, 4.0, 16.0)``.
+    enlarged
+        How many times level 0 may be enlarged, for models that were seen to bear it.
 
     Raises
     ------
     ResolutionError
-        If `spec.mpp` is finer than `level0_mpp` by more than `TOLERANCE`.
+        If `spec.mpp` is finer than `level0_mpp` by more than `enlarged` and `TOLERANCE`.
 
     Examples
     --------
@@ -56,7 +60,7 @@ def plan_read(spec: TileSpec, *, level0_mpp: float, downsamples: Sequence[float]
     ReadPlan(level=0, level_px=448.0, level0_px=448.0)
     """
     wanted = spec.mpp / level0_mpp
-    if wanted < 1 - TOLERANCE:
+    if wanted * enlarged < 1 - TOLERANCE:
         raise ResolutionError(
             f"the model looks at {spec.mpp:g} µm per pixel and the slide's finest level has "
             f"{level0_mpp:g}: upsampling would invent detail, use a model made for {level0_mpp:g}"

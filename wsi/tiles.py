@@ -46,29 +46,48 @@ def read_tile(slide: Slide, *, spec: TileSpec, plan: ReadPlan, x: int, y: int) -
         If the bytes under the tile do not decode.
     """
     tile = np.empty((spec.size_px, spec.size_px, 3), np.uint8)
-    _read_into(tile, slide, plan, reduction_of(spec, plan), x, y)
+    _read_into(tile, slide, plan, reduction_of(spec, plan), x, y, spec.size_px)
     return tile
 
 
-def _read_into(out: Pixels, slide: Slide, plan: ReadPlan, reduction: int, x: int, y: int) -> None:
-    """Write what `read_tile` gives into `out` (S, S, 3)."""
-    wanted = len(out)
+def read_area(
+    slide: Slide, *, spec: TileSpec, plan: ReadPlan, x: float, y: float, shape: tuple[int, int]
+) -> Pixels:
+    """Read an area of (height, width) = `shape` pixels as `read_tile` reads a tile.
+
+    Its top-left corner (x, y), level-0 pixels, may lie within a pixel.
+
+    Raises
+    ------
+    UnreadableRegionError
+        If the bytes under the area do not decode.
+    """
+    area = np.empty((*shape, 3), np.uint8)
+    _read_into(area, slide, plan, reduction_of(spec, plan), x, y, spec.size_px)
+    return area
+
+
+def _read_into(
+    out: Pixels, slide: Slide, plan: ReadPlan, reduction: int, x: float, y: float, size_px: int
+) -> None:
+    """Write the pixels from (x, y) on into `out` (H, W, 3); `size_px` is the plan's tile."""
     downsample = slide.level_downsamples[plan.level] * reduction
     left, top = x / downsample, y / downsample
-    size = plan.level_px / reduction
-    if size == wanted and left.is_integer() and top.is_integer():
-        slide.read_into(out, (x, y), plan.level, reduction=reduction)
+    scale = plan.level_px / reduction / size_px
+    if scale == 1 and left.is_integer() and top.is_integer():
+        slide.read_into(out, (round(x), round(y)), plan.level, reduction=reduction)
         return
-    # As much beyond the tile's edge as the filter sees, so that tiles join without a seam.
-    margin = int(np.ceil(LANCZOS_REACH * max(size / wanted, 1))) + 1
+    height, width = (length * scale for length in out.shape[:2])
+    # As much beyond the edges as the filter sees, so that tiles join without a seam.
+    margin = int(np.ceil(LANCZOS_REACH * max(scale, 1))) + 1
     first_x, first_y = int(left) - margin, int(top) - margin
-    width = int(np.ceil(left + size)) + margin - first_x
-    height = int(np.ceil(top + size)) + margin - first_y
+    across = int(np.ceil(left + width)) + margin - first_x
+    down = int(np.ceil(top + height)) + margin - first_y
     location = (round(first_x * downsample), round(first_y * downsample))
-    region = slide.read_reduced(location, plan.level, (width, height), reduction)
-    box = (left - first_x, top - first_y, left - first_x + size, top - first_y + size)
-    resampled = Image.fromarray(region).resize((wanted, wanted), Image.Resampling.LANCZOS, box)
-    out[...] = np.asarray(resampled)
+    region = slide.read_reduced(location, plan.level, (across, down), reduction)
+    box = (left - first_x, top - first_y, left - first_x + width, top - first_y + height)
+    size = (out.shape[1], out.shape[0])
+    out[...] = np.asarray(Image.fromarray(region).resize(size, Image.Resampling.LANCZOS, box))
 
 
 def read_batches(
@@ -132,7 +151,7 @@ def _start(
         readable = []
         for out, (x, y) in zip(pixels[part], coords[part].tolist(), strict=True):
             try:
-                _read_into(out, slide, grid.plan, reduction, x, y)
+                _read_into(out, slide, grid.plan, reduction, x, y, grid.spec.size_px)
                 readable.append(True)
             except UnreadableRegionError:
                 readable.append(False)

@@ -98,6 +98,18 @@ def save_teacher(
     return card
 
 
+def read_teacher_card(path: Path) -> TeacherCard:
+    """Read the card of a teacher from its folder, or beside the weights in it.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or a key is unknown, missing or wrong.
+    """
+    folder = path.parent if path.is_file() else path
+    return read_toml(folder / CARD_NAME, TeacherCard, made_by="'raypath teacher train' makes one")
+
+
 def load_teacher(path: Path) -> Teacher:
     """Load a teacher from its folder, or from the weights in it.
 
@@ -107,7 +119,7 @@ def load_teacher(path: Path) -> Teacher:
         If card or weights are missing, or the weights are not those of the card.
     """
     folder = path.parent if path.is_file() else path
-    card = read_toml(folder / CARD_NAME, TeacherCard, made_by="'raypath teacher train' makes one")
+    card = read_teacher_card(path)
     net = build_net(card.architecture, widths=card.widths)
     file = path if path.is_file() and path.name != CARD_NAME else weights_path(folder, card.weights)
     load_weights(net, file, sha256=card.sha256)

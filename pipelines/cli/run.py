@@ -15,7 +15,19 @@ def run(
     slides: Slides,
     out: Out,
     model: Annotated[
-        Path | None, typer.Option(help="Model folder; 'raypath demo' makes one in demo/model.")
+        Path | None,
+        typer.Option(
+            help="Model folder; 'raypath demo' makes one in demo/model. "
+            "[default: the one that comes with raypath, nuclei included]"
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="A nuclei teacher's folder; with --model alone no nuclei are found."),
+    ] = None,
+    bfloat16: Annotated[
+        bool | None,
+        typer.Option(help="Compute nuclei in bfloat16: faster where the processor has it."),
     ] = None,
     mpp: Mpp = None,
     stride_px: Annotated[
@@ -55,7 +67,10 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run slides through a model: pyramids, embeddings, predictions, heatmaps, report.
+    """Run slides through a model: pyramids, embeddings, nuclei, predictions, heatmaps, report.
+
+    With neither --model nor --teacher the model that comes with raypath gives nuclei, their
+    density and embeddings of any H&E slide.
 
     Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
     others are finished. 2: the request was wrong and nothing was done. Run the same command
@@ -69,6 +84,8 @@ def run(
 
     flags = {
         "model": model,
+        "teacher": teacher,
+        "bfloat16": bfloat16,
         "mpp": mpp,
         "stride_px": stride_px,
         "min_tissue_fraction": min_tissue_fraction,

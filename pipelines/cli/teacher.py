@@ -1,10 +1,13 @@
-"""`raypath teacher`: train a nuclei teacher, and measure one on labelled images."""
+"""`raypath teacher`: train a nuclei teacher, measure one, and find nuclei on slides with it."""
 
 import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+from pipelines.cli.program import program
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -132,6 +135,63 @@ def evaluate(
     typer.echo(" ".join([f"{'mean':<{width}}", *means]))
     spans = (f"{f'{e.low:.3f}-{e.high:.3f}':>13}" for e in summary.values())
     typer.echo(" ".join([f"{'95 %':<{width}}", *spans]))
+
+
+@teacher.command()
+def predict(
+    slides: Slides,
+    weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, as of run.")],
+    mpp: Mpp = None,
+    codec: Annotated[
+        str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
+    ] = "auto",
+    bfloat16: Annotated[
+        bool, typer.Option(help="Compute in bfloat16: faster where the processor has it.")
+    ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="ray, or serial for this process alone. Default: ray where it is worth its start."
+        ),
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the nuclei of whole slides: table, GeoJSON for QuPath, labels, density heatmap.
+
+    Exit code 1 when a slide failed; the others are finished. The same command again goes on after
+    an interruption, block by block.
+    """
+    from pipelines.cli.progress import slide_progress
+    from pipelines.config import load_config
+    from pipelines.executors import make_executor, nuclei_executor
+    from pipelines.manifest import read_cohort
+    from pipelines.run import prepare, run_cohort
+
+    entries = read_cohort(slides, mpp=mpp)
+    if executor is None:
+        executor = "ray" if workers or address else nuclei_executor(entries)
+    flags = {
+        "teacher": weights,
+        "bfloat16": bfloat16,
+        "mpp": mpp,
+        "codec": codec,
+        "executor": executor,
+        "workers": workers,
+        "address": address,
+    }
+    settings = load_config(None, flags)
+    prepare(entries, out, settings)  # before Ray is started for nothing
+    with (
+        make_executor(executor, address=address, workers=workers) as runner,
+        slide_progress(len(entries), as_json=as_json, unit="nuclei") as report,
+    ):
+        records = run_cohort(entries, out, settings, runner, report=report)
+    typer.echo(f"The viewer:  {program()} view {out}", err=True)
+    if any(record.verdict == "failed" for record in records):
+        raise typer.Exit(1)
 
 
 def _finite(value: float) -> float | None:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from distill.card import read_toml
-from distill.teachers.teacher import CARD_NAME, TeacherCard, load_teacher
+from distill.teachers.teacher import load_teacher, read_teacher_card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ def read_teacher(folder: Path) -> TeacherNetwork:
         If card or weights are missing, or the weights are not those of the card.
     """
     loaded = load_teacher(folder)
-    card = read_toml(folder / CARD_NAME, TeacherCard, made_by="'raypath teacher train' makes one")
+    card = read_teacher_card(folder)
     return TeacherNetwork(
         net=loaded.net,
         mpp=loaded.mpp,

@@ -135,7 +135,13 @@ def _legend(run: RunFolder, records: list[SlideRecord]) -> dict[str, Any] | None
 
 def _about(run: RunFolder) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Sections of `run.json` as headed lists of (name, value)."""
-    titles = {"model": "Model", "config": "Settings", "versions": "Versions", "machine": "Machine"}
+    titles = {
+        "model": "Model",
+        "teacher": "Nuclei teacher",
+        "config": "Settings",
+        "versions": "Versions",
+        "machine": "Machine",
+    }
     for key, title in titles.items():
         section = run.info.get(key)
         if isinstance(section, dict) and section:

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from distill.encoders import Encoder
 from pipelines.config import RunConfig
 from pipelines.model import Model
 from pipelines.steps.look import Look
 from pipelines.steps.reuse import complete
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
-from wsi.plan import plan_read
+from wsi.plan import TileSpec, plan_read
 from wsi.preprocess import Step, apply_steps, fit_steps, needs_sample
 from wsi.quality import KEPT, QualityLimits, count_poor, find_poor, measure_quality
 from wsi.slide import Slide
@@ -26,8 +25,8 @@ SAMPLE_TILES = 32  # of a slide, that steps which must see its stain are fitted 
 LITTLE_TISSUE = 0.5  # share of the fullest tile's tissue that a tile needs on a sparse slide
 
 
-def lay_grid(slide: Slide, look: Look, encoder: Encoder, config: RunConfig) -> TileGrid:
-    """Lay the encoder's tiles over the slide's tissue.
+def lay_grid(slide: Slide, look: Look, spec: TileSpec, config: RunConfig) -> TileGrid:
+    """Lay the tiles a model wants over the slide's tissue.
 
     Where tissue is found and no tile holds enough of it, as with a single small core, the tiles
     with the most are taken: a slide is never empty because of a threshold alone. The slide is
@@ -36,16 +35,14 @@ def lay_grid(slide: Slide, look: Look, encoder: Encoder, config: RunConfig) -> T
     Raises
     ------
     ResolutionError
-        If the slide is coarser than the encoder wants.
+        If the slide is coarser than the model wants.
     """
-    plan = plan_read(
-        encoder.spec, level0_mpp=look.resolution.mpp, downsamples=slide.level_downsamples
-    )
+    plan = plan_read(spec, level0_mpp=look.resolution.mpp, downsamples=slide.level_downsamples)
 
     def lay(fraction: float) -> TileGrid:
         return make_grid(
             dimensions=slide.dimensions,
-            spec=encoder.spec,
+            spec=spec,
             plan=plan,
             tissue=look.tissue,
             stride_px=config.stride_px,

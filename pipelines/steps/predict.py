@@ -1,6 +1,7 @@
 """Prediction: a slide's embeddings through the head, into everything a person opens."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from distill.card import HeadCard
 from distill.errors import ModelError
 from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
 from pipelines.geojson import write_geojson
-from pipelines.heatmap import make_heatmap, write_heatmap
+from pipelines.heatmap import Heatmap, make_heatmap, write_heatmap
 from pipelines.mil.abmil import GatedAbmil
 from pipelines.model import Model
 from pipelines.picture import write_picture
@@ -32,8 +33,13 @@ PICTURE_NAME = "heatmap.png"
 OUTPUTS = (PREDICTION_NAME, HEATMAP_NAME, GEOJSON_NAME, PICTURE_NAME)
 
 
-def predict_slide(folder: Path, model: Model, *, slide_id: str) -> dict[str, Any]:
-    """Write prediction and heatmaps into a slide's folder from its `tiles.h5` and pyramid."""
+def predict_slide(
+    folder: Path, model: Model, *, slide_id: str, density: Heatmap | None = None
+) -> dict[str, Any]:
+    """Write prediction and heatmaps into a slide's folder from its `tiles.h5` and pyramid.
+
+    The channels of `density`, of the same tiles, are added to the heatmap's.
+    """
     tiles = read_tiles(folder / TILES_NAME)
     if model.head is None:
         raise ModelError("the model has no head: it gives embeddings only")
@@ -41,6 +47,12 @@ def predict_slide(folder: Path, model: Model, *, slide_id: str) -> dict[str, Any
     prediction = {"slide_id": slide_id} | prediction
     prediction |= {"encoder": model.encoder.identifier, "model_sha256": model.sha256}
     heatmap = make_heatmap(values, channels, tiles)
+    if density is not None:
+        heatmap = replace(
+            heatmap,
+            values=np.concatenate([heatmap.values, density.values]),
+            channels=(*heatmap.channels, *density.channels),
+        )
     with replacing(folder / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, heatmap, name=f"{slide_id} heatmap")
     write_geojson(folder / GEOJSON_NAME, tiles, values, channels, slide_id=slide_id)

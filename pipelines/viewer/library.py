@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.heatmap import Heatmap
+from pipelines.nuclei.geojson import CELL_PX
 from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of
 from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,
+    NUCLEI_NAME,
     RECORDS_NAME,
     SLIDES_NAME,
     RunFolder,
@@ -70,6 +72,15 @@ class Library:
         path, version = self._group(slide_id, HEATMAP_NAME)
         return open_heatmap(path, version), version
 
+    def nuclei(self, slide_id: str) -> tuple[Path, str]:
+        """Where the slide's table of nuclei is, and its version."""
+        path = self.folder(slide_id) / NUCLEI_NAME
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}") from error
+        return path, f"{status.st_mtime_ns:x}-{status.st_ino:x}"
+
     def listing(self) -> dict[str, Any]:
         """The run, all of its slides, and the class that their scores are for."""
         run = self.run(fresh=True)
@@ -102,6 +113,7 @@ class Library:
         described: dict[str, Any] = record.as_dict() | {
             "image": None,
             "heatmap": None,
+            "nuclei": None,
             "prediction_file": {},
         }
         folder = run.slide_folder(slide_id)
@@ -127,6 +139,9 @@ class Library:
                 "cell_level0_px": heatmap.cell_level0_px,
                 "channels": [describe_channel(channel) for channel in heatmap.channels],
             }
+        if (folder / NUCLEI_NAME).exists():
+            _, version = self.nuclei(slide_id)
+            described["nuclei"] = {"version": version, "cell_level0_px": CELL_PX}
         return described
 
     def _group(self, slide_id: str, name: str) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 Everything is read only, and only files of slides that the run lists are served.
 """
 
+import json
 import mimetypes
 import socket
 import webbrowser
@@ -20,6 +21,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pipelines.errors import UsageError
+from pipelines.nuclei.geojson import outlines_within
 from pipelines.pixels import NoSuchTileError, encode_jpeg, read_tile, thumbnail
 from pipelines.unreadable import hatch, unreadable_areas
 from pipelines.viewer.headers import SafeHeaders
@@ -69,6 +71,7 @@ def create_app(out: Path) -> Starlette:
             Route("/api/run", pages.run),
             Route(slide + "/thumbnail.jpg", pages.thumbnail),
             Route(slide + "/tissue.json", pages.tissue),
+            Route(slide + "/nuclei/{column:int}_{row:int}.json", pages.nuclei),
             Route(slide + "/tiles/{level:int}/{column:int}_{row:int}.jpg", pages.tile),
             Route(slide + "/heatmap/{channel:int}.png", pages.heatmap),
             Route(slide + "/heatmap/{channel:int}.f32", pages.values),
@@ -164,6 +167,17 @@ class _Pages:
     def tissue(self, request: Request) -> Response:
         path, _ = self.library.image(request.path_params["slide_id"])
         return JSONResponse(tissue_rings(path))
+
+    def nuclei(self, request: Request) -> Response:
+        """Outlines of the nuclei in one cell of the slide."""
+        asked = request.path_params
+        table, version = self.library.nuclei(asked["slide_id"])
+
+        def render() -> bytes:
+            rings = outlines_within(table, column=asked["column"], row=asked["row"])
+            return json.dumps(rings).encode()
+
+        return _cached(request, version, "application/json", render)
 
     def tile(self, request: Request) -> Response:
         asked = request.path_params

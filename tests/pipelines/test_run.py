@@ -122,7 +122,6 @@ def test_a_duplicated_slide_id_is_refused_before_any_work(
     ("arguments", "message"),
     [
         (("--model", "nowhere"), "no model at nowhere"),
-        ((), "no model: give --model"),
         (("--model", "MODEL", "--min-tissue-fraction", "2"), "less than or equal to 1"),
         (("--model", "MODEL", "--stride", "5000"), "stride_px must be in 1-128"),
         (("--model", "MODEL", "--executor", "dask"), "'ray' or 'serial'"),

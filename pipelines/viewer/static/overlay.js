@@ -1,6 +1,7 @@
 // What is drawn over a slide. Everything here is in level-0 pixels; `draw` places it on screen.
 
 const OUTLINE = "#0b7a4b";
+const NUCLEUS = "#0072b2";
 const HALO = "rgba(255, 255, 255, 0.85)";
 
 export class Overlay {
@@ -11,6 +12,7 @@ export class Overlay {
     this.opacity = 0.5;
     this.isShown = true;
     this.isOutlineShown = false;
+    this.areNucleiShown = false;
   }
 
   clear() {
@@ -18,6 +20,7 @@ export class Overlay {
     this.cells = null; // the heatmap, a pixel a cell
     this.cellPx = 0;
     this.outline = null;
+    this.nuclei = new Map(); // outlines by the cell they are in; null while they are on their way
     this.unreadable = { cell_level0_px: 0, cells: [] };
   }
 
@@ -33,7 +36,8 @@ export class Overlay {
     this.context.clearRect(0, 0, w, h);
     if (this.isShown && this.cells) this.drawCells(view);
     if (this.unreadable.cells.length) this.drawUnreadable(view, ratio);
-    if (this.isOutlineShown && this.outline) this.drawOutline(view, ratio);
+    if (this.areNucleiShown) this.drawNuclei(view, ratio);
+    if (this.isOutlineShown && this.outline) this.drawLine(this.outline, OUTLINE, 1.75, view, ratio);
   }
 
   drawCells({ x, y, scale, w, h }) {
@@ -67,17 +71,23 @@ export class Overlay {
     context.fill();
   }
 
-  drawOutline({ x, y, scale }, ratio) {
+  drawNuclei(view, ratio) {
+    for (const outlines of this.nuclei.values()) {
+      if (outlines) this.drawLine(outlines, NUCLEUS, 1.25, view, ratio);
+    }
+  }
+
+  drawLine(line, colour, width, { x, y, scale }, ratio) {
     const { context } = this;
     const path = new Path2D();
-    path.addPath(this.outline, new DOMMatrix([scale, 0, 0, scale, x, y]));
+    path.addPath(line, new DOMMatrix([scale, 0, 0, scale, x, y]));
     context.lineJoin = "round";
-    for (const [style, width] of [
-      [HALO, 3.5],
-      [OUTLINE, 1.75],
+    for (const [style, times] of [
+      [HALO, 2],
+      [colour, 1],
     ]) {
       context.strokeStyle = style;
-      context.lineWidth = width * ratio;
+      context.lineWidth = times * width * ratio;
       context.stroke(path);
     }
   }

@@ -9,11 +9,12 @@ const RELATIVE =
   "The slide was called negative, and it lights up all the same.";
 
 export class Panel {
-  constructor({ onChannel, onOverlay, onOutline }) {
-    Object.assign(this, { onChannel, onOverlay, onOutline });
+  constructor({ onChannel, onOverlay, onOutline, onNuclei }) {
+    Object.assign(this, { onChannel, onOverlay, onOutline, onNuclei });
     this.opacity = 0.5;
     this.isShown = true;
     this.isOutlineShown = false;
+    this.areNucleiShown = false;
   }
 
   show(slide) {
@@ -125,7 +126,25 @@ export class Panel {
         element("span", {}, "Outline of the tissue found"),
       ),
     );
+    if (slide.nuclei) section.append(this.nuclei());
     return section;
+  }
+
+  nuclei() {
+    const toggle = element("input", {
+      type: "checkbox",
+      id: "nuclei",
+      checked: this.areNucleiShown,
+    });
+    toggle.onchange = () => this.setNuclei(toggle.checked);
+    const title = "Outlines of the nuclei found, close up";
+    return element("label", { className: "line" }, toggle, element("span", {}, title));
+  }
+
+  setNuclei(areShown) {
+    this.areNucleiShown = areShown;
+    if (byId("nuclei")) byId("nuclei").checked = areShown;
+    this.onNuclei(areShown);
   }
 
   setChannel(index) {
@@ -199,7 +218,8 @@ export class Panel {
     const shown = channel.scale === "logistic" ? 1 / (1 + Math.exp(-value)) : value;
     const fraction = (shown - channel.low) / (channel.high - channel.low);
     tick.style.left = `${100 * Math.min(1, Math.max(0, fraction))}%`;
-    return `${channel.title}: ${shown.toFixed(channel.high - channel.low > 10 ? 0 : 2)}`;
+    const text = shown.toFixed(channel.high - channel.low > 10 ? 0 : 2);
+    return `${channel.title}: ${text} ${channel.unit}`.trim();
   }
 
   facts() {
@@ -214,6 +234,8 @@ export class Panel {
       ["Resolution", mpp && `${+mpp.toPrecision(4)} µm a pixel`],
       ["", slide.mpp_source && `from ${slide.mpp_source}`],
       ["Tissue", slide.tissue_mm2 !== null && `${slide.tissue_mm2.toFixed(1)} mm²`],
+      ["Nuclei", slide.n_nuclei !== null && whole(slide.n_nuclei)],
+      ["", slide.nuclei_per_mm2 !== null && `${whole(Math.round(slide.nuclei_per_mm2))} per mm²`],
       ["Tiles", slide.n_tiles !== null && whole(slide.n_tiles)],
       ["", slide.n_invalid_tiles && `and ${whole(slide.n_invalid_tiles)} unreadable, left out`],
       ["Noted", slide.flags.map(words).join(", ")],

@@ -5,6 +5,7 @@ import { Overlay, outlineOf } from "./overlay.js";
 
 const OpenSeadragon = window.OpenSeadragon;
 const SCALE_BAR_PX = 160; // at most
+const NUCLEI_MPP = 3; // µm per screen pixel up to which nuclei are drawn: one is 2 pixels wide there
 const MAGNIFICATION_UM = 10; // magnification x µm per pixel: 20x is 0.5, by convention
 
 export class Stage {
@@ -100,6 +101,43 @@ export class Stage {
     this.redraw();
   }
 
+  showNuclei(areShown) {
+    this.overlay.areNucleiShown = areShown;
+    this.redraw();
+  }
+
+  // Keep the outlines of the nuclei in view: ask for cells that come into it, let others go.
+  keepNuclei({ origin, scale, size }) {
+    const { slide, overlay } = this;
+    if (!slide.nuclei || !overlay.areNucleiShown) return;
+    const isClose = slide.image.level0_mpp / scale <= NUCLEI_MPP;
+    const { cell_level0_px: cell, version } = slide.nuclei;
+    const [width, height] = slide.image.levels[0];
+    const range = (start, length, limit) => {
+      const first = Math.max(0, Math.floor(-start / scale / cell));
+      const last = Math.min(Math.ceil(limit / cell), Math.ceil((length - start) / scale / cell));
+      return Array.from({ length: isClose ? Math.max(0, last - first) : 0 }, (_, i) => first + i);
+    };
+    const wanted = new Set();
+    for (const column of range(origin.x, size.x, width)) {
+      for (const row of range(origin.y, size.y, height)) wanted.add(`${column}_${row}`);
+    }
+    const { nuclei } = overlay;
+    for (const key of nuclei.keys()) if (!wanted.has(key)) nuclei.delete(key);
+    for (const key of wanted) {
+      if (nuclei.has(key)) continue;
+      nuclei.set(key, null);
+      fetch(`${slideUrl(slide.slide_id)}/nuclei/${key}.json?${version}`)
+        .then((answer) => answer.json())
+        .then((rings) => {
+          if (!nuclei.has(key) || slide !== this.slide) return;
+          nuclei.set(key, outlineOf(rings));
+          this.redraw();
+        })
+        .catch(() => nuclei.delete(key)); // asked for again with the next move
+    }
+  }
+
   setOverlay({ opacity, isShown }) {
     Object.assign(this.overlay, { opacity, isShown });
     this.redraw();
@@ -130,6 +168,7 @@ export class Stage {
     if (!this.slide || !this.viewer.isOpen()) return;
     const { origin, scale } = this.placement();
     const size = this.viewer.viewport.getContainerSize();
+    this.keepNuclei({ origin, scale, size });
     this.overlay.draw({ origin, scale, width: size.x, height: size.y });
     const screenMpp = this.slide.image.level0_mpp / scale;
     const um = niceLength(SCALE_BAR_PX * screenMpp);

@@ -14,6 +14,7 @@ const panel = new Panel({
   onChannel: (index) => stage.showChannel(index).catch(complain),
   onOverlay: (overlay) => stage.setOverlay(overlay),
   onOutline: (isShown) => stage.showOutline(isShown).catch(complain),
+  onNuclei: (areShown) => stage.showNuclei(areShown),
 });
 const stage = new Stage((value) => panel.describeValue(value));
 let asked = null;
@@ -86,6 +87,7 @@ window.addEventListener("keydown", (event) => {
   const isOnSlide = Boolean(event.target.closest?.("#osd")); // OpenSeadragon zooms by itself there
   const actions = {
     h: () => panel.setOverlay({ isShown: !panel.isShown }),
+    n: () => panel.setNuclei(!panel.areNucleiShown),
     t: () => panel.setOutline(!panel.isOutlineShown),
     "/": () => byId("search").focus(),
     0: () => stage.home(),

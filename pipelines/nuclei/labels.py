@@ -1,0 +1,119 @@
+"""`labels/nuclei`: the number of each nucleus at its pixels, beside the slide's image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pyarrow.parquet as pq
+import zarr
+from dask.base import tokenize
+from numpy.typing import NDArray
+
+from pipelines.nuclei.frame import MARGIN_PX, Block
+from pipelines.nuclei.table import MASK_COLUMNS, NucleiInfo, mask_of, read_info
+from wsi import ngff
+from wsi.atomic import TMP_MARK, publish
+from wsi.labels import write_labels
+
+LABEL = "nuclei"
+PAINTED_PX = 4096  # edge of what is painted at a time, that of `write_labels`
+Labels = NDArray[np.uint32]
+
+
+def write_nuclei_labels(image: Path, table: Path) -> None:
+    """Paint the nuclei of a table as ``labels/nuclei`` of an OME-Zarr image, or paint them anew.
+
+    The labels lie on the image's own level-0 pixels; an id is that of the table. They get their
+    place when they are complete.
+    """
+    info, _ = read_info(table)
+    group = zarr.open_group(image, mode="r+")
+    ome: Any = group.attrs["ome"]
+    with TemporaryDirectory(prefix=TMP_MARK, dir=image.parent) as folder:
+        aside = zarr.create_group(Path(folder) / image.name)
+        # One block after the other: each takes some hundred megabytes with its coarser levels.
+        with dask.config.set(scheduler="synchronous"):
+            write_labels(
+                aside,
+                LABEL,
+                lazy_labels(table, info),
+                downsample=1.0,
+                level0_mpp=info.level0_mpp,
+                count=len(ome["multiscales"][0]["datasets"]),
+                colours={},
+                ours={"teacher_sha256": info.teacher_sha256},
+            )
+        labels = group.require_group("labels")
+        publish(Path(folder) / image.name / "labels" / LABEL, image / "labels" / LABEL)
+    listed: Any = labels.attrs.asdict().get("ome", {})
+    names = list(dict.fromkeys([*listed.get("labels", ()), LABEL]))
+    ngff.put(labels, {"version": ome["version"], "labels": names}, version=ome["version"])
+
+
+def lazy_labels(table: Path, info: NucleiInfo) -> da.Array:
+    """The ids of nuclei at their level-0 pixels, (H, W) uint32, painted when computed."""
+    width, height = info.dimensions
+    chunks = tuple(
+        tuple(min(PAINTED_PX, length - start) for start in range(0, length, PAINTED_PX))
+        for length in (height, width)
+    )
+    labels: da.Array = da.map_blocks(
+        _paint,
+        table=table,
+        info=info,
+        chunks=chunks,
+        dtype=np.uint32,
+        meta=np.empty((0, 0), np.uint32),
+        name=f"nuclei-{tokenize(str(table), table.stat().st_mtime_ns)}",
+    )
+    return labels
+
+
+def _paint(*, table: Path, info: NucleiInfo, block_info: dict[Any, Any]) -> Labels:
+    """The labels of one block of pixels."""
+    (top, bottom), (left, right) = block_info[None]["array-location"]
+    labels = np.zeros((bottom - top, right - left), np.uint32)
+    groups = [
+        number
+        for number, block in enumerate(info.blocks)
+        if _reaches(block, info, (left, top, right, bottom))
+    ]
+    with pq.ParquetFile(table) as file:
+        for number in groups:
+            for row in file.read_row_group(number, columns=list(MASK_COLUMNS)).to_pylist():
+                _paint_one(labels, row, left, top, info.scale)
+    return labels
+
+
+def _reaches(block: Block, info: NucleiInfo, box: Sequence[int]) -> bool:
+    """Whether nuclei of a block may reach into a box of level-0 pixels."""
+    left, top = ((n * info.core_px - MARGIN_PX) * info.scale for n in (block.column, block.row))
+    edge = (info.core_px + 2 * MARGIN_PX) * info.scale
+    return left < box[2] and top < box[3] and left + edge > box[0] and top + edge > box[1]
+
+
+def _paint_one(labels: Labels, row: dict[str, Any], left: int, top: int, scale: float) -> None:
+    """Paint a nucleus; (`left`, `top`) is the level-0 pixel where `labels` begins.
+
+    A pixel takes what the mask has at its centre. Where two nuclei claim one, the first has it.
+    """
+    places = []
+    for first, length, start, limit in (
+        (row["top"], row["height"], top, labels.shape[0]),
+        (row["left"], row["width"], left, labels.shape[1]),
+    ):
+        begin = max(int(np.ceil(first * scale - 0.5)), start)
+        end = min(int(np.ceil((first + length) * scale - 0.5)), start + limit)
+        pixels = np.arange(begin, max(begin, end))
+        within = np.floor((pixels + 0.5) / scale).astype(np.int64) - first
+        places.append((slice(begin - start, max(begin, end) - start), within.clip(0, length - 1)))
+    (rows, of_rows), (columns, of_columns) = places
+    if not len(of_rows) or not len(of_columns):
+        return
+    mask = mask_of(row)[np.ix_(of_rows, of_columns)]
+    part = labels[rows, columns]
+    part[mask & (part == 0)] = row["id"]

@@ -1,0 +1,76 @@
+"""A run that names no model: the one that comes with the package, or a word that none does."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import h5py
+import pytest
+from typer.testing import CliRunner
+
+from distill.card import TrainingCard
+from distill.teachers.postprocess import Thresholds
+from distill.teachers.teacher import build_net, save_teacher
+from pipelines import defaults
+from pipelines.cli.main import cli
+from pipelines.config import load_config
+from pipelines.demo.alignment import write_colour_model
+from pipelines.errors import ConfigError
+from pipelines.heatmap import read_heatmap
+from pipelines.records import read_records
+from wsi.plan import TileSpec
+from wsi.testing import Specimen, write_slide
+
+
+@pytest.fixture
+def default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A default model in small: untrained teacher, and the mean colour for an encoder."""
+    monkeypatch.setattr(defaults, "files", lambda package: tmp_path / package)
+    folder = tmp_path / "models" / "default"
+    write_colour_model(folder, TileSpec(size_px=128, mpp=0.5))
+    save_teacher(
+        build_net("mobilenetv3_small_050"),
+        folder,
+        architecture="mobilenetv3_small_050",
+        mpp=0.5,
+        thresholds=Thresholds(),
+        training=TrainingCard(data="none", data_licence="CC0", method="not trained"),
+    )
+    return folder
+
+
+def test_it_is_looked_for_in_the_package() -> None:
+    assert Path(str(files(defaults.PACKAGE))).name == "models"
+
+
+def test_without_one_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "files", lambda package: tmp_path / package)
+    with pytest.raises(ConfigError, match=r"no model: .*default has no model.toml and no teacher"):
+        load_config(None, {})
+    with pytest.raises(ConfigError, match=r"give --model DIR .*or --teacher DIR"):
+        load_config(None, {})
+
+
+def test_a_model_alone_finds_no_nuclei(default: Path) -> None:
+    assert load_config(None, {"model": Path("m")}).teacher is None
+    assert load_config(None, {"teacher": Path("t")}).model is None
+    both = load_config(None, {})
+    assert both.model == both.teacher == default
+
+
+def test_it_gives_nuclei_density_and_embeddings(default: Path, tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "s.svs", Specimen(seed=4, width=900, height=900))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(cli, ["run", str(slide), "-o", str(out), "--executor", "serial"])
+    assert result.exit_code == 0, result.output
+    (record,) = read_records(out / "slides.parquet")
+    folder = out / "slides" / "s"
+    assert record.n_nuclei is not None
+    assert record.n_tiles
+    with h5py.File(folder / "tiles.h5") as file:
+        assert len(file["features"]) == record.n_tiles
+    heatmap = read_heatmap(folder / "heatmap.ome.zarr")
+    assert [channel.name for channel in heatmap.channels] == ["nuclei_density"]
+    assert heatmap.cell_level0_px == 128 * 0.5 / record.mpp  # the encoder's tiles
+    page = (out / "report.html").read_text()
+    assert "<dt>Nuclei</dt>" in page
+    assert "nuclei density" in page
