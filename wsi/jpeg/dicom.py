@@ -26,6 +26,7 @@ WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 COLOURS: dict[str, Colour] = {"RGB": "rgb", "YBR_FULL_422": "ycbcr"}
 PIXEL_DATA, ITEM = (0x7FE0, 0x0010), (0xFFFE, 0xE000)
 ITEM_HEADER = struct.Struct("<HHL")  # group, element, length
+PREAMBLE, MAGIC = 128, b"DICM"
 TRIED = 8  # frames whose header may be damaged before the level is given up
 
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # offsets and lengths
@@ -74,11 +75,11 @@ def _instances(path: Path) -> list[_Instance]:
 
 def _read_header(path: Path) -> _Instance | None:
     """A file's header, without its pixels; None if it is no level of a slide."""
-    import pydicom
+    if not _has_magic(path):
+        return None
+    import pydicom  # here, because it takes longer than copying a small slide
     from pydicom.errors import InvalidDicomError
 
-    if not path.is_file():
-        return None
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             # Of values that are not as they should be, in files that may be none of the slide's.
@@ -95,6 +96,15 @@ def _read_header(path: Path) -> _Instance | None:
     except (InvalidDicomError, EOFError, NotImplementedError, ValueError, struct.error):
         return None  # another file in the folder may be anything
     return _Instance(path=path, header=header, end=end) if is_level else None
+
+
+def _has_magic(path: Path) -> bool:
+    """Whether a file says that it is DICOM, as PS3.10 section 7.1 has it."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        file.seek(PREAMBLE)
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def _level(instance: _Instance) -> TiledLevel | None:
