@@ -6,6 +6,7 @@ The training itself knows nothing of Ray: it finds the other workers through `to
 import logging
 import tempfile
 from collections.abc import Callable
+from textwrap import shorten
 
 import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -13,6 +14,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from cluster.errors import ClusterError
 from cluster.ray_executor import RayExecutor
+
+LONGEST = 200  # characters of what is quoted of an error
 
 
 def train_together(task: Callable[[], None], *, workers: int, gpu: bool = False) -> None:
@@ -55,11 +58,17 @@ def _run(config: dict[str, Callable[[], None]]) -> None:
 
 
 def _explain(error: ray.train.TrainingFailedError) -> str:
-    """The last line of what each worker that failed says; Ray's own account is pages long."""
-    if not isinstance(error, ray.train.WorkerGroupError):
-        return str(error).strip().splitlines()[0]
-    said = {rank: str(failure).strip() for rank, failure in error.worker_failures.items()}
-    return "; ".join(
-        f"worker {rank}: {lines[-1] if (lines := text.splitlines()) else 'no reason given'}"
-        for rank, text in sorted(said.items())
-    )
+    """What each worker that failed says, in a line; Ray's own account is pages long."""
+    if isinstance(error, ray.train.WorkerGroupError):
+        failures = sorted(error.worker_failures.items())
+        return "; ".join(f"worker {rank}: {_line(failure)}" for rank, failure in failures)
+    cause = getattr(error, "controller_failure", error)
+    if isinstance(cause, ray.exceptions.ActorDiedError):
+        return f"a worker was lost: {_line(cause)}"
+    return _line(cause)
+
+
+def _line(error: BaseException) -> str:
+    """The beginning of an error's last line, where a traceback has what was raised."""
+    lines = str(error).strip().splitlines()
+    return shorten(lines[-1], LONGEST) if lines else type(error).__name__

@@ -41,6 +41,14 @@ def gather(rows: Tensor) -> Tensor:
     return torch.cat(all_gather(rows.contiguous()))  # type: ignore[no-untyped-call]
 
 
+def gather_views(rows: Tensor) -> Tensor:
+    """`gather` where the second half of the rows are other views of the first, and stay so."""
+    if size() == 1:
+        return rows
+    pairs = gather(torch.stack(rows.chunk(2), dim=1))
+    return torch.cat(pairs.unbind(1))
+
+
 def mean(value: float) -> float:
     """The mean of a number over all processes."""
     if size() == 1:

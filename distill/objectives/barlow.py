@@ -30,8 +30,12 @@ class BarlowTwins(nn.Module):
         self.projector = projector(dim, hidden=width, out=width, layers=3)
 
     def forward(self, views: Tensor) -> Tensor:
-        """Both views of B tiles, one after the other, (2B, 3, S, S), to projections (2B, D)."""
-        projections: Tensor = self.projector(self.encoder(views))
+        """Both views of B tiles, one after the other, (2B, 3, S, S), to projections (2B, D).
+
+        Of processes that train together each projects the tiles of all, since the projector's
+        batch normalisation and the loss are of the whole batch.
+        """
+        projections: Tensor = self.projector(group.gather_views(self.encoder(views)))
         return projections
 
 
@@ -50,9 +54,9 @@ def barlow_loss(projections: Tensor, weight: float | None = None) -> Tensor:
         Barlow Twins with Negative-Sample-Free Contrastive Learning, 2021): the paper's 0.005 for
         D = 8192 and B = 2048 would at a batch of 32 mostly weigh chance.
     """
-    pairs = group.gather(torch.stack(projections.float().chunk(2), dim=1))
     first, second = (
-        functional.batch_norm(view, None, None, training=True, eps=1e-5) for view in pairs.unbind(1)
+        functional.batch_norm(half.float(), None, None, training=True, eps=1e-5)
+        for half in projections.chunk(2)
     )
     weight = 1 / first.shape[1] if weight is None else weight
     correlation = first.T @ second / len(first)
