@@ -10,11 +10,11 @@ from wsi.plan import ReadPlan, TileSpec, plan_read
 from wsi.slide import Slide
 from wsi.tissue import Tissue
 
-# 1600 + 2 × 96 pixels are two windows of 1024 whose middle 896 are kept: what is seen twice and
-# what a block takes of memory are both in bounds.
-CORE_PX = 1600
+# 1728 + 2 × 96 pixels are three windows of 768 whose middle 640 are kept. Larger windows see less
+# twice but take more memory: 1024 take 0.8 GB beyond the weights, 512 take 1.7 times as long.
+CORE_PX = 1728
 MARGIN_PX = 96  # 24 µm at 40×: no nucleus with its centre in a block reaches further out of it
-WINDOW_PX = 1024  # of the network, see `distill.teachers.predict`
+WINDOW_PX = 768  # of the network, see `distill.teachers.predict`
 SAME_MPP = 0.1  # relative difference within which pixels are not resampled: nuclei vary more
 ENLARGED = 2.1  # a teacher for 40× looks at slides scanned at 20×
 
