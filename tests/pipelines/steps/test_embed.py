@@ -68,7 +68,7 @@ def embed(
         tissue=Tissue(mask=mask, downsample=10.0),
     )
     config = RunConfig(model=folder, batch_size=7, feature_dtype="float32", **settings)
-    grid = lay_grid(slide, look, model.encoder, config)
+    grid = lay_grid(slide, look, model.encoder.spec, config)
     facts = embed_slide(
         slide,
         folder / "tiles.h5",
