@@ -107,6 +107,5 @@ def encoder_digest(encoder: Encoder) -> str:
 
 def view_of(encoder: Encoder, *, magnify: float = 1.0) -> View:
     """How images are shown to this encoder: token models take only the size they were made for."""
-    backbone = getattr(encoder.module, "backbone", None)
-    fixed = getattr(getattr(backbone, "patch_embed", None), "strict_img_size", False)
+    fixed = any(getattr(part, "strict_img_size", False) for part in encoder.module.modules())
     return View(spec=encoder.spec, any_size=not fixed, magnify=magnify)

@@ -74,7 +74,7 @@ def test_the_embedder_leaves_the_encoder_alone() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "any_size"),
-    [("mean-colour", True), ("resnet10t", True), ("vit_tiny_patch16_224", False)],
+    [("mean-colour", True), ("vit_tiny_patch16_224", True), ("mixer_s32_224", False)],
 )
 def test_token_models_are_shown_only_their_own_size(architecture: str, any_size: bool) -> None:
     encoder = create_encoder(architecture, spec=TileSpec(size_px=224, mpp=0.5))
