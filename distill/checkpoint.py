@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, checked against the digest in the card, loaded without code."""
 
+from copy import deepcopy
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,10 +15,10 @@ from wsi.atomic import digest, replacing
 ENCODER_WEIGHTS = "encoder.safetensors"
 
 
-def save_weights(module: nn.Module, path: Path) -> str:
-    """Write a module's weights; returns their SHA-256."""
+def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
+    """Write a module's weights, perhaps in half precision; returns their SHA-256."""
     with replacing(path) as tmp:
-        save_model(module, str(tmp))
+        save_model(deepcopy(module).half() if half else module, str(tmp))
     return digest(path)
 
 
@@ -29,7 +30,7 @@ def weights_path(folder: Path, name: str) -> Path:
 
 
 def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
-    """Load weights in place.
+    """Load weights in place, converted to the module's precision.
 
     Raises
     ------
@@ -47,10 +48,13 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
         raise ModelError(f"{path} does not fit the architecture in its card: {error}") from error
 
 
-def save_encoder(encoder: Encoder, folder: Path, *, architecture: str) -> EncoderCard:
+def save_encoder(
+    encoder: Encoder, folder: Path, *, architecture: str, half: bool = False
+) -> EncoderCard:
     """Write an encoder's weights into a model's folder and describe it."""
     has_weights = _has_weights(encoder.module)
-    sha256 = save_weights(encoder.module, folder / ENCODER_WEIGHTS) if has_weights else None
+    path = folder / ENCODER_WEIGHTS
+    sha256 = save_weights(encoder.module, path, half=half) if has_weights else None
     return EncoderCard(
         architecture=architecture,
         identifier=encoder.identifier,

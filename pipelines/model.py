@@ -67,7 +67,12 @@ def _load_head(folder: Path, card: HeadCard, *, dim: int) -> GatedAbmil:
 
 
 def save_model(
-    folder: Path, card: ModelCard, encoder: Encoder, trained: TrainedHead | None = None
+    folder: Path,
+    card: ModelCard,
+    encoder: Encoder,
+    trained: TrainedHead | None = None,
+    *,
+    half: bool = False,
 ) -> None:
     """Write encoder, head and card.
 
@@ -77,9 +82,11 @@ def save_model(
         Everything but what follows from the weights, which is filled in here.
     trained
         The head; None for a model that only embeds.
+    half
+        Whether the encoder is written in half precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    encoder_card = save_encoder(encoder, folder, architecture=card.encoder.architecture)
+    encoder_card = save_encoder(encoder, folder, architecture=card.encoder.architecture, half=half)
     head_card = _save_head(folder, trained) if trained else None
     write_card(folder, card.model_copy(update={"encoder": encoder_card, "head": head_card}))
 

@@ -1,7 +1,7 @@
 """The downstream tasks by name, and where each lies below the folder of data sets."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -31,7 +31,7 @@ class Task(Generic[T]):
 
 def _nuclei(folder: Path, *, mpp: float) -> list[Labelled]:
     """Images all of whose nuclei are told apart, at `mpp` where the layout does not say it."""
-    return [replace(i, mpp=i.mpp or mpp) for i in read_labelled(folder) if i.complete]
+    return [image for image in read_labelled(folder, mpp=mpp) if image.complete]
 
 
 CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {

@@ -1,7 +1,7 @@
 """Labelled nuclei from a folder, whichever of the known layouts it has."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill.errors import LabelledDataError
@@ -24,8 +24,13 @@ LAYOUTS = tuple(
 )
 
 
-def read_labelled(folder: Path) -> list[Labelled]:
+def read_labelled(folder: Path, *, mpp: float | None = None) -> list[Labelled]:
     """Read every labelled image below a folder.
+
+    Parameters
+    ----------
+    mpp
+        µm per pixel where the layout does not say it.
 
     Raises
     ------
@@ -34,6 +39,6 @@ def read_labelled(folder: Path) -> list[Labelled]:
     """
     for layout in LAYOUTS:
         if layout.recognises(folder):
-            return list(layout.read(folder))
+            return [replace(image, mpp=image.mpp or mpp) for image in layout.read(folder)]
     known = "; ".join(layout.description for layout in LAYOUTS)
     raise LabelledDataError(f"{folder} holds no labelled nuclei in a known layout: {known}")

@@ -83,9 +83,10 @@ def save_teacher(
     mpp: float,
     thresholds: Thresholds,
     training: TrainingCard,
+    half: bool = False,
 ) -> TeacherCard:
-    """Write a teacher's folder: weights and card."""
-    sha256 = save_weights(net, folder / WEIGHTS_NAME)
+    """Write a teacher's folder: weights, perhaps in half precision, and card."""
+    sha256 = save_weights(net, folder / WEIGHTS_NAME, half=half)
     card = TeacherCard(
         architecture=architecture,
         mpp=mpp,

@@ -48,6 +48,11 @@ class TeacherSettings:
         Views to average over when the final thresholds are chosen, 1 to 8.
     workers
         Processes that make crops; 0 makes them in this one.
+    bfloat16
+        Whether to compute in half precision where torch holds that safe.
+    half
+        Whether the weights are rounded to float16, before the thresholds are chosen, and written
+        so.
     """
 
     encoder: str
@@ -62,6 +67,7 @@ class TeacherSettings:
     turns: int = 8
     workers: int = 1
     bfloat16: bool = False
+    half: bool = False
     seed: int = 0
 
 
@@ -102,6 +108,8 @@ def train_teacher(
         torch.manual_seed(settings.seed)
         net, steps = _fit(split, folder, settings, resume=resume, report=report)
     load_weights(net, folder / BEST_NAME, sha256=None)
+    if settings.half:
+        net.half().float()
     maps = predict_held_out(net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns)
     thresholds = tune(split.held_out, maps)
     measures = {
@@ -118,7 +126,7 @@ def train_teacher(
             data=", ".join(f"{name} ({len(of)} images)" for name, of in sources.items()),
             data_licence=licence,
             method=f"supervised, {steps} steps of {settings.batch_size} crops of "
-            f"{settings.crop_px} px, seed {settings.seed}",
+            f"{settings.crop_px} px at {settings.mpp:g} µm, seed {settings.seed}",
             measures={
                 f"{source}_held_out_{name}": round(estimate.mean, 4)
                 for source, estimates in measures.items()
@@ -126,6 +134,7 @@ def train_teacher(
                 if math.isfinite(estimate.mean)
             },
         ),
+        half=settings.half,
     )
     return TrainedTeacher(steps=steps, held_out=measures)
 

@@ -19,3 +19,26 @@ Address = Annotated[
     str | None, typer.Option(help="Address of a running Ray; default: start one here.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a slide on standard output.")]
+ImageMpp = Annotated[
+    list[float] | None,
+    typer.Option(help="µm per pixel of images that do not say it: one for all, or one a folder."),
+]
+
+Half = Annotated[
+    bool, typer.Option("--half", help="Write the weights in half precision, at half the size.")
+]
+
+
+def one_each(given: list[float], count: int, *, flag: str) -> list[float | None]:
+    """`--mpp` for each of the `count` folders that `flag` was given for.
+
+    Raises
+    ------
+    UsageError
+        If there are some of them, but not as many.
+    """
+    from pipelines.errors import UsageError
+
+    if len(given) not in (0, 1, count):
+        raise UsageError(f"{len(given)} times --mpp for {count} times {flag}: give one, or {count}")
+    return list(given) if len(given) == count else [given[0] if given else None] * count

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.bar import progress_bar
+from pipelines.cli.options import Half, ImageMpp, one_each
 
 if TYPE_CHECKING:
     from distill.pretrain import Progress
@@ -33,10 +34,7 @@ def pretrain(
         Path | None,
         typer.Option(help="Where the teacher's responses are kept. [default: OUT-responses]"),
     ] = None,
-    mpp: Annotated[
-        list[float] | None,
-        typer.Option(help="µm per pixel of the images: one for all --tiles, or one each."),
-    ] = None,
+    mpp: ImageMpp = None,
     tile_mpp: Annotated[float, typer.Option(help="µm per pixel to pretrain at.")] = 0.5,
     tile_px: Annotated[int, typer.Option(help="Edge of a tile.")] = 256,
     crop: Annotated[int, typer.Option(help="Edge of what the network sees of a tile.")] = 224,
@@ -51,6 +49,7 @@ def pretrain(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Half precision: faster where the processor has it.")
     ] = False,
+    half: Half = False,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches a step.")] = 1,
     average: Annotated[
         float,
@@ -118,7 +117,7 @@ def pretrain(
         )
     job = PretrainJob(
         sources=tuple(tiles),
-        mpps=tuple(_one_each(mpp or [], len(tiles))),
+        mpps=tuple(one_each(mpp or [], len(tiles), flag="--tiles")),
         request=request,
         settings=PretrainSettings(
             objective=objective,
@@ -134,6 +133,7 @@ def pretrain(
             seed=seed,
             device=device,
             bfloat16=bf16,
+            half=half,
             data=", ".join(Path(source).name for source in tiles),
             licence=licence,
         ),
@@ -202,16 +202,6 @@ def _absolute(job: "PretrainJob") -> "PretrainJob":
         out=job.out.absolute(),
         responses=job.responses and job.responses.absolute(),
     )
-
-
-def _one_each(given: list[float], count: int) -> list[float | None]:
-    from pipelines.errors import UsageError
-
-    if len(given) not in (0, 1, count):
-        raise UsageError(
-            f"{len(given)} times --mpp for {count} times --tiles: give one, or {count}"
-        )
-    return list(given) if len(given) == count else [given[0] if given else None] * count
 
 
 def _describe(progress: "Progress") -> str:

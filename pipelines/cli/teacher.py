@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+from pipelines.cli.options import Address, AsJson, Half, ImageMpp, Mpp, Slides, Workers, one_each
 from pipelines.cli.program import program
 
 teacher = typer.Typer(no_args_is_help=True)
@@ -35,8 +35,10 @@ def train(
     validation: Annotated[
         float, typer.Option(help="Share of the cases of each folder that is held out, 0-1.")
     ] = 0.2,
-    mpp: Annotated[
-        float, typer.Option(help="µm per pixel to train at; images that say theirs are resampled.")
+    mpp: ImageMpp = None,
+    train_mpp: Annotated[
+        float,
+        typer.Option(help="µm per pixel to train at. Images of unknown resolution are taken so."),
     ] = 0.25,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
     crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
@@ -48,6 +50,7 @@ def train(
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")
     ] = 1,
+    half: Half = False,
     seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
     licence: Annotated[
         str, typer.Option(help="Of the data; it binds the teacher and goes into its card.")
@@ -67,8 +70,9 @@ def train(
         minutes = 60.0
     if len({folder.name for folder in data}) < len(data):
         raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
+    mpps = one_each(mpp or [], len(data), flag="--data")
     trained = train_teacher(
-        {folder.name: read_labelled(folder) for folder in data},
+        {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)},
         out,
         TeacherSettings(
             encoder=encoder,
@@ -77,12 +81,13 @@ def train(
                 minutes=minutes or float("inf"),
                 learning_rate=learning_rate,
             ),
-            mpp=mpp,
+            mpp=train_mpp,
             validation=validation,
             crop_px=crop_px,
             batch_size=batch_size,
             workers=workers,
             bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
+            half=half,
             seed=seed,
         ),
         licence=licence,
@@ -99,6 +104,9 @@ def train(
 def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of labelled images, as for train.")],
     weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
+    mpp: Annotated[
+        float | None, typer.Option(help="µm per pixel of the images, where they do not say it.")
+    ] = None,
     turns: Annotated[
         int, typer.Option(min=1, max=8, help="Turned and mirrored views to average over.")
     ] = 8,
@@ -113,7 +121,7 @@ def evaluate(
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
 
-    scores = evaluate_teacher(load_teacher(weights), read_labelled(images), turns=turns)
+    scores = evaluate_teacher(load_teacher(weights), read_labelled(images, mpp=mpp), turns=turns)
     summary = summarise(list(scores.values()))
     if as_json:
         answer = {

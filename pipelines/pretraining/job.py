@@ -12,7 +12,7 @@ from pipelines.pretraining.tiles import TileRequest
 from wsi.atomic import replacing
 
 JOB_NAME = "pretraining.json"
-FREE = ("device", "licence", "data")  # may be others when a training is resumed
+FREE = ("device", "half", "licence", "data")  # may be others when a training is resumed
 AVERAGED_STEPS = 500  # in a shorter training, an average would hold on to the first steps
 
 
@@ -34,6 +34,9 @@ class PretrainSettings:
         a larger one.
     loss
         For rckd and supervised-nuclei.
+    bfloat16, half
+        Whether to compute in half precision where torch holds that safe; whether to write the
+        weights so.
     data, licence
         What the tiles are, for the model's card.
     """
@@ -51,6 +54,7 @@ class PretrainSettings:
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool = False
+    half: bool = False
     data: str = "not stated"
     licence: str = "not stated"
 

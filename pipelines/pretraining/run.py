@@ -63,7 +63,7 @@ def run_pretraining(
     if group.rank() == 0:
         _write(job, backbone, len(tiles), training, measures)
         if objective and isinstance(objective.model, NucleiNet):
-            save_weights(objective.model, job.out / NETWORK_WEIGHTS)
+            save_weights(objective.model, job.out / NETWORK_WEIGHTS, half=job.settings.half)
 
 
 def _make(backbone: nn.Module, tiles: TileSet, job: PretrainJob) -> Objective:
@@ -157,4 +157,4 @@ def _write(
             measures={name: float(f"{value:.4g}") for name, value in measures.items()},
         ),
     )
-    save_model(job.out, card, encoder)
+    save_model(job.out, card, encoder, half=settings.half)

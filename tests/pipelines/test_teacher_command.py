@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from distill.errors import LabelledDataError
 from distill.metrics import SCORE_NAMES
+from distill.teachers.teacher import read_teacher_card
 from pipelines.cli.main import cli
+from pipelines.errors import UsageError
 from wsi.testing import nuclei_crops
 
 
@@ -54,6 +56,25 @@ def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     table = run("evaluate", "--images", data, "--weights", weights, "--turns", 1)
     assert table.split()[: len(SCORE_NAMES)] == list(SCORE_NAMES)
     assert f"{answer['mean']['dice']:.3f}" in table
+
+
+def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> None:
+    train = ("train", "--data", data, "--encoder", "mobilenetv3_small_050", "--steps", 2,
+             "--batch-size", 2, "--crop-px", 32, "--workers", 0)  # fmt: skip
+    halved = ("--mpp", 0.25, "--train-mpp", 0.5, "--half")
+    run(*train, "-o", tmp_path / "full")
+    run(*train, "-o", tmp_path / "half", *halved)
+    sizes = [(tmp_path / of / "teacher.safetensors").stat().st_size for of in ("full", "half")]
+    assert 1.9 < sizes[0] / sizes[1] < 2.1
+    card = read_teacher_card(tmp_path / "half")
+    assert card.mpp == 0.5
+    assert "at 0.5 µm" in card.training.method
+
+
+def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="3 times --mpp for 1 times --data: give one, or 1"):
+        run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1,
+            "--mpp", 0.25, "--mpp", 0.5, "--mpp", 1)  # fmt: skip
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_folders_of_images_and_instances(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(image.instances, two_nuclei())
     assert (image.name, image.case, image.mpp) == ("TCGA-AB-1234-01Z", "TCGA-AB-1234", None)
     assert image.complete
+    assert only(read_labelled(tmp_path, mpp=0.3)).mpp == 0.3
 
 
 def test_a_foreground_mask_stands_in_for_instances(tmp_path: Path) -> None:
