@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -101,6 +101,10 @@ def measure_in_turns(
 ) -> list[Result]:
     """Run every contender once, then every one again, so that a slow moment hits them all.
 
+    The first in line is run once more before each turn, which does not count: pages of memory
+    that a job gave back long ago are slow to get again, and would cost `cp` several times what
+    copying takes.
+
     Each run has a new process and an empty folder, deleted afterwards; what it left to be
     written to the disk is written before the next run starts. Files that were read lately are
     in memory for everybody alike, since all read the same.
@@ -123,24 +127,26 @@ def measure_in_turns(
     """
     results = [Result(name=c.name, role=c.role, note=c.note, threads=c.threads) for c in contenders]
     for turn in range(runs):
+        _run(contenders[0], replace(results[0], seconds=[], cpu_seconds=[]), folder)
         for contender, result in zip(contenders, results, strict=True):
             tired = contender.role == "peer" and sum(result.seconds) > patience_s
             if result.failure or tired:
                 continue
-            with tempfile.TemporaryDirectory(dir=folder, prefix="raypath-") as scratch:
-                _run(contender, result, Path(scratch))
-            os.sync()
+            _run(contender, result, folder)
             outcome = result.failure or f"{result.seconds[-1]:.3f} s"
             say(f"[{turn + 1}/{runs}] {contender.name}: {outcome}")
     return results
 
 
-def _run(contender: Contender, result: Result, scratch: Path) -> None:
-    """Add one run to `result`, or why it failed."""
+def _run(contender: Contender, result: Result, folder: Path | None) -> None:
+    """Add one run to `result`, or why it failed; leaves nothing behind, nor to be written."""
     spawn = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(1, mp_context=spawn) as process:
-            sample = process.submit(_timed, contender.prepare, scratch).result()
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix="raypath-") as scratch,
+            ProcessPoolExecutor(1, mp_context=spawn) as process,
+        ):
+            sample = process.submit(_timed, contender.prepare, Path(scratch)).result()
     except Exception as error:  # whatever another project raises is a line of the table
         if contender.role == "ours":
             raise BenchmarkError(f"{contender.name} failed: {error}") from error
@@ -149,6 +155,8 @@ def _run(contender: Contender, result: Result, scratch: Path) -> None:
             result.failure = f"{error.name} is not installed: {INSTALL}"
         result.seconds.clear()
         return
+    finally:
+        os.sync()
     result.seconds.append(sample.seconds)
     result.cpu_seconds.append(sample.cpu_seconds)
     result.peak_bytes = max(result.peak_bytes, sample.peak_bytes)

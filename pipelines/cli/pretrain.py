@@ -38,6 +38,10 @@ def pretrain(
     tile_mpp: Annotated[float, typer.Option(help="µm per pixel to pretrain at.")] = 0.5,
     tile_px: Annotated[int, typer.Option(help="Edge of a tile.")] = 256,
     crop: Annotated[int, typer.Option(help="Edge of what the network sees of a tile.")] = 224,
+    embed_px: Annotated[
+        int | None,
+        typer.Option(help="Edge of the tiles that the model takes. [default: --crop]"),
+    ] = None,
     context: Annotated[int, typer.Option(help="Pixels around a tile that the teacher sees.")] = 32,
     slide_tiles: Annotated[int, typer.Option(help="Most tiles from one slide.")] = 500,
     upsample: Annotated[
@@ -126,6 +130,7 @@ def pretrain(
             batch_size=batch,
             accumulate=accumulate,
             crop_px=crop,
+            embed_px=embed_px,
             learning_rate=learning_rate,
             average_decay=average,
             share=share,

@@ -12,7 +12,7 @@ from pipelines.pretraining.tiles import TileRequest
 from wsi.atomic import replacing
 
 JOB_NAME = "pretraining.json"
-FREE = ("device", "half", "licence", "data")  # may be others when a training is resumed
+FREE = ("device", "embed_px", "half", "licence", "data")  # may be others when a training is resumed
 AVERAGED_STEPS = 500  # in a shorter training, an average would hold on to the first steps
 
 
@@ -26,6 +26,8 @@ class PretrainSettings:
         Tiles a batch, over all processes, and batches a step.
     crop_px
         Edge of what the network sees of a tile.
+    embed_px
+        Edge of the tiles that the model takes; None for `crop_px`.
     average_decay
         Of the moving average of the weights, which is kept in trainings of `AVERAGED_STEPS` and
         more; 0 for none.
@@ -47,6 +49,7 @@ class PretrainSettings:
     batch_size: int = 32
     accumulate: int = 1
     crop_px: int = 224
+    embed_px: int | None = None
     learning_rate: float = 1e-3
     average_decay: float = 0.999
     share: float = 1.0
@@ -59,6 +62,8 @@ class PretrainSettings:
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
+        if self.embed_px is not None and (self.embed_px < 32 or self.embed_px % 32):
+            raise UsageError(f"--embed-px {self.embed_px}: a multiple of 32 is wanted")
         if not 0 < self.share <= 1:
             raise UsageError(f"--share {self.share:g}: more than 0, up to 1, is wanted")
         if not 0 <= self.average_decay < 1:

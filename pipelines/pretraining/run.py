@@ -137,7 +137,7 @@ def _write(
     encoder = encoder_of(
         backbone,
         identifier=f"{settings.architecture}-{settings.objective}-{settings.seed}",
-        spec=TileSpec(size_px=settings.crop_px, mpp=job.request.spec.mpp),
+        spec=TileSpec(size_px=settings.embed_px or settings.crop_px, mpp=job.request.spec.mpp),
         licence=settings.licence,
     )
     card = ModelCard(

@@ -119,6 +119,20 @@ def test_options_of_the_objective_go_into_the_card(tiles: Path, tmp_path: Path) 
     assert "distance_error" not in training.measures
 
 
+def test_the_model_may_take_other_tiles_than_it_was_trained_on(tiles: Path, tmp_path: Path) -> None:
+    run("barlow", tiles, tmp_path / "m", "--crop", "32", "--embed-px", "96", "--half")
+    run("barlow", tiles, tmp_path / "full", "--crop", "32")
+    assert [load_model(tmp_path / m).encoder.spec.size_px for m in ("m", "full")] == [96, 32]
+    size, full = ((tmp_path / m / "encoder.safetensors").stat().st_size for m in ("m", "full"))
+    assert 1.9 < full / size < 2.1
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), np.uint8)
+    a, b = (load_model(tmp_path / m).encoder.embed(pixels) for m in ("m", "full"))
+    np.testing.assert_allclose(a, b, rtol=0.02, atol=0.02)  # the same but for the rounding
+
+    with pytest.raises(UsageError, match="--embed-px 100: a multiple of 32"):
+        run("barlow", tiles, tmp_path / "n", "--crop", "32", "--embed-px", "100")
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_was(tiles: Path, tmp_path: Path) -> None:
     more = ("--steps", "40")
