@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from wsi.slide import Pixels
 from wsi.stain import HED, jitter_hed
 
-HUE = 0.12  # standard deviation of the parts of each stain's vector, before it has length 1
+HUE = 0.08  # standard deviation of the parts of each stain's vector, before it has length 1
 STAIN = 0.3  # greatest relative change of each stain, and of all together
 STAIN_SHIFT = 0.03  # greatest change of density, in units of a stain's vector
 BRIGHTNESS = 25.0  # grey values
@@ -16,7 +16,7 @@ TINT = 8.0  # grey values, channel by channel
 BLUR_PX = (0.4, 1.5)  # standard deviation
 NOISE = 10.0  # greatest standard deviation, grey values
 OCCASIONAL = 0.25  # share of crops that are blurred, and of those with noise
-GREY = 0.1  # share of crops without colour
+GREY = 0.05  # share of crops without colour
 
 
 def vary_colour(pixels: Pixels, rng: Generator) -> Pixels:
