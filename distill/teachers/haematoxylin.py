@@ -37,10 +37,12 @@ def label_by_haematoxylin(pixels: Pixels, *, mpp: float) -> Instances | NotEstim
     density = np.take(DENSITY, pixels)
     amounts = density.reshape(-1, 3) @ np.linalg.pinv(stains.vectors).astype(np.float32)
     amount = ndimage.gaussian_filter(amounts[:, 0].reshape(pixels.shape[:2]), SMOOTH_UM / mpp)
-    threshold = threshold_otsu(amount[density.mean(axis=2) > STAINED])
+    stained = density.mean(axis=2) > STAINED
+    threshold = threshold_otsu(amount[stained])  # type: ignore[no-untyped-call]
     around = ndimage.gaussian_filter(amount, AROUND_UM / mpp)
     nuclear = (amount > threshold) & (amount > CONTRAST * around)
-    nuclear = ndimage.binary_fill_holes(opening(nuclear, disk(round(OPENING_UM / mpp))))
+    thick = opening(nuclear, disk(round(OPENING_UM / mpp)))  # type: ignore[no-untyped-call]
+    nuclear = ndimage.binary_fill_holes(thick)
     nuclear = remove_small_objects(nuclear, max_size=round(LEAST_UM2 / mpp**2))
     return _divide(nuclear, mpp)
 
@@ -48,5 +50,6 @@ def label_by_haematoxylin(pixels: Pixels, *, mpp: float) -> Instances | NotEstim
 def _divide(nuclear: NDArray[np.bool_], mpp: float) -> Instances:
     """Give each nucleus its number; touching ones have a centre each."""
     inside = ndimage.gaussian_filter(ndimage.distance_transform_edt(nuclear), SMOOTH_UM / mpp)
-    centres = label(h_maxima(inside, CENTRE_UM / mpp))
-    return np.asarray(watershed(-inside, centres, mask=nuclear), np.int32)
+    centres = label(h_maxima(inside, CENTRE_UM / mpp))  # type: ignore[no-untyped-call]
+    divided = watershed(-inside, centres, mask=nuclear)  # type: ignore[no-untyped-call]
+    return np.asarray(divided, np.int32)
