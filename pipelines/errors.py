@@ -25,3 +25,9 @@ class SplitError(UsageError):
     """A split of the slides leaks, or leaves a side empty."""
 
     kind = "split"
+
+
+class PredictionsError(UsageError):
+    """Stored predictions are incomplete, contradict themselves, or cannot carry an evaluation."""
+
+    kind = "predictions"
