@@ -60,15 +60,28 @@ class TileCard(CardPart):
 
 
 class OperatingPoint(CardPart):
-    """Where scores become a verdict: chosen once, on slides that no test used."""
+    """Where scores become a verdict: chosen once, on slides that no test used.
+
+    Scores within `uncertain` are verdicts to be checked by a person.
+    """
 
     threshold: float = Field(ge=0, le=1)
     criterion: str
     chosen_on: str
+    uncertain: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _band_holds_the_threshold(self) -> "OperatingPoint":
+        if (
+            self.uncertain
+            and not 0 <= self.uncertain[0] <= self.threshold <= self.uncertain[1] <= 1
+        ):
+            raise ValueError(f"uncertain = {self.uncertain} is no band around {self.threshold}")
+        return self
 
 
 class HeadCard(CardPart):
-    """The slide-level head."""
+    """The slide-level head; its logits are divided by `temperature` before they are scores."""
 
     kind: Literal["gated-abmil"]
     classes: tuple[str, ...] = Field(min_length=2)
@@ -79,6 +92,7 @@ class HeadCard(CardPart):
     sha256: str
     operating_point: OperatingPoint
     calibrated: bool = False
+    temperature: PositiveFloat = 1.0
 
     @model_validator(mode="after")
     def _positive_is_a_class(self) -> "HeadCard":

@@ -75,7 +75,7 @@ def score_tiles(
     """
     bag = torch.from_numpy(tiles.embeddings)[None]
     output = head(bag, torch.ones(bag.shape[:2], dtype=torch.bool))
-    probabilities = output.logits.softmax(1)[0].double().numpy()
+    probabilities = (output.logits.double() / card.temperature).softmax(1)[0].numpy()
     scores = dict(zip(card.classes, probabilities.tolist(), strict=True))
     attention = output.attention[0].double().numpy()
     # One class against the rest: the log-odds whose logistic is the softmax.
@@ -86,12 +86,17 @@ def score_tiles(
     rank = (rankdata(attention, method="average") - 0.5) / len(attention) * 100
     positive_score = scores[card.positive]
     others = {c: s for c, s in scores.items() if c != card.positive}
-    is_positive = positive_score >= card.operating_point.threshold
+    point = card.operating_point
+    is_positive = positive_score >= point.threshold
+    is_uncertain = bool(
+        point.uncertain and point.uncertain[0] < positive_score < point.uncertain[1]
+    )
     prediction = {
         "prediction": card.positive if is_positive else max(others, key=others.__getitem__),
         "positive": card.positive,
         "scores": scores,
-        "threshold": card.operating_point.threshold,
+        "threshold": point.threshold,
+        "uncertain": is_uncertain,
         "calibrated": card.calibrated,
         "n_tiles": len(tiles.coords),
         "n_invalid_tiles": len(tiles.invalid),

@@ -91,6 +91,16 @@ def expected_calibration_error(
     return share(np.abs(weights @ gap).sum(1), whole)
 
 
+def centred(values: Floats) -> Floats:
+    """Resamples of a measure that is never negative, (1 + R,), moved around the value in row 0.
+
+    Resampling adds noise, and noise raises such a measure: its plain percentile interval may lie
+    wholly above the value.
+    """
+    moved = values - (np.nanmean(values[1:]) - values[0])
+    return np.concatenate([values[:1], np.maximum(moved[1:], 0)])
+
+
 def ece_by_chance(prob: Floats, *, bins: int = BINS, seed: int = 0) -> float:
     """The expected calibration error to expect if every probability were exactly right."""
     generator = np.random.default_rng(seed)

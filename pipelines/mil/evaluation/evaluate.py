@@ -15,6 +15,7 @@ from pipelines.mil.evaluation.calibration import (
     BINS,
     Reliability,
     brier,
+    centred,
     ece_by_chance,
     expected_calibration_error,
     reliability,
@@ -201,7 +202,7 @@ def _calibration(scored: Scored, weights: Floats) -> Calibration:
 
     def ece(part: Scored, *, raw: bool) -> Floats:
         _, prob, outcome = _judged(part, raw=raw)
-        return expected_calibration_error(prob, outcome, part.patients, weights)
+        return centred(expected_calibration_error(prob, outcome, part.patients, weights))
 
     def curve(*, raw: bool) -> Reliability:
         _, prob, outcome = _judged(scored, raw=raw)

@@ -1,0 +1,189 @@
+"""The evaluation's folder: page, pictures, numbers, verdicts and what was frozen."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.card import CARD_NAME, CardPart, OperatingPoint, read_card, write_card, write_toml
+from pipelines.errors import UsageError
+from pipelines.mil.evaluation.calibration import Reliability
+from pipelines.mil.evaluation.curves import Curve
+from pipelines.mil.evaluation.estimates import Estimate
+from pipelines.mil.evaluation.evaluate import Evaluation
+from pipelines.mil.evaluation.operating_point import Frozen
+from pipelines.mil.evaluation.page import PAGE_NAME, about, verdict, write_page
+from pipelines.mil.evaluation.plots import draw_all
+from pipelines.runfolder import NOTICE
+from wsi.atomic import replacing
+
+NUMBERS_NAME = "evaluation.json"
+VERDICTS_NAME = "verdicts.parquet"
+POINTS_NAME = "operating_points"
+
+
+class FrozenCard(CardPart):
+    """``operating_points/fold-<k>-seed-<s>.toml``: what a model's card takes over."""
+
+    classes: tuple[str, ...]
+    positive: str
+    temperature: float
+    calibrated: bool
+    operating_point: OperatingPoint
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder that holds something else than an evaluation.
+
+    Raises
+    ------
+    UsageError
+        If it does, since writing there would remove it.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / NUMBERS_NAME).exists()):
+        raise UsageError(f"--out {out} holds something else; name a new folder")
+
+
+def write_evaluation(out: Path, evaluation: Evaluation) -> dict[str, Any]:
+    """Write everything into the folder `out`, whole or not at all; returns the numbers."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    check_out(out)
+    numbers = as_numbers(evaluation)
+    scored = evaluation.scored
+    with replacing(out) as folder:
+        folder.mkdir()
+        (folder / NUMBERS_NAME).write_text(json.dumps(numbers, indent=1))
+        rows = [verdict(scored, row) for row in range(len(scored.right))]
+        parquet.write_table(pa.Table.from_pylist(rows), folder / VERDICTS_NAME)
+        if evaluation.positive is not None:
+            for model in evaluation.frozen:
+                write_toml(
+                    folder / POINTS_NAME / f"{model_name(model)}.toml", _card(evaluation, model)
+                )
+        pictures = draw_all(evaluation, folder)
+        write_page(folder / PAGE_NAME, evaluation, pictures)
+    return numbers
+
+
+def model_name(model: Frozen) -> str:
+    """The folder of a trained model, as training names it."""
+    return f"fold-{model.fold}-seed-{model.seed}"
+
+
+def _card(evaluation: Evaluation, model: Frozen) -> FrozenCard:
+    if evaluation.positive is None:
+        raise ValueError("an operating point needs a positive class")
+    return FrozenCard(
+        classes=evaluation.scored.test.classes,
+        positive=evaluation.positive,
+        temperature=model.temperature.value,
+        calibrated=not model.temperature.note,
+        operating_point=OperatingPoint(
+            threshold=model.threshold_prob,
+            criterion=model.criterion,
+            chosen_on=f"{model.n_tune} tuning slides",
+            uncertain=model.band if model.width > 0 else None,
+        ),
+    )
+
+
+def freeze_into_cards(evaluation: Evaluation, models: Path) -> int:
+    """Write what was frozen into the ``model.toml`` of each model in the folder `models`.
+
+    All cards are read and checked before the first is written. Returns how many there are.
+
+    Raises
+    ------
+    UsageError
+        If there is no positive class, or a model has no head, other classes or another positive.
+    ModelError
+        If a card is missing or wrong.
+    """
+    if evaluation.positive is None:
+        raise UsageError("--freeze needs --positive: an operating point belongs to one class")
+    cards = {}
+    for model in evaluation.frozen:
+        folder = models / model_name(model)
+        card, frozen = read_card(folder), _card(evaluation, model)
+        head = card.head
+        if head is None or (head.classes, head.positive) != (frozen.classes, frozen.positive):
+            has = f"classes {head.classes}, positive {head.positive!r}" if head else "no head"
+            raise UsageError(
+                f"--freeze: {folder / CARD_NAME} has {has}; the evaluation is of "
+                f"classes {frozen.classes}, positive {frozen.positive!r}"
+            )
+        update = {
+            "operating_point": frozen.operating_point,
+            "temperature": frozen.temperature,
+            "calibrated": frozen.calibrated,
+        }
+        cards[folder] = card.model_copy(update={"head": head.model_copy(update=update)})
+    for folder, card in cards.items():
+        write_card(folder, card)
+    return len(cards)
+
+
+def as_numbers(e: Evaluation) -> dict[str, Any]:
+    """Everything measured, as JSON holds it; what is not a finite number is null."""
+    net_benefit = e.net_benefit and {"model": e.net_benefit[0], "all": e.net_benefit[1]}
+    numbers = {
+        "notice": NOTICE,
+        "classes": e.scored.test.classes,
+        "positive": e.positive,
+        "settings": asdict(e.settings) | {"criterion": str(e.settings.criterion)},
+        "test": about(e),
+        "measures": e.measures,
+        "class_measures": e.class_measures,
+        "confusion": e.confusion,
+        "calibration": {
+            "before": e.calibration.before,
+            "after": e.calibration.after,
+            "ece_by_chance": e.calibration.by_chance,
+            "reliability_before": e.calibration.curve_before,
+            "reliability_after": e.calibration.curve_after,
+        },
+        "certain": e.certain,
+        "frozen": e.frozen,
+        "curves": {
+            "roc": e.roc,
+            "precision_recall": e.precision_recall,
+            "net_benefit": net_benefit,
+            "error_by_coverage": e.coverage,
+        },
+        "subgroups": e.subgroups,
+    }
+    return {name: _plain(value) for name, value in numbers.items()}
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's own types; a list of estimates becomes a mapping by name."""
+    if isinstance(value, Estimate):
+        return {
+            "value": _plain(value.interval.value),
+            "low": _plain(value.interval.low),
+            "high": _plain(value.interval.high),
+            "method": value.method,
+            "by_seed": _plain(value.by_seed),
+            "seed_sd": _plain(value.seed_sd),
+        }
+    if isinstance(value, Frozen):
+        own = {name: _plain(of) for name, of in asdict(value).items() if name != "positive"}
+        return own | {"threshold_prob": _plain(value.threshold_prob), "band": _plain(value.band)}
+    if isinstance(value, Curve | Reliability):
+        return _plain(asdict(value))
+    if isinstance(value, list | tuple) and value and isinstance(value[0], Estimate):
+        return {estimate.name: _plain(estimate) for estimate in value}
+    if isinstance(value, dict):
+        return {str(name): _plain(of) for name, of in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value.item() if isinstance(value, np.generic) else value
