@@ -56,11 +56,12 @@ def evaluate(
     """
     import json
 
+    from distill.card import write_card
     from pipelines.mil.evaluation.evaluate import Settings
     from pipelines.mil.evaluation.evaluate import evaluate as measure
     from pipelines.mil.evaluation.names import TITLES
     from pipelines.mil.evaluation.operating_point import parse_criterion
-    from pipelines.mil.evaluation.output import check_out, freeze_into_cards, write_evaluation
+    from pipelines.mil.evaluation.output import check_out, frozen_cards, write_evaluation
     from pipelines.mil.evaluation.page import PAGE_NAME, number, span
     from pipelines.mil.evaluation.predictions import read_predictions
 
@@ -74,12 +75,11 @@ def evaluate(
     )
     check_out(out)
     found = measure(read_predictions(predictions), settings)
-    frozen = 0
-    if freeze:
-        frozen = freeze_into_cards(
-            found, predictions if predictions.is_dir() else predictions.parent
-        )
+    models = predictions if predictions.is_dir() else predictions.parent
+    cards = frozen_cards(found, models) if freeze else {}
     numbers = write_evaluation(out, found)
+    for folder, card in cards.items():
+        write_card(folder, card)
     if as_json:
         typer.echo(json.dumps(numbers))
         return
@@ -93,6 +93,6 @@ def evaluate(
     for estimate in estimates:
         value = number(estimate.interval.value)
         typer.echo(f"{TITLES[estimate.name]:<{width}}  {value:>6}  {span(estimate)}")
-    if frozen:
-        typer.echo(f"Operating points written into {frozen} models", err=True)
+    if cards:
+        typer.echo(f"Operating points written into {len(cards)} models in {models}", err=True)
     typer.echo(f"The page:  {out / PAGE_NAME}", err=True)

@@ -6,6 +6,7 @@ so that an interval speaks of other patients, and never narrows because there we
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from statistics import stdev
 
 import numpy as np
@@ -27,7 +28,7 @@ class Estimate:
     Attributes
     ----------
     interval
-        Mean over seeds, with its 95 % interval; bounds are NaN where there is none.
+        Mean over the seeds that have a value, with its 95 % interval; bounds are NaN where there is none.
     method
         How the interval was made.
     by_seed
@@ -41,8 +42,9 @@ class Estimate:
 
     @property
     def seed_sd(self) -> float:
-        """Standard deviation over seeds; NaN with one."""
-        return stdev(self.by_seed) if len(self.by_seed) > 1 else float("nan")
+        """Standard deviation over the seeds that have a value; NaN with one."""
+        values = [value for value in self.by_seed if isfinite(value)]
+        return stdev(values) if len(values) > 1 else float("nan")
 
 
 def bootstrapped(name: str, scored: Scored, measure: Callable[[Scored], Floats]) -> Estimate:

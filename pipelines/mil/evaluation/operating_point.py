@@ -86,11 +86,16 @@ def log_odds(logits: Floats, index: int) -> Floats:
     return np.asarray(logits[:, index] - logsumexp(rest, axis=1))
 
 
-def band_width(margins: Floats, right: NDArray[np.bool_], error: float) -> float:
-    """The least margin above which at most `error` of the slides are wrong.
+def band_width(
+    margins: Floats, right: NDArray[np.bool_], error: float, *, unseen: int = 1
+) -> float:
+    """The least margin above which at most `error` of the slides are wrong, with some to spare.
 
-    As many slides as possible are kept above it. It is 0 where all may be kept and infinite
-    where not even the surest are right often enough; otherwise halfway between two margins.
+    As many slides as possible are kept above it, such that (wrong + unseen) / (kept + unseen) is
+    at most `error`: as if one more patient had been seen, all of whose slides are wrong. Conformal
+    risk control (Angelopoulos et al., ICLR 2024) counts so, and a few right slides promise
+    nothing: an error of 0.05 takes at least 19. The margin is 0 where all may be kept and infinite
+    where no number of the surest is right often enough; otherwise it lies halfway between two.
 
     Parameters
     ----------
@@ -100,11 +105,13 @@ def band_width(margins: Floats, right: NDArray[np.bool_], error: float) -> float
         (N,) whether its verdict is.
     error
         Share of the kept that may be wrong, 0-1.
+    unseen
+        Slides that a patient may have.
     """
     order = np.argsort(-margins, kind="stable")
     ends = np.flatnonzero(np.diff(margins[order], append=-np.inf))  # equal margins stay together
     wrong = np.cumsum(~right[order])[ends]
-    kept = np.flatnonzero(wrong <= error * (ends + 1))
+    kept = np.flatnonzero(wrong + unseen <= error * (ends + 1 + unseen))
     if len(kept) == 0:
         return float("inf")
     last = ends[kept[-1]]
@@ -231,7 +238,8 @@ def _freeze_one(
     if positive is not None:
         threshold = choose_threshold(of_side, log_odds(logits, positive), criterion)
     verdicts = judge(logits, tune.targets, positive, threshold)
-    width = band_width(verdicts.margin, verdicts.right, error)
+    most = int(np.unique(tune.patient_ids, return_counts=True)[1].max())
+    width = band_width(verdicts.margin, verdicts.right, error, unseen=most)
     kept = verdicts.margin >= width
     return Frozen(
         fold=fold,

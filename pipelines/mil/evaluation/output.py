@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from distill.card import CARD_NAME, CardPart, OperatingPoint, read_card, write_card, write_toml
+from distill.card import CARD_NAME, CardPart, ModelCard, OperatingPoint, read_card, write_toml
 from pipelines.errors import UsageError
 from pipelines.mil.evaluation.calibration import Reliability
 from pipelines.mil.evaluation.curves import Curve
 from pipelines.mil.evaluation.estimates import Estimate
 from pipelines.mil.evaluation.evaluate import Evaluation
 from pipelines.mil.evaluation.operating_point import Frozen
-from pipelines.mil.evaluation.page import PAGE_NAME, about, verdict, write_page
+from pipelines.mil.evaluation.page import CAPTIONS, PAGE_NAME, about, verdict, write_page
 from pipelines.mil.evaluation.plots import draw_all
 from pipelines.runfolder import NOTICE
 from wsi.atomic import replacing
@@ -36,15 +36,25 @@ class FrozenCard(CardPart):
 
 
 def check_out(out: Path) -> None:
-    """Refuse a folder that holds something else than an evaluation.
+    """Refuse a folder that holds anything but an evaluation.
 
     Raises
     ------
     UsageError
         If it does, since writing there would remove it.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / NUMBERS_NAME).exists()):
-        raise UsageError(f"--out {out} holds something else; name a new folder")
+    own = {
+        PAGE_NAME,
+        NUMBERS_NAME,
+        VERDICTS_NAME,
+        POINTS_NAME,
+        *(f"{name}.png" for name in CAPTIONS),
+    }
+    others = sorted(p.name for p in out.iterdir() if p.name not in own) if out.is_dir() else []
+    if out.is_file() or others:
+        raise UsageError(
+            f"--out {out} holds {', '.join(others[:3]) or 'a file'}; name a new folder"
+        )
 
 
 def write_evaluation(out: Path, evaluation: Evaluation) -> dict[str, Any]:
@@ -92,10 +102,8 @@ def _card(evaluation: Evaluation, model: Frozen) -> FrozenCard:
     )
 
 
-def freeze_into_cards(evaluation: Evaluation, models: Path) -> int:
-    """Write what was frozen into the ``model.toml`` of each model in the folder `models`.
-
-    All cards are read and checked before the first is written. Returns how many there are.
+def frozen_cards(evaluation: Evaluation, models: Path) -> dict[Path, ModelCard]:
+    """The card of each model in the folder `models`, by its folder, with what was frozen.
 
     Raises
     ------
@@ -123,9 +131,7 @@ def freeze_into_cards(evaluation: Evaluation, models: Path) -> int:
             "calibrated": frozen.calibrated,
         }
         cards[folder] = card.model_copy(update={"head": head.model_copy(update=update)})
-    for folder, card in cards.items():
-        write_card(folder, card)
-    return len(cards)
+    return cards
 
 
 def as_numbers(e: Evaluation) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def write_page(path: Path, evaluation: Evaluation, pictures: list[str]) -> None:
     )
     environment.filters["number"] = number
     environment.filters["span"] = span
+    environment.filters["seeds"] = _seeds
     test = evaluation.scored.test
     page = environment.get_template(PAGE_NAME).render(
         e=evaluation,
@@ -84,6 +85,12 @@ def span(estimate: Estimate) -> str:
     return f"{low:.3f} – {high:.3f}" if math.isfinite(low) else "–"
 
 
+def _seeds(estimate: Estimate) -> str:
+    """The least and the greatest value of a seed."""
+    values = [value for value in estimate.by_seed if math.isfinite(value)]
+    return f"{min(values):.3f} – {max(values):.3f}" if values else "–"
+
+
 def _in_plain_words(e: Evaluation) -> list[str]:
     found = {m.name: m for m in e.measures}
     said = []
@@ -100,6 +107,12 @@ def _in_plain_words(e: Evaluation) -> list[str]:
                 f"called {_of_100(found['npv_at_prevalence'])} are not."
             )
     certain = {m.name: m for m in e.certain}
+    if certain["coverage"].interval.value == 0:
+        said.append(
+            f"The tuning slides are too few, or too many of them wrong, to call any verdict certain "
+            f"at an error of {e.settings.certain_error:.3g}: all slides are left to be read again."
+        )
+        return said
     said.append(
         f"Of 100 slides the model decides {_of_100(certain['coverage'])} and leaves the others to "
         f"be read again; of 100 decided ones {_of_100(certain['error'])} are wrong."

@@ -1,6 +1,7 @@
 """The pictures of an evaluation, one idea each."""
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,13 @@ def _roc(e: Evaluation) -> Figure:
     figure, axes = _axes(title, "1 − specificity", "sensitivity")
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
     named = _named(e.measures)
-    for colour, (name, curve) in zip(COLOURS * len(e.roc), e.roc.items(), strict=False):
+    for colour, (name, curve) in zip(cycle(COLOURS), e.roc.items(), strict=False):
+        axes.plot([0, 0], [0, curve.y[0]], color=colour, linewidth=1.8)
         _line(axes, curve, colour, f"AUROC {_span(named['auroc'])}" if e.positive else name)
     if e.positive:
         found, spared = named["sensitivity"], named["specificity"]
         _cross(axes, spared, found, label="frozen operating point", turn_x=True)
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(loc="lower right")
     return figure
 
@@ -115,7 +117,7 @@ def _precision_recall(e: Evaluation, curve: Curve) -> Figure:
     axes.axhline(share, color=GREY, linewidth=1, linestyle=":", label=f"by chance {share:.2f}")
     _line(axes, curve, COLOURS[0], f"AUPRC {_span(named['auprc'])}")
     _cross(axes, named["sensitivity"], named["ppv"], label="frozen operating point")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(loc="lower left")
     return figure
 
@@ -172,8 +174,9 @@ def _coverage(e: Evaluation) -> Figure:
     if np.isfinite(named["error"].interval.value):
         _cross(axes, named["coverage"], named["error"], label="band frozen on tune")
     shown = e.coverage.high[np.isfinite(e.coverage.high)]
-    highest = max([level, *shown, named["error"].interval.high if named else 0.0])
-    axes.set(xlim=(0, 1.02), ylim=(0, min(1.0, 1.15 * highest)))
+    high = named["error"].interval.high
+    highest = max([level, *shown, *([high] if np.isfinite(high) else [])])
+    axes.set(xlim=(0, 1.02), ylim=(-0.02 * highest, min(1.02, 1.15 * highest)))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="best")
@@ -190,7 +193,7 @@ def _confusion(e: Evaluation) -> Figure:
     for (row, column), count in np.ndenumerate(e.confusion):
         share = shares[row, column]
         axes.text(
-            column, row, f"{count:.4g}\n{share:.0%}", ha="center", va="center",
+            column, row, f"{_count(count)}\n{share:.0%}", ha="center", va="center",
             color="white" if share > 0.55 else "#1b2430",
         )  # fmt: skip
     steep = len(classes) > 4 or max(map(len, classes)) > 12
@@ -210,11 +213,15 @@ def _confusion(e: Evaluation) -> Figure:
     return figure
 
 
+def _count(slides: float) -> str:
+    return f"{slides:.1f}".removesuffix(".0")
+
+
 def _subgroups(e: Evaluation) -> Figure:
     overall = _named([*e.measures, *e.class_measures])
     names = list(e.subgroups[0].measures)
     rows = [f"{g.column}: {g.value}  (n={g.n_slides})" for g in e.subgroups]
-    figure = Figure(figsize=(2.6 + 2.4 * len(names), 1.3 + 0.36 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(10, 1.3 + 0.36 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         axes.axvline(overall[name].interval.value, color=GREY, linewidth=1, linestyle=":")
