@@ -16,6 +16,7 @@ from pipelines.mil.evaluation.scored import Scored, over_seeds
 GRID = np.linspace(0, 1, 201)
 RISKS = np.linspace(0.01, 0.99, 99)  # threshold probabilities of the decision curve
 COVERAGES = np.linspace(0.05, 1, 20)
+ROUNDING = 1e-9  # 3 of 30 is a tenth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ def precision_recall(scored: Scored, weights: Floats) -> Curve:
         for number, row in enumerate(weights):
             hits, alarms = _cumulated(order, scores, part.truth, part, row)
             if hits[-1] > 0:
-                at = np.searchsorted(hits / hits[-1], np.maximum(GRID, 1e-9), side="left")
+                wanted = np.maximum(GRID - ROUNDING, ROUNDING)
+                at = np.searchsorted(hits / hits[-1], wanted, side="left")
                 rows[number] = share(hits, hits + alarms)[np.minimum(at, len(hits) - 1)]
         return rows
 
@@ -113,7 +115,7 @@ def error_by_coverage(scored: Scored, weights: Floats) -> Curve:
             right, wrong = _cumulated(order, part.margin, part.right, part, row)
             kept = right + wrong
             # The fewest slides that make up the share, whole runs of equal margins.
-            at = np.searchsorted(kept, COVERAGES * kept[-1] - 1e-9, side="left")
+            at = np.searchsorted(kept, (COVERAGES - ROUNDING) * kept[-1], side="left")
             rows[number] = share(wrong, kept)[at]
         return rows
 

@@ -28,7 +28,8 @@ class Estimate:
     Attributes
     ----------
     interval
-        Mean over the seeds that have a value, with its 95 % interval; bounds are NaN where there is none.
+        Mean over the seeds that have a value, with its 95 % interval; its bounds are NaN where
+        there is none.
     method
         How the interval was made.
     by_seed

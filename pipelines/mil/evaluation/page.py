@@ -102,15 +102,16 @@ def _in_plain_words(e: Evaluation) -> list[str]:
         )
         if "ppv_at_prevalence" in found:
             said.append(
-                f"Where {e.settings.prevalence:.3g} of the slides are {e.positive}, of 100 slides "
-                f"called {e.positive} {_of_100(found['ppv_at_prevalence'])} are, and of 100 not "
-                f"called {_of_100(found['npv_at_prevalence'])} are not."
+                f"Where {100 * e.settings.prevalence:.3g} % of the slides are {e.positive}, "
+                f"of 100 slides called {e.positive} {_of_100(found['ppv_at_prevalence'])} are, "
+                f"and of 100 not called {_of_100(found['npv_at_prevalence'])} are not."
             )
     certain = {m.name: m for m in e.certain}
     if certain["coverage"].interval.value == 0:
         said.append(
-            f"The tuning slides are too few, or too many of them wrong, to call any verdict certain "
-            f"at an error of {e.settings.certain_error:.3g}: all slides are left to be read again."
+            "The tuning slides are too few, or too many of them are judged wrong, to call any "
+            f"verdict certain at an error of {100 * e.settings.certain_error:.3g} %: all slides "
+            "are left to be read again."
         )
         return said
     said.append(
