@@ -1,5 +1,6 @@
 """The table of labels: what is known of each slide before any model has seen it."""
 
+import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,13 +48,14 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
         If it does not parse or lacks a column; else listing every problem: slides that occur
         twice or without a label, patients that are missing for some slides only.
     """
-    import pandas as pd
-
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        # With or without the mark that spreadsheets put first.
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+            columns = list(reader.fieldnames or ())
+            table = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"labels {path}: {error}") from error
-    columns = list(table.columns)
     wanted = [SLIDE, LABEL] + ([split] if split else [])
     missing = [name for name in wanted if name not in columns]
     taken = [name for name in columns if name in RESERVED]
@@ -67,7 +69,13 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
         )
     column = split or SPLIT
     extra = [name for name in columns if name not in (SLIDE, PATIENT, LABEL, SPLIT, column)]
-    rows = [{k: v.strip() for k, v in row.items()} for row in table.to_dict("records")]
+    uneven = [n for n, row in enumerate(table, start=2) if None in row or None in row.values()]
+    if uneven or len(set(columns)) < len(columns):
+        raise ManifestError(
+            f"labels {path}: columns are {', '.join(columns)}, each once; rows {uneven} have "
+            "more or fewer values"
+        )
+    rows = [{name: value.strip() for name, value in row.items()} for row in table]
     _check(path, rows, has_patients=PATIENT in columns)
     return Labels(
         rows=tuple(
