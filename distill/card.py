@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
+    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -80,14 +81,22 @@ class OperatingPoint(CardPart):
         return self
 
 
-class HeadCard(CardPart):
-    """The slide-level head; its logits are divided by `temperature` before they are scores."""
+HeadKind = Literal[
+    "mean", "max", "gated-abmil", "clam-sb", "clam-mb", "dsmil", "transmil", "dtfd", "acmil"
+]
 
-    kind: Literal["gated-abmil"]
+
+class HeadCard(CardPart):
+    """The slide-level head.
+
+    `sizes` are those its kind is built with; its logits are divided by `temperature` before they
+    become scores.
+    """
+
+    kind: HeadKind
     classes: tuple[str, ...] = Field(min_length=2)
     positive: str
-    hidden_dim: int = Field(gt=0)
-    attention_dim: int = Field(gt=0)
+    sizes: dict[str, PositiveInt] = Field(default_factory=dict)
     weights: str
     sha256: str
     operating_point: OperatingPoint
@@ -117,6 +126,21 @@ class ModelCard(CardPart):
     encoder: EncoderCard
     tile: TileCard
     head: HeadCard | None = None
+    training: TrainingCard
+
+
+class HeadFile(CardPart):
+    """The whole of `head.toml`: a head whose encoder is not there, for embeddings made elsewhere.
+
+    `encoder` and `encoder_sha256` are what the files of embeddings call it, perhaps nothing;
+    `dim` is the length of its embeddings.
+    """
+
+    format: Literal[1] = 1
+    encoder: str
+    encoder_sha256: str
+    dim: int = Field(gt=0)
+    head: HeadCard
     training: TrainingCard
 
 

@@ -31,3 +31,15 @@ class PredictionsError(UsageError):
     """Stored predictions are incomplete, contradict themselves, or cannot carry an evaluation."""
 
     kind = "predictions"
+
+
+class FeaturesError(UsageError):
+    """Embeddings are missing, of several encoders, or in no layout that is known."""
+
+    kind = "features"
+
+
+class TrainingError(UsageError):
+    """Training went astray; its settings do not suit the data."""
+
+    kind = "training"

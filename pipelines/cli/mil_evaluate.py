@@ -56,12 +56,13 @@ def evaluate(
     """
     import json
 
-    from distill.card import write_card
+    from distill.card import write_toml
+    from pipelines.mil.evaluation.cards import frozen_cards
     from pipelines.mil.evaluation.evaluate import Settings
     from pipelines.mil.evaluation.evaluate import evaluate as measure
     from pipelines.mil.evaluation.names import TITLES
     from pipelines.mil.evaluation.operating_point import parse_criterion
-    from pipelines.mil.evaluation.output import check_out, frozen_cards, write_evaluation
+    from pipelines.mil.evaluation.output import check_out, write_evaluation
     from pipelines.mil.evaluation.page import PAGE_NAME, number, span
     from pipelines.mil.evaluation.predictions import read_predictions
 
@@ -78,8 +79,8 @@ def evaluate(
     models = predictions if predictions.is_dir() else predictions.parent
     cards = frozen_cards(found, models) if freeze else {}
     numbers = write_evaluation(out, found)
-    for folder, card in cards.items():
-        write_card(folder, card)
+    for path, card in cards.items():
+        write_toml(path, card)
     if as_json:
         typer.echo(json.dumps(numbers))
         return

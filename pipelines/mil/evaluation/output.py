@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from distill.card import CARD_NAME, CardPart, ModelCard, OperatingPoint, read_card, write_toml
+from distill.card import write_toml
 from pipelines.errors import UsageError
 from pipelines.mil.evaluation.calibration import Reliability
+from pipelines.mil.evaluation.cards import frozen_card, model_name
 from pipelines.mil.evaluation.curves import Curve
 from pipelines.mil.evaluation.estimates import Estimate
 from pipelines.mil.evaluation.evaluate import Evaluation
@@ -23,16 +24,6 @@ from wsi.atomic import replacing
 NUMBERS_NAME = "evaluation.json"
 VERDICTS_NAME = "verdicts.parquet"
 POINTS_NAME = "operating_points"
-
-
-class FrozenCard(CardPart):
-    """``operating_points/fold-<k>-seed-<s>.toml``: what a model's card takes over."""
-
-    classes: tuple[str, ...]
-    positive: str
-    temperature: float
-    calibrated: bool
-    operating_point: OperatingPoint
 
 
 def check_out(out: Path) -> None:
@@ -73,65 +64,12 @@ def write_evaluation(out: Path, evaluation: Evaluation) -> dict[str, Any]:
         if evaluation.positive is not None:
             for model in evaluation.frozen:
                 write_toml(
-                    folder / POINTS_NAME / f"{model_name(model)}.toml", _card(evaluation, model)
+                    folder / POINTS_NAME / f"{model_name(model)}.toml",
+                    frozen_card(evaluation, model),
                 )
         pictures = draw_all(evaluation, folder)
         write_page(folder / PAGE_NAME, evaluation, pictures)
     return numbers
-
-
-def model_name(model: Frozen) -> str:
-    """The folder of a trained model, as training names it."""
-    return f"fold-{model.fold}-seed-{model.seed}"
-
-
-def _card(evaluation: Evaluation, model: Frozen) -> FrozenCard:
-    if evaluation.positive is None:
-        raise ValueError("an operating point needs a positive class")
-    return FrozenCard(
-        classes=evaluation.scored.test.classes,
-        positive=evaluation.positive,
-        temperature=model.temperature.value,
-        calibrated=not model.temperature.note,
-        operating_point=OperatingPoint(
-            threshold=model.threshold_prob,
-            criterion=model.criterion,
-            chosen_on=f"{model.n_tune} tuning slides",
-            uncertain=model.band if model.width > 0 else None,
-        ),
-    )
-
-
-def frozen_cards(evaluation: Evaluation, models: Path) -> dict[Path, ModelCard]:
-    """The card of each model in the folder `models`, by its folder, with what was frozen.
-
-    Raises
-    ------
-    UsageError
-        If there is no positive class, or a model has no head, other classes or another positive.
-    ModelError
-        If a card is missing or wrong.
-    """
-    if evaluation.positive is None:
-        raise UsageError("--freeze needs --positive: an operating point belongs to one class")
-    cards = {}
-    for model in evaluation.frozen:
-        folder = models / model_name(model)
-        card, frozen = read_card(folder), _card(evaluation, model)
-        head = card.head
-        if head is None or (head.classes, head.positive) != (frozen.classes, frozen.positive):
-            has = f"classes {head.classes}, positive {head.positive!r}" if head else "no head"
-            raise UsageError(
-                f"--freeze: {folder / CARD_NAME} has {has}; the evaluation is of "
-                f"classes {frozen.classes}, positive {frozen.positive!r}"
-            )
-        update = {
-            "operating_point": frozen.operating_point,
-            "temperature": frozen.temperature,
-            "calibrated": frozen.calibrated,
-        }
-        cards[folder] = card.model_copy(update={"head": head.model_copy(update=update)})
-    return cards
 
 
 def as_numbers(e: Evaluation) -> dict[str, Any]:

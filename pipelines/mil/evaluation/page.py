@@ -100,7 +100,7 @@ def _in_plain_words(e: Evaluation) -> list[str]:
             f"Of 100 {e.positive} slides {_of_100(found['sensitivity'])} are found; "
             f"of 100 {others} {_of_100(found['specificity'])} are rightly passed."
         )
-        if "ppv_at_prevalence" in found:
+        if e.settings.prevalence is not None:
             said.append(
                 f"Where {100 * e.settings.prevalence:.3g} % of the slides are {e.positive}, "
                 f"of 100 slides called {e.positive} {_of_100(found['ppv_at_prevalence'])} are, "

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import PredictionsError
+from pipelines.mil import predictions as written
+from pipelines.mil.predictions import PREDICTIONS_NAME
 
-PREDICTIONS_NAME = "predictions.parquet"
-COLUMNS = ("slide_id", "patient_id", "fold", "seed", "split", "target", "classes", "logits")
+COLUMNS = tuple(name for name, _ in written.COLUMNS)
 SPLITS = ("tune", "test")
 NOT_TOLD = "not told"
 LISTED = 5  # examples a message gives
