@@ -158,7 +158,7 @@ def _decision(e: Evaluation, model: Curve, everyone: Curve) -> Figure:
     _line(axes, everyone, GREY, "call every slide positive")
     _line(axes, model, COLOURS[0], "follow the model")
     top = float(np.nanmax([model.high.max(), everyone.y.max()]))
-    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top))
+    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.35 * top))
     axes.legend(loc="upper right")
     return figure
 

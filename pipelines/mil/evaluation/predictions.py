@@ -80,12 +80,14 @@ def read_predictions(path: Path) -> Predictions:
     from pyarrow import parquet
 
     path = path / PREDICTIONS_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise PredictionsError(
+            f"no predictions at {path}; 'raypath mil train' writes {PREDICTIONS_NAME}"
+        )
     try:
         table = parquet.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise PredictionsError(
-            f"no predictions at {path}: {error}; 'raypath mil train' writes {PREDICTIONS_NAME}"
-        ) from error
+        raise PredictionsError(f"{path} is no Parquet file that can be read: {error}") from error
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise PredictionsError(

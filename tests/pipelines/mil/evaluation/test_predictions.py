@@ -110,7 +110,7 @@ def test_files_that_are_no_predictions(tmp_path: Path) -> None:
     with pytest.raises(PredictionsError, match="mil train"):
         read_predictions(tmp_path)
     (tmp_path / "predictions.parquet").write_text("slide_id,logits")
-    with pytest.raises(PredictionsError, match="no predictions at"):
+    with pytest.raises(PredictionsError, match="is no Parquet file"):
         read_predictions(tmp_path)
     parquet.write_table(pa.table({"slide_id": ["a"]}), tmp_path / "predictions.parquet")
     with pytest.raises(PredictionsError, match=r"lacks patient_id, fold, .*logits"):
