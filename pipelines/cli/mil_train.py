@@ -29,7 +29,9 @@ def train(
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option(min=2, help="Folds by patient. [default: the labels' split; without one, 5]"),
+        typer.Option(
+            min=2, help="Folds by patient; not given, the labels' split, and without one 5."
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Column of the labels with train, tune and test.")
@@ -45,12 +47,12 @@ def train(
         int, typer.Option(min=1, help="Passes that do not help on the tuning slides, then stop.")
     ] = 10,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="Of AdamW. [default: the head's own]")
+        float | None, typer.Option(min=0, help="Of AdamW; not given, the head's own.")
     ] = None,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 1e-2,
     most_tiles: Annotated[
         int | None,
-        typer.Option(min=1, help="Of a slide in a training step, drawn anew. [default: all]"),
+        typer.Option(min=1, help="Of a slide in a training step, drawn anew; not given, all."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")] = "cpu",
     model: Annotated[

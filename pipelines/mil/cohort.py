@@ -161,7 +161,8 @@ def _check_sides(slides: Sequence[Labelled], division: Division, positive: str) 
     if positive not in targets[TUNE] or len(targets[TUNE]) < 2:
         raise SplitError(
             f"fold {division.fold}: the tuning slides are all {', '.join(targets[TUNE])}; "
-            f"{positive} and another class are needed to choose the operating point"
+            f"{positive} and another class are needed to choose the operating point. Take "
+            "fewer folds or another --split-seed, or give a split"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distill.downstream.splits import Indices, divide, validation
 from pipelines.errors import SplitError
@@ -117,5 +118,5 @@ def _numbers(slides: Sequence[Labelled]) -> Indices:
     return np.unique([slide.target for slide in slides], return_inverse=True)[1].astype(np.int64)
 
 
-def _owners(slides: Sequence[Labelled]) -> "np.ndarray[tuple[int], np.dtype[np.str_]]":
+def _owners(slides: Sequence[Labelled]) -> NDArray[np.str_]:
     return np.array([slide.patient_id for slide in slides])

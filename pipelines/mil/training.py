@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from pipelines.errors import SplitError, TrainingError
@@ -185,7 +185,7 @@ class _Training:
         self.generator = np.random.default_rng(seed)
         self.optimiser = torch.optim.AdamW(
             head.parameters(),
-            lr=settings.learning_rate or head.learning_rate,
+            lr=head.learning_rate if settings.learning_rate is None else settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
         self.train_loss: list[float] = []
@@ -243,9 +243,9 @@ def bag_logits(head: Head, embeddings: NDArray[np.floating]) -> NDArray[np.float
     return np.asarray(head(*_batch(head, embeddings)).logits[0].double().cpu())
 
 
-def score_bag(head: Head, embeddings: NDArray[np.floating]) -> NDArray[Any]:
+def score_bag(head: Head, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
     """Softmax over the classes of one slide, (C,); not calibrated."""
-    return np.asarray(torch.from_numpy(bag_logits(head, embeddings)).softmax(0))
+    return np.asarray(softmax(bag_logits(head, embeddings)))
 
 
 def _batch(head: Head, embeddings: NDArray[np.floating]) -> tuple[Tensor, Tensor]:

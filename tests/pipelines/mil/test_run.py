@@ -15,8 +15,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from distill.card import HeadFile, read_toml
-from distill.checkpoint import load_weights
+from distill.card import HeadFile, ModelCard, TileCard, TrainingCard, read_toml
+from distill.checkpoint import load_weights, save_encoder
+from distill.encoders import create_backbone, encoder_of
 from distill.errors import ModelError
 from pipelines.cli.main import cli
 from pipelines.errors import FeaturesError, SplitError, UsageError
@@ -24,6 +25,8 @@ from pipelines.mil.features import open_features
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.run import MilJob, read_job, train_mil
 from pipelines.mil.training import HeadSettings, bag_logits
+from pipelines.model import load_model, save_model
+from wsi.plan import TileSpec
 
 Make = Callable[..., Any]
 
@@ -56,7 +59,7 @@ def test_every_slide_is_predicted_by_heads_that_have_not_learnt_from_it(
 ) -> None:
     files, out = make_cohort(), tmp_path / "out"
     settings = HeadSettings(epochs=20, sizes={"hidden_dim": 16, "attention_dim": 8})
-    job = job_of(files, out, seeds=2, settings=settings)
+    job = job_of(files, out, folds=2, seeds=2, settings=settings)
     lines: list[tuple[int, str]] = []
     summary = train_mil(job, read_job(job), report=lambda done, line: lines.append((done, line)))
     table = pq.read_table(out / "predictions.parquet").to_pandas()
@@ -75,13 +78,52 @@ def test_every_slide_is_predicted_by_heads_that_have_not_learnt_from_it(
         assert list(row["classes"]) == ["normal", "tumour"]
         assert row["site"] == f"site{int(row['slide_id'][1:]) % 3}"
     scores = [logits[1] - logits[0] for logits in tested["logits"]]
-    assert roc_auc_score(tested["target"] == "tumour", scores) > 0.9
-    assert [done for done, _ in lines] == list(range(1, 7))
-    assert len(summary["heads"]) == 6
+    assert roc_auc_score(tested["target"] == "tumour", scores) > 0.85
+    assert [done for done, _ in lines] == [1, 2, 3, 4]
+    assert len(summary["heads"]) == 4
     assert summary["counts"]["patients"] == 16
     assert summary["counts"]["slides_of_class"] == {"normal": 16, "tumour": 16}
     assert json.loads((out / "train.json").read_text())["counts"] == summary["counts"]
     assert summary["peak_memory_bytes"] > 10**7
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_with_the_encoder_a_fold_is_a_model_to_run(
+    make_cohort: Make, tmp_path: Path, same: bool
+) -> None:
+    files = make_cohort(24)
+    encoder = encoder_of(
+        create_backbone("resnet10t", seed=0),
+        identifier="resnet10t-test",
+        spec=TileSpec(size_px=32, mpp=0.5),
+        licence="CC0",
+    )
+    training = TrainingCard(data="noise", data_licence="CC0", method="none")
+    tile = TileCard(size_px=32, mpp=0.5)
+    (tmp_path / "m").mkdir()
+    described = save_encoder(encoder, tmp_path / "m", architecture="resnet10t")
+    card = ModelCard(encoder=described, tile=tile, training=training)
+    save_model(tmp_path / "m", card, encoder)
+    for path in files.features.glob("*.h5"):
+        with h5py.File(path, "a") as file:
+            wide = np.repeat(file["features"][:], encoder.dim // 8, axis=1)
+            del file["features"]
+            file["features"] = wide
+            file["features"].attrs["encoder_sha256"] = described.sha256 if same else "ab" * 32
+    job = job_of(files, tmp_path / "out", folds=2, model=tmp_path / "m", licence="CC-BY-4.0")
+    if not same:
+        with pytest.raises(ModelError, match="the embeddings are by an unnamed one, abababababab"):
+            train_mil(job, read_job(job))
+        return
+    train_mil(job, read_job(job))
+    model = load_model(tmp_path / "out" / "fold-1-seed-0")
+    assert model.head_card.classes == ("normal", "tumour")
+    assert model.card.training.data_licence == "CC0; head: CC-BY-4.0"
+    table = pq.read_table(tmp_path / "out" / "predictions.parquet").to_pandas()
+    row = table[table["fold"] == 1].iloc[0]
+    assert model.head is not None
+    logits = bag_logits(model.head, open_features(files.features / f"{row['slide_id']}.h5").read())
+    assert logits == pytest.approx(row["logits"], rel=1e-4)
 
 
 def test_a_stored_head_says_what_is_in_the_predictions(make_cohort: Make, tmp_path: Path) -> None:
@@ -184,7 +226,7 @@ def test_embeddings_of_two_encoders_are_refused(make_cohort: Make, tmp_path: Pat
     files = make_cohort()
     with h5py.File(files.features / "s5.h5", "a") as file:
         file["features"].attrs["encoder"] = "uni_v1"
-    with pytest.raises(FeaturesError, match="31 slides by an unnamed one.*; 1 slides by uni_v1"):
+    with pytest.raises(FeaturesError, match=r"31 slides by an unnamed one.*; 1 slides by uni_v1"):
         read_job(job_of(files, tmp_path / "out"))
 
 
