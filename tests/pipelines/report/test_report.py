@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -125,6 +126,14 @@ def test_a_run_without_verdicts_is_reported(made_run: Any, tmp_path: Path) -> No
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "This run is not finished" in page
     assert page.count("is-unfinished") == 3
+
+
+def test_an_uncertain_verdict_is_to_be_read_again(report: Path) -> None:
+    assert "read again" not in report.read_text(encoding="utf-8")
+    path = next((report.parent / "slides").glob("*/prediction.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"uncertain": True}))
+    page = write_report(report.parent).read_text(encoding="utf-8")
+    assert page.count("uncertain: read again") == 1
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
