@@ -51,15 +51,13 @@ def write_picture(
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
     _scale_bar(axes[0], width_mm, height_mm)
+    caption = "Research use only, not a medical device."
     if is_shown_unasked(channel, prediction or {}):
         _draw_heatmap(figure, axes[1], heatmap)
+        caption = f"No colour: the model did not look there. {caption}"
     else:
         axes[1].set_title(WITHHELD.format(title=channel.title), fontsize=10)
-    figure.supxlabel(
-        "No colour: the model did not look there. Research use only, not a medical device.",
-        fontsize=9,
-        color="0.35",
-    )
+    figure.supxlabel(caption, fontsize=9, color="0.35")
     with replacing(path) as tmp:
         figure.savefig(tmp, format="png", dpi=110)
 
