@@ -112,7 +112,7 @@ def explain_pixels(
 ) -> Explanation:
     """Explain the score of one tile (S, S, 3) by every method that its encoder allows."""
     tile = Input.of(encoder.normalise(pixels[None]), encoder)
-    has_maps = score.has_feature_maps
+    has_maps = score.has_feature_maps(tile.x)
     methods = [m for m in METHODS if has_maps or not m.needs_feature_maps]
     shuffled = with_shuffled_weights(score)
     by = []

@@ -32,14 +32,10 @@ class TileScore(nn.Module):
             self.head(bags, torch.ones(bags.shape[:2], dtype=torch.bool)).logits, self.index
         )
 
-    @property
-    def has_feature_maps(self) -> bool:
+    @torch.no_grad()
+    def has_feature_maps(self, x: Tensor) -> bool:
         """Whether the encoder averages feature maps, as `features` and `of_features` need."""
-        if not isinstance(self.encoder, PooledFeatures):
-            return False
-        weight = next(self.parameters())
-        with torch.no_grad():
-            return self.encoder.features(weight.new_zeros(1, 3, 64, 64)).ndim == 4
+        return isinstance(self.encoder, PooledFeatures) and self.encoder.features(x).ndim == 4
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to the encoder's last feature maps (B, D, h, w)."""

@@ -91,7 +91,7 @@ def test_feature_maps_are_found_where_there_are_some() -> None:
     spec = TileSpec(size_px=64, mpp=0.5)
     for name, has in (("csat", True), ("vit_tiny_patch16_224", False), ("mean-colour", False)):
         score = TileScore(create_encoder(name, spec=spec).module, DarkHead(), index=1)
-        assert score.has_feature_maps == has
+        assert score.has_feature_maps(torch.zeros(1, 3, 64, 64)) == has
     with pytest.raises(TypeError, match="MeanColour"):
         score.features(torch.zeros(1, 3, 64, 64))
 
