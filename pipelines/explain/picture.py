@@ -77,8 +77,18 @@ def _draw_tile(
         what += f"; {len(np.unique(explained.nuclei[explained.nuclei > 0]))} nuclei by the teacher"
     _label(ax, "Tile", what)
     bar = 20 / mpp
-    ax.plot([size * 0.05, size * 0.05 + bar], [size * 0.95] * 2, color="black", lw=3)
-    ax.text(size * 0.05 + bar / 2, size * 0.935, "20 µm", ha="center", va="bottom", fontsize=9)
+    left, bottom = size * 0.05, size * 0.95
+    ax.plot([left, left + bar], [bottom] * 2, color="white", lw=5)
+    ax.plot([left, left + bar], [bottom] * 2, color="black", lw=3)
+    ax.text(
+        left + bar / 2,
+        size * 0.93,
+        "20 µm",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
+    )
 
 
 def _draw_map(
