@@ -42,7 +42,8 @@ def check_place(
     if not tissue.mask[rows, columns].any():
         found_y, found_x = np.nonzero(tissue.mask)
         across, downward = (
-            f"{int(at.min() * down)}-{int((at.max() + 1) * down)}" for at in (found_x, found_y)
+            f"{int(at.min() * down)}-{min(int((at.max() + 1) * down), length)}"
+            for at, length in ((found_x, width), (found_y, height))
         )
         raise UsageError(
             f"--tile {x},{y}: no tissue in the {plan.level0_px:.0f} level-0 pixels from there; "
