@@ -15,7 +15,7 @@ from distill.errors import ModelError
 from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
 from pipelines.geojson import write_geojson
 from pipelines.heatmap import Heatmap, make_heatmap, write_heatmap
-from pipelines.mil.heads.head import Head
+from pipelines.mil.heads.head import Head, log_odds
 from pipelines.model import Model
 from pipelines.picture import write_picture
 from pipelines.runfolder import (
@@ -56,7 +56,9 @@ def predict_slide(
     with replacing(folder / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, heatmap, name=f"{slide_id} heatmap")
     write_geojson(folder / GEOJSON_NAME, tiles, values, channels, slide_id=slide_id)
-    write_picture(folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id)
+    write_picture(
+        folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id, prediction=prediction
+    )
     with replacing(folder / PREDICTION_NAME) as tmp:
         tmp.write_text(json.dumps(prediction, indent=1))
     return prediction
@@ -114,9 +116,6 @@ def _tile_scores(
         return [], []
     logits = tile_logits[0].double()
     shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
-    return [_log_odds(logits, card.classes.index(c)) for c in shown], [*map(score_channel, shown)]
-
-
-def _log_odds(logits: torch.Tensor, index: int) -> NDArray[np.float64]:
-    rest = torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
-    return np.asarray(logits[:, index] - rest.logsumexp(1))
+    return [log_odds(logits, card.classes.index(c)).numpy() for c in shown], [
+        *map(score_channel, shown)
+    ]

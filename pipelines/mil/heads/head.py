@@ -97,3 +97,9 @@ def of_predicted_class(values: Tensor, logits: Tensor) -> Tensor:
     """Of (B, N, C) values, those of the class with the largest logit, (B, N)."""
     best = logits.argmax(dim=1)
     return values[torch.arange(len(best), device=best.device), :, best]
+
+
+def log_odds(logits: Tensor, index: int) -> Tensor:
+    """One class against the rest, whose logistic is the softmax: (B, C) to (B,)."""
+    rest = torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
+    return logits[:, index] - rest.logsumexp(1)

@@ -105,6 +105,20 @@ def test_cells_are_laid_by_their_own_size(made_run: Any) -> None:
     assert (red[row : row + 100, column + 102] < 100).all()
 
 
+def test_attention_of_a_negative_slide_is_not_drawn(attention_run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(attention_run.path, out)
+    page = write_report(out).read_text(encoding="utf-8")
+    cards = {
+        slide_id: page[page.index(f'data-id="{slide_id}"') :].split("</article>")[0]
+        for slide_id in (attention_run.positive, attention_run.negative)
+    }
+    assert "under its heatmap" in cards[attention_run.positive]
+    assert "under its heatmap" not in cards[attention_run.negative]
+    assert "heatmap not drawn" in cards[attention_run.negative]
+    assert "heatmap not drawn" not in cards[attention_run.positive]
+
+
 def test_pictures_are_bounded() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (360, 360, 3), dtype=np.uint8)
     smooth = np.full((360, 360, 3), 200, np.uint8)
