@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.cli import benchmark, convert, demo, info, pretrain, run, teacher, view
+from pipelines.cli import benchmark, convert, demo, info, pretrain, run, segment, teacher, view
 from wsi.errors import RayPathError
 
 EXIT_SLIDES_FAILED = 1
@@ -25,6 +25,7 @@ cli.command()(run.run)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
 cli.add_typer(teacher.teacher, name="teacher")
+cli.add_typer(segment.segment, name="segment")
 cli.add_typer(benchmark.benchmark, name="benchmark")
 
 
