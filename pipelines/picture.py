@@ -28,7 +28,7 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
 
     channel = heatmap.channels[0]
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
-    pixels = _overview(image)
+    pixels = draw_slide(image)
     ratio = height_mm / width_mm
     figure = Figure(figsize=(13, max(2.5, 5.7 * ratio) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
@@ -37,7 +37,7 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
     for ax in axes:
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
-    _scale_bar(axes[0], width_mm, height_mm)
+    draw_scale_bar(axes[0], width_mm, height_mm)
     _, rows, columns = heatmap.values.shape
     cell_mm = heatmap.cell_level0_px * heatmap.level0_mpp / 1000
     axes[1].imshow(
@@ -60,7 +60,7 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
         figure.savefig(tmp, format="png", dpi=110)
 
 
-def _overview(image: Path) -> Pixels:
+def draw_slide(image: Path) -> Pixels:
     """The whole slide, (H, W, 3), with areas that did not decode hatched."""
     pyramid = open_pyramid(image, version_of(image))
     pixels = thumbnail(pyramid, longest_px=LONGEST_PX)
@@ -91,7 +91,8 @@ def nice_length(longest: float) -> float:
     return float(max(n * power for n in NICE if n * power <= longest))
 
 
-def _scale_bar(ax: object, width_mm: float, height_mm: float) -> None:
+def draw_scale_bar(ax: object, width_mm: float, height_mm: float) -> None:
+    """Draw a bar of a round length into the lower left of axes in mm."""
     length = nice_length(width_mm / 4)
     text = f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"
     left, bottom = width_mm * 0.04, height_mm * 0.96

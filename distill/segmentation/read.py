@@ -82,7 +82,7 @@ def _read_glas(folder: Path) -> ClassImages:
         glands = glas.read_glands(folder, name).astype(np.int32)
         images.append(
             ClassImage(
-                pixels=published.images.read(number),
+                pixels=np.array(published.images.read(number)),  # one that may be written
                 classes=(glands > 0).astype(np.int32),
                 objects=glands,
                 name=name,
