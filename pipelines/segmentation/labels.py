@@ -31,6 +31,12 @@ def colour_of(index: int) -> tuple[int, int, int]:
     return COLOURS[index if index < len(COLOURS) else 1 + (index - 1) % (len(COLOURS) - 1)]
 
 
+def fraction_colour_of(index: int) -> tuple[float, float, float]:
+    """The same colour in 0-1, as matplotlib takes it."""
+    red, green, blue = colour_of(index)
+    return red / 255, green / 255, blue / 255
+
+
 def lazy_labels(of: Segmentation, blocks: Sequence[Block], tissue: Tissue) -> da.Array:
     """The labels (H, W) uint8 of a slide in pixels of its frame, put together when computed.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipelines.picture import draw_scale_bar, draw_slide
 from pipelines.segmentation.geojson import read_labels
-from pipelines.segmentation.labels import colour_of
+from pipelines.segmentation.labels import fraction_colour_of
 from wsi.atomic import replacing
 
 MOST_PX = 1400**2
@@ -45,13 +45,13 @@ def write_segmentation_picture(
     draw_scale_bar(axes[0], width_mm, height_mm)
     table = np.zeros((256, 4))
     for index in range(len(areas_mm2)):
-        table[index + 1] = (*(np.array(colour_of(index)) / 255), OPACITY)
+        table[index + 1] = (*fraction_colour_of(index), OPACITY)
     pixel_mm = downsample * level0_mpp / 1000
     extent = (0, labels.shape[1] * pixel_mm, labels.shape[0] * pixel_mm, 0)
     axes[1].imshow(table[labels], extent=extent, interpolation="nearest")
     axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
     handles = [
-        Patch(color=np.array(colour_of(index)) / 255, label=f"{of_class}  {area:.3g} mm²")
+        Patch(color=fraction_colour_of(index), label=f"{of_class}  {area:.3g} mm²")
         for index, (of_class, area) in enumerate(areas_mm2.items())
     ]
     axes[1].legend(

@@ -140,7 +140,9 @@ def test_labels_areas_and_outlines_agree(
         outline = shape(feature["geometry"])
         assert outline.is_valid
         assert (outline.centroid.x, outline.centroid.y) == pytest.approx((x, y), abs=3)
-        assert outline.area == pytest.approx(np.pi * radius**2, rel=0.04)
+        assert outline.area == pytest.approx(np.pi * radius**2, rel=0.1)
+        counted = (labels[:, (x - radius) // 2 - 9 : (x + radius) // 2 + 9] == 2).sum()
+        assert outline.area == pytest.approx(4 * counted, rel=0.01)
         properties = feature["properties"]
         assert properties["classification"]["name"] == "gland"
         assert properties["measurements"]["Area µm^2"] == pytest.approx(outline.area / 4, rel=1e-3)
@@ -174,11 +176,11 @@ def test_the_same_again_is_not_done_again(
     assert digest(folder) == before
     assert again.segmented_mm2 == record.segmented_mm2
     labels = folder / "image.ome.zarr" / "labels" / "glands"
+    whole = digest(labels)
     shutil.rmtree(labels / "0")
     repaired = segment(tmp_path / "s.svs", weights, tmp_path / "out")
     assert "segmentation" not in repaired.reused
-    assert digest(labels / "0") == digest(labels / "0")
-    np.testing.assert_array_equal(labels_of(folder).shape, (HEIGHT // 2, WIDTH // 2))
+    assert digest(labels) == whole
 
 
 def test_a_killed_run_goes_on_and_workers_share_the_blocks(
@@ -202,7 +204,6 @@ def test_a_killed_run_goes_on_and_workers_share_the_blocks(
         segment(slide, weights, tmp_path / "killed")
     segment(slide, weights, tmp_path / "killed")
     assert len(asked) == 5  # four blocks, the second of them twice
-    entry = Entry(ref=SlideRef.of(slide))
     entry = Entry(ref=SlideRef(path=slide, slide_id="s", mask=tmp_path / "mask.png"))
     config = RunConfig(segmenter=weights)
     (record,) = run_cohort([entry], tmp_path / "spread", config, ThreadExecutor(2))
@@ -229,5 +230,6 @@ def test_a_tile_that_does_not_decode_is_said_and_left_out(
     said = json.loads((folder / "segmentation.json").read_text())
     assert said["unreadable_tissue_mm2"] > 0
     assert said["looked_mm2"] + said["unreadable_tissue_mm2"] == pytest.approx(
-        said["tissue_mm2"], rel=1e-3
+        said["tissue_mm2"],
+        rel=0.02,  # the mask's pixels are not cut
     )
