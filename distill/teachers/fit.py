@@ -103,13 +103,14 @@ def fit(
         patience=settings.patience,
         report=report,
     )
-    train(
-        net,
-        batches,
-        loss,
-        schedule,
-        state=state,
-        bfloat16=settings.bfloat16,
-        watch=watch,
-    )
+    if not watch.has_given_up(state):
+        train(
+            net,
+            batches,
+            loss,
+            schedule,
+            state=state,
+            bfloat16=settings.bfloat16,
+            watch=watch,
+        )
     return state.step

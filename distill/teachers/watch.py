@@ -83,8 +83,12 @@ class Watch:
         self.report(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
         took = time.monotonic() - begun
         self.not_before = state.seconds + took + CHECKING * took
+        return self.has_given_up(state)
+
+    def has_given_up(self, state: TrainingState) -> bool:
+        """Whether the last checks were no better; a training that ended so is not gone on with."""
         merits = [check["merit"] for check in state.checks]
-        return len(merits) - 1 - int(np.argmax(merits)) >= self.patience
+        return bool(merits) and len(merits) - 1 - int(np.argmax(merits)) >= self.patience
 
     def _done(self, state: TrainingState) -> int:
         return int(state.checks[-1]["progress"] * self.checks) if state.checks else 0

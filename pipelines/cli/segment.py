@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli.looking import look_at_slides
 from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
-from pipelines.cli.program import program
 
 if TYPE_CHECKING:
     from distill.segmentation.pseudo import SelfTeaching
@@ -240,34 +240,15 @@ def run(
     Exit code 1 when a slide failed; the others are finished. The same command again goes on after
     an interruption, block by block.
     """
-    from pipelines.cli.progress import slide_progress
-    from pipelines.config import load_config
-    from pipelines.executors import make_executor, nuclei_executor
-    from pipelines.manifest import read_cohort
-    from pipelines.run import prepare, run_cohort
-
-    entries = read_cohort(slides, mpp=mpp)
-    if executor is None:
-        executor = "ray" if workers or address else nuclei_executor(entries)
     flags = {
         "segmenter": weights,
         "bfloat16": bfloat16,
         "mpp": mpp,
         "codec": codec,
-        "executor": executor,
         "workers": workers,
         "address": address,
     }
-    settings = load_config(None, flags)
-    prepare(entries, out, settings)  # before Ray is started for nothing
-    with (
-        make_executor(executor, address=address, workers=workers) as runner,
-        slide_progress(len(entries), as_json=as_json, unit="mm²") as report,
-    ):
-        records = run_cohort(entries, out, settings, runner, report=report)
-    typer.echo(f"The viewer:  {program()} view {out}", err=True)
-    if any(record.verdict == "failed" for record in records):
-        raise typer.Exit(1)
+    look_at_slides(slides, out, flags, executor=executor, as_json=as_json, unit="mm²")
 
 
 def _names(classes: str | None) -> tuple[str, ...]:

@@ -146,6 +146,17 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     assert len(straight) == 4
 
 
+def test_a_training_that_ended_early_is_not_gone_on_with(
+    data: ClassImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.teachers.watch.CHECKING", 0)
+    impatient = replace(FEW, patience=0)
+    assert trained(data, tmp_path, impatient).steps == 1
+    first = (tmp_path / WEIGHTS_NAME).read_bytes()
+    assert trained(data, tmp_path, impatient, resume=True).steps == 1
+    assert (tmp_path / WEIGHTS_NAME).read_bytes() == first
+
+
 def test_only_confident_pixels_are_taken() -> None:
     image = ClassImage(
         pixels=np.zeros((2, 2, 3), np.uint8),
