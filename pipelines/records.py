@@ -134,7 +134,7 @@ def read_records(path: Path) -> tuple[SlideRecord, ...]:
     rows = pq.read_table(path).to_pylist()
     for row in rows:
         for name in DICTIONARIES:
-            row[name] = json.loads(row[name])
+            row[name] = json.loads(row.get(name) or "{}")  # earlier versions had fewer
         row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
     return tuple(SlideRecord(**row) for row in rows)
 

@@ -148,6 +148,8 @@ def test_labels_areas_and_outlines_agree(
         assert properties["measurements"]["Area µm^2"] == pytest.approx(outline.area / 4, rel=1e-3)
         assert uuid.UUID(feature["id"])
     assert (folder / "segmentation.png").stat().st_size > 10_000
+    page = (folder.parents[1] / "report.html").read_text()
+    assert f"gland {record.segmented_mm2['gland']:.3g} mm²" in page
 
 
 def test_the_labels_are_a_valid_label_image_of_the_pyramid(
