@@ -13,6 +13,7 @@ from distill.errors import ModelError
 from wsi.atomic import digest, replacing
 
 ENCODER_WEIGHTS = "encoder.safetensors"
+NETWORK_WEIGHTS = "network.safetensors"  # encoder and decoder, of what predicts nuclei
 
 
 def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:

@@ -55,7 +55,7 @@ def score(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> Scores:
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth is {truth.shape}, the prediction {predicted.shape}")
-    overlap = _overlap(truth, predicted)
+    overlap = count_overlap(truth, predicted)
     if overlap.size == 1:
         return Scores(**dict.fromkeys(SCORE_NAMES, float("nan")))
     of_truth, of_predicted = overlap[1:].sum(1), overlap[:, 1:].sum(0)
@@ -109,7 +109,7 @@ def _estimate(values: NDArray[np.float64], seed: int) -> Estimate:
     return Estimate(mean=float(values.mean()), low=float(interval.low), high=float(interval.high))
 
 
-def _overlap(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
+def count_overlap(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
     """Pixels shared by each pair of (truth, predicted) regions; row and column 0 are background."""
     rows, row_of = np.unique(np.append(truth.ravel(), 0), return_inverse=True)
     columns, column_of = np.unique(np.append(predicted.ravel(), 0), return_inverse=True)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 OUTPUT_STRIDE = 2
 DECODER_CHANNELS = 64
+OUTPUTS = 3
 TOKEN_STRIDES = (4, 8, 16)  # of the pyramid made of a token model's one stride
 UNFOLDED_CHANNELS = 16  # of a token's pixels, once it is unfolded to a finer grid
 
@@ -27,9 +28,13 @@ class NucleiNet(nn.Module):
         A timm network from `create_backbone`. Of a convolutional one the features at strides 4
         to 32 are used; of a token model with one stride, the tokens at thirds of its depth, each
         unfolded or kept to make the strides `TOKEN_STRIDES`.
+    outputs
+        Maps to predict; other than nuclei maps where the network is trained for something else.
     """
 
-    def __init__(self, backbone: nn.Module, *, channels: int = DECODER_CHANNELS) -> None:
+    def __init__(
+        self, backbone: nn.Module, *, channels: int = DECODER_CHANNELS, outputs: int = OUTPUTS
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         info: list[dict[str, int]] = list(backbone.feature_info)  # type: ignore[arg-type]
@@ -53,7 +58,7 @@ class NucleiNet(nn.Module):
         self.lateral = nn.ModuleList(laterals)
         self.smooth = nn.ModuleList(_separable(channels) for _ in laterals)
         self.refine = _separable(channels)
-        self.head = nn.Conv2d(channels, 3, 1)
+        self.head = nn.Conv2d(channels, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, 3, S/2, S/2): nuclei logit, horizontal, vertical.

@@ -21,6 +21,7 @@ from wsi.quality import QualityLimits
 Codec = Literal["auto", "zstd"]
 Share = Annotated[float, Field(ge=0, le=1)]
 DEFAULTS = QualityLimits()
+NETWORKS = ("model", "teacher", "segmenter")  # keys that name a folder
 
 
 class QualityConfig(BaseModel):
@@ -56,8 +57,10 @@ class RunConfig(BaseModel):
         Folder with `model.toml` and weights; None for no embeddings.
     teacher
         Folder with `teacher.toml` and weights; None for no nuclei.
+    segmenter
+        Folder with `segmenter.toml` and weights; None for no tissue classes.
     bfloat16
-        Whether the teacher computes in bfloat16.
+        Whether teacher and segmenter compute in bfloat16.
     mpp
         µm per level-0 pixel of slides of which the manifest says none; overrides the files.
     stride_px
@@ -82,6 +85,7 @@ class RunConfig(BaseModel):
 
     model: Path | None = None
     teacher: Path | None = None
+    segmenter: Path | None = None
     bfloat16: bool = False
     mpp: float | None = Field(default=None, gt=0)
     stride_px: int | None = Field(default=None, gt=0)
@@ -108,16 +112,16 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _there_is_something_to_do(self) -> "RunConfig":
-        if self.model is None and self.teacher is None:
-            raise ValueError("neither a model nor a teacher: nothing would be done")
+        if self.model is None and self.teacher is None and self.segmenter is None:
+            raise ValueError("neither a model, a teacher nor a segmenter: nothing would be done")
         return self
 
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     """Merge a TOML file with the flags that were given (those not None), which win.
 
-    A relative `model` or `teacher` in the file is relative to the file. Without either, both are
-    the default model's.
+    A relative `model`, `teacher` or `segmenter` in the file is relative to the file. Without any,
+    the first two are the default model's.
 
     Raises
     ------
@@ -130,11 +134,11 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
             values = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"configuration {path}: {error}") from error
-        for key in ("model", "teacher"):
+        for key in NETWORKS:
             if isinstance(values.get(key), str):
                 values[key] = path.parent / values[key]
     values |= {key: value for key, value in flags.items() if value is not None}
-    if values.keys().isdisjoint({"model", "teacher"}):
+    if values.keys().isdisjoint(NETWORKS):
         values["model"] = values["teacher"] = default_model()
     try:
         return RunConfig.model_validate(values)

@@ -41,7 +41,7 @@ def write_picture(
 
     channel = heatmap.channels[0]
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
-    pixels = _overview(image)
+    pixels = draw_slide(image)
     ratio = height_mm / width_mm
     figure = Figure(figsize=(13, max(2.5, 5.7 * ratio) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
@@ -50,7 +50,7 @@ def write_picture(
     for ax in axes:
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
-    _scale_bar(axes[0], width_mm, height_mm)
+    draw_scale_bar(axes[0], width_mm, height_mm)
     caption = "Research use only, not a medical device."
     if is_shown_unasked(channel, prediction or {}):
         _draw_heatmap(figure, axes[1], heatmap)
@@ -84,7 +84,7 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap) -> None:
     _label_ends(bar, channel)
 
 
-def _overview(image: Path) -> Pixels:
+def draw_slide(image: Path) -> Pixels:
     """The whole slide, (H, W, 3), with areas that did not decode hatched."""
     pyramid = open_pyramid(image, version_of(image))
     pixels = thumbnail(pyramid, longest_px=LONGEST_PX)
@@ -115,7 +115,8 @@ def nice_length(longest: float) -> float:
     return float(max(n * power for n in NICE if n * power <= longest))
 
 
-def _scale_bar(ax: object, width_mm: float, height_mm: float) -> None:
+def draw_scale_bar(ax: object, width_mm: float, height_mm: float) -> None:
+    """Draw a bar of a round length into the lower left of axes in mm."""
     length = nice_length(width_mm / 4)
     text = f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"
     left, bottom = width_mm * 0.04, height_mm * 0.96

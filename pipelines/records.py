@@ -8,7 +8,7 @@ from typing import Any
 
 from wsi.atomic import replacing
 
-DICTIONARIES = ("excluded", "seconds")  # fields stored as JSON
+DICTIONARIES = ("excluded", "segmented_mm2", "seconds")  # fields stored as JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,8 @@ class SlideRecord:
         Area of tissue found.
     n_nuclei, nuclei_per_mm2
         Nuclei found, and per square millimetre of the tissue that could be looked at.
+    segmented_mm2
+        Area of tissue by class, as far as a segmenter could look.
     prediction
         The class the model says, by its frozen operating point.
     score
@@ -67,12 +69,15 @@ class SlideRecord:
     prediction: str | None = None
     score: float | None = None
     excluded: dict[str, int] = field(default_factory=dict)
+    segmented_mm2: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     reused: tuple[str, ...] = ()
 
     @property
     def work(self) -> float:
-        """Tiles embedded; of a run without an encoder, nuclei found."""
+        """Tiles embedded; of a run without an encoder, nuclei found, or mm² segmented."""
+        if self.n_tiles is None and self.n_nuclei is None:
+            return sum(self.segmented_mm2.values())
         return (self.n_nuclei if self.n_tiles is None else self.n_tiles) or 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,6 +93,9 @@ class SlideRecord:
             line += f", {self.n_nuclei} nuclei"
         if self.n_tiles is not None:
             line += f", {self.n_tiles} tiles"
+        if self.segmented_mm2:
+            areas = (f"{name} {mm2:.3g} mm²" for name, mm2 in self.segmented_mm2.items())
+            line += f", {', '.join(areas)}"
         if self.prediction is not None:
             line += f", {self.prediction}"
         if self.score is not None:
@@ -126,7 +134,7 @@ def read_records(path: Path) -> tuple[SlideRecord, ...]:
     rows = pq.read_table(path).to_pylist()
     for row in rows:
         for name in DICTIONARIES:
-            row[name] = json.loads(row[name])
+            row[name] = json.loads(row.get(name) or "{}")  # earlier versions had fewer
         row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
     return tuple(SlideRecord(**row) for row in rows)
 

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster.executor import Executor, Failure
+from distill.segmentation.segmenter import (
+    SegmenterCard,
+    load_segmenter,
+    read_segmenter_card,
+)
 from distill.teachers.teacher import TeacherCard, load_teacher, read_teacher_card
-from pipelines.config import RunConfig
+from pipelines.config import NETWORKS, RunConfig
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
@@ -58,7 +63,7 @@ def run_cohort(
     """
     from pipelines.report.report import write_report
 
-    given = {"model": config.model, "teacher": config.teacher}
+    given = {name: getattr(config, name) for name in NETWORKS}
     resolved = {name: folder.resolve() for name, folder in given.items() if folder}
     config = config.model_copy(update=resolved)
     prepared = prepare(entries, out, config)
@@ -72,6 +77,7 @@ def run_cohort(
         "config": config.model_dump(mode="json"),
         "model": _about_model(prepared.model) if prepared.model else None,
         "teacher": _about_teacher(prepared.teacher) if prepared.teacher else None,
+        "segmenter": _about_segmenter(prepared.segmenter) if prepared.segmenter else None,
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": {
             "system": platform.platform(),
@@ -145,12 +151,25 @@ def _about_teacher(card: TeacherCard) -> dict[str, Any]:
     }
 
 
+def _about_segmenter(card: SegmenterCard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "architecture": card.architecture,
+        "classes": card.classes,
+        "sha256": card.sha256,
+        "mpp": card.mpp,
+        "training_data": card.training.data,
+        "licence": card.training.data_licence,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """What a run works with, as far as it was asked for."""
 
     model: Model | None
     teacher: TeacherCard | None
+    segmenter: SegmenterCard | None
 
 
 def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
@@ -159,7 +178,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     Raises
     ------
     ModelError
-        If the model or the teacher does not load.
+        If the model, the teacher or the segmenter does not load.
     UsageError
         If the settings do not fit the model, or `out` cannot be written.
     """
@@ -168,6 +187,10 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     if config.teacher:
         load_teacher(config.teacher)
         teacher = read_teacher_card(config.teacher)
+    segmenter = None
+    if config.segmenter:
+        load_segmenter(config.segmenter)
+        segmenter = read_segmenter_card(config.segmenter)
     size_px = model.encoder.spec.size_px if model else None
     if size_px and config.stride_px is not None and config.stride_px > size_px:
         raise UsageError(
@@ -189,7 +212,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
         sweep(out)
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
-    return Prepared(model=model, teacher=teacher)
+    return Prepared(model=model, teacher=teacher, segmenter=segmenter)
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

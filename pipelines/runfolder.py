@@ -21,6 +21,9 @@ TISSUE_NAME = "tissue.geojson"
 PREDICTION_NAME = "prediction.json"
 NUCLEI_NAME = "nuclei.parquet"
 NUCLEI_GEOJSON_NAME = "nuclei.geojson"
+SEGMENTATION_NAME = "segmentation.json"
+SEGMENTATION_GEOJSON_NAME = "segmentation.geojson"
+SEGMENTATION_PICTURE_NAME = "segmentation.png"
 UNFINISHED = "unfinished"  # the verdict of a slide in a run that has not written its verdicts
 NOTICE = "Research use only. Not a medical device."
 

@@ -1,5 +1,6 @@
 """One slide from file to heatmap: what an executor runs for each slide of a cohort."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,13 @@ from pipelines.steps.nuclei import (
 )
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from pipelines.steps.reuse import known_tiles
+from pipelines.steps.segment import (
+    SEGMENTATION,
+    SegmentationPlan,
+    plan_slide_segmentation,
+    segment_slide,
+    segmentation_parameters,
+)
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, replacing, sweep
@@ -64,6 +72,11 @@ def run_slide(job: SlideJob) -> SlideRecord:
         nuclei = None
         if job.config.teacher:
             nuclei = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
+        classes = None
+        if job.config.segmenter:
+            classes = plan_slide_segmentation(
+                slide, ref, job.folder, seen, job.config, source=source
+            )
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
         receipts = Receipts(folder=job.folder, source=source)
@@ -83,10 +96,17 @@ def run_slide(job: SlideJob) -> SlideRecord:
             if is_sparse(grid, job.config):
                 record = replace(record, flags=(*record.flags, "little_tissue"))
         found = find_slide_nuclei(slide, job.folder, nuclei, seen, receipts, base) if nuclei else {}
+        areas = segment_slide(slide, job.folder, classes, seen, receipts, base) if classes else {}
     density = density_heatmap(job.folder / NUCLEI_NAME, grid) if nuclei else None
     if nuclei:
         record = _with_nuclei(record, found)
-    if problems := _unreadable(image["invalid_tiles"], record, found.get("unseen_mm2", 0.0)):
+    if classes:
+        record = replace(record, segmented_mm2=areas["area_mm2"])
+    unseen = {
+        "looked for nuclei in": found.get("unseen_mm2", 0.0),
+        "segmented": areas.get("unseen_mm2", 0.0),
+    }
+    if problems := _unreadable(image["invalid_tiles"], record, unseen):
         record = replace(record, verdict="partial", reason="unreadable_region", message=problems)
     if model and model.head is not None:
         made_from = {"tiles": digest(job.folder / TILES_NAME), "model": model.sha256}
@@ -109,8 +129,16 @@ def run_slide(job: SlideJob) -> SlideRecord:
     return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))
 
 
-def plan_blocks(job: SlideJob) -> NucleiPlan:
-    """The blocks in which a slide's nuclei are to be found; none where that was done.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlocksPlan:
+    """The blocks a slide is worked on in before its own task; none where that was done."""
+
+    nuclei: NucleiPlan | None
+    segmentation: SegmentationPlan | None
+
+
+def plan_blocks(job: SlideJob) -> BlocksPlan:
+    """The blocks in which a slide's nuclei are to be found and its tissue is to be segmented.
 
     Raises
     ------
@@ -119,12 +147,22 @@ def plan_blocks(job: SlideJob) -> NucleiPlan:
     """
     ref, edited = job.entry.ref, _edited_tissue(job)
     source = content_digest(ref.path)
+    nuclei = classes = None
     with open_slide(ref) as slide:
         seen = look(slide, ref, edited=edited)
-        plan = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
-    parameters = _base_parameters(job, seen, mask=edited or ref.mask) | plan.search.parameters
-    is_done = Receipts(folder=job.folder, source=source).holds("nuclei", parameters)
-    return replace(plan, blocks=()) if is_done else plan
+        if job.config.teacher:
+            nuclei = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
+        if job.config.segmenter:
+            classes = plan_slide_segmentation(
+                slide, ref, job.folder, seen, job.config, source=source
+            )
+    base = _base_parameters(job, seen, mask=edited or ref.mask)
+    receipts = Receipts(folder=job.folder, source=source)
+    if nuclei and receipts.holds("nuclei", base | nuclei.search.parameters):
+        nuclei = None
+    if classes and receipts.holds(SEGMENTATION, base | segmentation_parameters(classes)):
+        classes = None
+    return BlocksPlan(nuclei=nuclei, segmentation=classes)
 
 
 def _edited_tissue(job: SlideJob) -> Path | None:
@@ -257,9 +295,12 @@ def _describe(entry: Entry, slide: Slide, seen: Look) -> SlideRecord:
     )
 
 
-def _unreadable(chunks: int, record: SlideRecord, unseen_mm2: float) -> str:
-    """What of the slide did not decode, and what that means; empty where all did."""
-    if not (chunks or record.n_invalid_tiles or unseen_mm2):
+def _unreadable(chunks: int, record: SlideRecord, unseen_mm2: Mapping[str, float]) -> str:
+    """What of the slide did not decode, and what that means; empty where all did.
+
+    `unseen_mm2` is the tissue that nobody looked at, by what was to be done there.
+    """
+    if not (chunks or record.n_invalid_tiles or any(unseen_mm2.values())):
         return ""
     what = []
     if record.n_tiles is not None and record.n_invalid_tiles is not None:
@@ -270,6 +311,7 @@ def _unreadable(chunks: int, record: SlideRecord, unseen_mm2: float) -> str:
         f"{' and '.join(what)} do not decode; they are left out of the prediction and marked in "
         "image.ome.zarr/validity/0"
     )
-    if unseen_mm2:
-        message += f"; nobody looked for nuclei in {unseen_mm2:.2g} mm² of the tissue"
+    for done, area in unseen_mm2.items():
+        if area:
+            message += f"; nobody {done} {area:.2g} mm² of the tissue"
     return message

@@ -1,4 +1,4 @@
-"""The tasks of a cohort: a slide is one, but the blocks its nuclei are found in go before it.
+"""The tasks of a cohort: a slide is one, but the blocks a network looks at go before it.
 
 They take nearly all of the time, and spread over all workers, so that one large slide keeps a
 cluster busy. What a block's task does not get done, the slide's own does.
@@ -12,8 +12,8 @@ from pathlib import Path
 from cluster.executor import Outcome
 from pipelines.nuclei.search import BlockTask, search_block
 from pipelines.records import SlideRecord
-from pipelines.slide import SlideJob, plan_blocks, run_slide
-from pipelines.steps.nuclei import NucleiPlan
+from pipelines.segmentation.task import SegmentTask, do_block
+from pipelines.slide import BlocksPlan, SlideJob, plan_blocks, run_slide
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
@@ -25,8 +25,9 @@ class PlanTask:
     job: SlideJob
 
 
-Task = PlanTask | BlockTask | SlideJob
-Done = NucleiPlan | SlideRecord | None
+Part = BlockTask | SegmentTask
+Task = PlanTask | Part | SlideJob
+Done = BlocksPlan | SlideRecord | None
 
 
 def do(task: Task) -> Done:
@@ -36,6 +37,9 @@ def do(task: Task) -> Done:
     if isinstance(task, BlockTask):
         search_block(task)
         return None
+    if isinstance(task, SegmentTask):
+        do_block(task)
+        return None
     return run_slide(task)
 
 
@@ -44,7 +48,7 @@ class _Searched:
     """A slide whose blocks are on their way."""
 
     job: SlideJob
-    blocks: Iterator[BlockTask]
+    blocks: Iterator[Part]
     running: int = 0
 
 
@@ -58,7 +62,8 @@ class Spread:
     def first_tasks(self, jobs: Iterable[SlideJob]) -> Iterator[Task]:
         """The beginning of each job."""
         for job in jobs:
-            yield PlanTask(job=job) if job.config.teacher and self.workers > 1 else job
+            has_blocks = job.config.teacher or job.config.segmenter
+            yield PlanTask(job=job) if has_blocks and self.workers > 1 else job
 
     def follow(self, outcome: Outcome[Task, Done]) -> list[Task]:
         """What is to be done after a task: see `Executor.map`."""
@@ -66,14 +71,13 @@ class Spread:
         if isinstance(task, SlideJob):
             return []
         if isinstance(task, PlanTask):
-            if not isinstance(outcome.result, NucleiPlan):
+            if not isinstance(outcome.result, BlocksPlan):
                 return [task.job]  # it fails again, with a verdict
-            search = outcome.result.search
-            blocks = (BlockTask(search=search, block=block) for block in outcome.result.blocks)
-            slide = self._slides[search.folder] = _Searched(job=task.job, blocks=blocks)
+            parts = _parts(outcome.result)
+            slide = self._slides[task.job.folder] = _Searched(job=task.job, blocks=parts)
             room = HANDED_OUT * self.workers
         else:
-            slide = self._slides[task.search.folder]
+            slide = self._slides[_slide_folder(task)]
             slide.running -= 1
             room = 1
         tasks: list[Task] = list(islice(slide.blocks, room))
@@ -81,3 +85,19 @@ class Spread:
         if not tasks and not slide.running:
             return [slide.job]
         return tasks
+
+
+def _parts(plan: BlocksPlan) -> Iterator[Part]:
+    """The tasks of a slide's blocks."""
+    if plan.nuclei:
+        for block in plan.nuclei.blocks:
+            yield BlockTask(search=plan.nuclei.search, block=block)
+    if plan.segmentation:
+        for block in plan.segmentation.blocks:
+            yield SegmentTask(segmentation=plan.segmentation.segmentation, block=block)
+
+
+def _slide_folder(task: Part) -> Path:
+    """The folder of the slide that a block belongs to, in which the blocks have theirs."""
+    work = task.search if isinstance(task, BlockTask) else task.segmentation
+    return work.folder.parent

@@ -25,6 +25,8 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
+        if not (np.isfinite(self.low) and np.isfinite(self.high)):
+            return f"{self.value:.3f} (no interval)"
         return f"{self.value:.3f} (95 % CI {self.low:.3f}-{self.high:.3f})"
 
 

@@ -4,8 +4,9 @@ Crop number i is the same whoever makes it and whenever, so a training that was 
 with the crops it would have seen, whatever the number of worker processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from distill.encoders import normalise
+from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, normalise
 from distill.targets import nuclei_maps
 from distill.teachers.colour import vary_colour
-from distill.teachers.labelled import Labelled
+from wsi.slide import Pixels
 
+Sample = tuple[Pixels, NDArray[np.int32]]  # an image (H, W, 3) and its labels (H, W)
 LEAST_PX = 20  # smaller remainders of a nucleus at the crop's edge say nothing of its centre
 
 
@@ -47,37 +49,47 @@ class Geometry:
 class Crops(Dataset[tuple[Tensor, Tensor]]):
     """Random crops of labelled images as (normalised pixels, target) pairs.
 
-    Pixels are (3, S, S). The target is (4, S, S): nuclei map, horizontal and vertical distance,
-    and where the distances are known. The maps are computed after the geometry, on the labels as
-    they lie in the crop, which is exact. Each pixel of the images is seen equally often.
+    Pixels are (3, S, S). The target is computed after the geometry, on the labels as they lie in
+    the crop, which is exact. Each pixel of the images is seen equally often, or as `weights` say.
 
     Parameters
     ----------
     images
-        What to cut from.
+        What to cut from, with the labels of each.
+    target
+        Makes a crop's target of its (S, S) labels: `target_of` for nuclei.
     size_px
         Edge of a crop, a multiple of 32.
     count, first
         How many crops there are, and the number of the first.
     seed
         Decides all of them.
+    weights
+        How often crops are cut from each image, relative to the others; by default its area.
+    mean, std
+        Normalisation of pixels in 0-1, by channel.
     """
 
     def __init__(
         self,
-        images: Sequence[Labelled],
+        images: Sequence[Sample],
+        target: Callable[[NDArray[np.int32]], NDArray[Any]],
         *,
         size_px: int,
         count: int,
         first: int = 0,
         seed: int = 0,
         geometry: Geometry | None = None,
+        weights: Sequence[float] | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
         # Tensors are shared with worker processes, not copied to them.
-        self.pixels = [torch.from_numpy(image.pixels).permute(2, 0, 1) for image in images]
-        self.instances = [torch.from_numpy(image.instances)[None] for image in images]
-        areas = np.array([image.instances.size for image in images], np.float64)
-        self.weights = areas / areas.sum()
+        self.pixels = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels, _ in images]
+        self.labels = [torch.from_numpy(labels)[None] for _, labels in images]
+        given = [labels.size for _, labels in images] if weights is None else weights
+        self.weights = np.asarray(given, np.float64) / np.sum(given)
+        self.target, self.mean, self.std = target, mean, std
         self.size_px, self.count, self.first, self.seed = size_px, count, first, seed
         self.geometry = geometry or Geometry()
 
@@ -90,17 +102,21 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
             raise IndexError(f"crop {index} of {self.count}")
         rng = np.random.default_rng((self.seed, self.first + index))
         chosen = int(rng.choice(len(self.weights), p=self.weights))
-        height, width = self.instances[chosen].shape[1:]
+        height, width = self.labels[chosen].shape[1:]
         grid = _sampling_grid(height, width, self.size_px, self.geometry, rng)
         pixels = _sample(self.pixels[chosen], grid, "bilinear").permute(1, 2, 0)
         crop = vary_colour(pixels.round().clamp(0, 255).byte().numpy(), rng)
-        instances = _sample(self.instances[chosen], grid, "nearest")[0]
-        target = target_of(instances.numpy().astype(np.int32))
-        return normalise(torch.from_numpy(crop)[None])[0], torch.from_numpy(target)
+        labels = _sample(self.labels[chosen], grid, "nearest")[0]
+        target = self.target(labels.numpy().astype(np.int32))
+        seen = normalise(torch.from_numpy(crop)[None], mean=self.mean, std=self.std)
+        return seen[0], torch.from_numpy(target)
 
 
 def target_of(instances: NDArray[np.int32]) -> NDArray[np.float32]:
-    """The (4, H, W) target of labels that may hold `UNKNOWN`."""
+    """The (4, H, W) target of nuclei, numbered or `UNKNOWN`.
+
+    Nuclei map, horizontal and vertical distance, and where the distances are known.
+    """
     # Reflection and bending can tear a nucleus: each part has its own centre.
     parts = label(np.maximum(instances, 0), connectivity=1)  # type: ignore[no-untyped-call]
     parts[(np.bincount(parts.ravel()) < LEAST_PX)[parts]] = 0

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.nuclei_net import double, feature_indices, responses_of
+from distill.nuclei_net import OUTPUTS, double, feature_indices, responses_of
 
 WIDTHS = (256, 128, 64, 48)  # of the decoder at strides 16, 8, 4, 2
 STRIDE = 32  # of the deepest features; image sides are multiples of it
-OUTPUTS = 3
 
 
 class TeacherNet(nn.Module):
@@ -30,9 +29,13 @@ class TeacherNet(nn.Module):
         A timm convolutional network from `create_backbone` with features down to stride 32.
     widths
         Channels of the decoder at strides 16, 8, 4 and 2.
+    outputs
+        Maps to predict; other than nuclei maps where the network is trained for something else.
     """
 
-    def __init__(self, backbone: nn.Module, *, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(
+        self, backbone: nn.Module, *, widths: tuple[int, ...] = WIDTHS, outputs: int = OUTPUTS
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.indices = feature_indices(backbone, least_stride=2)
@@ -47,7 +50,7 @@ class TeacherNet(nn.Module):
                 _convolution(joined, width), _convolution(width, width)
             )
             below = width
-        self.head = nn.Sequential(nn.Conv2d(below, 4 * OUTPUTS, 3, padding=1), nn.PixelShuffle(2))
+        self.head = nn.Sequential(nn.Conv2d(below, 4 * outputs, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised pixels to (B, 3, H, W): nuclei logit, horizontal, vertical.

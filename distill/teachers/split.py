@@ -2,24 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from distill.errors import LabelledDataError
 from distill.teachers.labelled import Labelled
 
+
+class OfCase(Protocol):
+    """A labelled image that belongs to somebody."""
+
+    @property
+    def case(self) -> str:
+        """Patient, or the image's name where no patient is known."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it can serve as truth."""
+
+
+T = TypeVar("T", bound=OfCase)
 Sources = Mapping[str, Sequence[Labelled]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class Split(Generic[T]):
     """Images to learn from and, by source, images to judge by."""
 
-    train: Sequence[Labelled]
-    held_out: Sources
+    train: Sequence[T]
+    held_out: Mapping[str, Sequence[T]]
 
 
-def split_by_case(sources: Sources, *, validation: float, seed: int) -> Split:
+def split_by_case(sources: Mapping[str, Sequence[T]], *, validation: float, seed: int) -> Split[T]:
     """Hold out a share of the cases of each source; none has images on both sides.
 
     Only completely labelled images are held out, since others cannot serve as truth. What else
@@ -30,7 +45,7 @@ def split_by_case(sources: Sources, *, validation: float, seed: int) -> Split:
     LabelledDataError
         If nothing is left to learn from or to judge by.
     """
-    held_out: dict[str, list[Labelled]] = {}
+    held_out: dict[str, list[T]] = {}
     cases_of: dict[str, int] = {}
     for source, images in sources.items():
         cases = sorted({image.case for image in images if image.complete})

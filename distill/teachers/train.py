@@ -1,28 +1,26 @@
 """Train a teacher on labelled images: split by case, judged on held-out cases, resumable."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 
 from distill.card import TrainingCard
 from distill.checkpoint import load_weights
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
-from distill.teachers.crops import Crops
+from distill.teachers.crops import Crops, target_of
+from distill.teachers.fit import fit
 from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
 from distill.teachers.split import Sources, Split, split_by_case
 from distill.teachers.teacher import at_mpp, build_net, resize_labels, save_teacher
 from distill.teachers.tune import score_all, tune
-from distill.teachers.watch import BEST_NAME, CHECKPOINT_NAME, Watch, predict_held_out
-from distill.train import Batch, Schedule, train
-from distill.training_state import TrainingState
-
-ENDLESS = 10**9  # crops; more than any schedule takes
+from distill.teachers.watch import BEST_NAME, measure_nuclei, predict_held_out
+from distill.train import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +138,7 @@ def train_teacher(
 
 
 def _fit(
-    split: Split,
+    split: Split[Labelled],
     folder: Path,
     settings: TeacherSettings,
     *,
@@ -148,57 +146,29 @@ def _fit(
     report: Callable[[str], None],
 ) -> tuple[TeacherNet, int]:
     net = build_net(settings.encoder, seed=settings.seed)
-    net.to(memory_format=torch.channels_last)
-    schedule = settings.schedule
-    state = TrainingState.begin(
+    samples = [(image.pixels, image.instances) for image in split.train]
+
+    def crops(first: int, count: int) -> Crops:
+        return Crops(
+            samples,
+            target_of,
+            size_px=settings.crop_px,
+            first=first,
+            count=count,
+            seed=settings.seed,
+        )
+
+    steps = fit(
         net,
-        schedule.learning_rate,
-        schedule.weight_decay,
-        average_decay=settings.average_decay,
-    )
-    if resume and (folder / CHECKPOINT_NAME).is_file():
-        state.load(folder / CHECKPOINT_NAME)
-        report(f"going on after step {state.step}")
-    watch = Watch(
-        split.held_out,
+        crops,
+        instance_loss,
+        partial(measure_nuclei, held_out=split.held_out, bfloat16=settings.bfloat16),
         folder,
-        schedule,
-        checks=settings.checks,
-        patience=settings.patience,
-        bfloat16=settings.bfloat16,
+        settings,
+        resume=resume,
         report=report,
     )
-    train(
-        net,
-        _batches(split.train, settings, after=state.step),
-        instance_loss,
-        schedule,
-        state=state,
-        bfloat16=settings.bfloat16,
-        watch=watch,
-    )
-    return net, state.step
-
-
-def _batches(
-    images: Sequence[Labelled], settings: TeacherSettings, *, after: int
-) -> DataLoader[Batch]:
-    first = after * settings.batch_size
-    crops = Crops(
-        images,
-        size_px=settings.crop_px,
-        first=first,
-        count=ENDLESS - first,
-        seed=settings.seed,
-    )
-    return DataLoader(
-        crops,
-        batch_size=settings.batch_size,
-        num_workers=settings.workers,
-        # Forking a process that computes with several threads may leave a lock closed for ever.
-        multiprocessing_context="spawn" if settings.workers else None,
-        prefetch_factor=4 if settings.workers else None,
-    )
+    return net, steps
 
 
 def _at_mpp(image: Labelled, mpp: float) -> Labelled:

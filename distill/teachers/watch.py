@@ -1,4 +1,4 @@
-"""Held-out images segmented during a training: log, best weights, checkpoint, early stop."""
+"""Held-out images looked at during a training: log, best weights, checkpoint, early stop."""
 
 import csv
 import io
@@ -32,6 +32,9 @@ class Watch:
 
     Parameters
     ----------
+    measure
+        Looks at the held-out images with a network. Gives measures for the log, and among them
+        ``merit``: the greater, the better.
     checks, patience
         How many checks a training has, evenly spread, and after how many without a better one it
         is stopped.
@@ -39,18 +42,17 @@ class Watch:
 
     def __init__(
         self,
-        held_out: Sources,
+        measure: Callable[[nn.Module], Mapping[str, float]],
         folder: Path,
         schedule: Schedule,
         *,
         checks: int,
         patience: int,
-        bfloat16: bool,
         report: Callable[[str], None],
     ) -> None:
-        self.held_out, self.folder, self.schedule = held_out, folder, schedule
+        self.measure, self.folder, self.schedule = measure, folder, schedule
         self.checks, self.patience = checks, patience
-        self.bfloat16, self.report = bfloat16, report
+        self.report = report
         self.not_before = 0.0  # seconds of training
 
     def __call__(self, state: TrainingState) -> bool:
@@ -67,12 +69,7 @@ class Watch:
             "progress": over,
             "loss": float(np.mean(state.history[-100:])),
         }
-        maps = predict_held_out(state.best_model, self.held_out, bfloat16=self.bfloat16)
-        scores = score_all(self.held_out, maps, Thresholds())
-        row["merit"] = merit(scores)
-        for source, of_source in scores.items():
-            for name, estimate in summarise(of_source).items():
-                row[f"{source}_{name}"] = estimate.mean
+        row |= self.measure(state.best_model)
         before = max((check["merit"] for check in state.checks), default=-np.inf)
         state.checks.append(row)
         if row["merit"] > before:
@@ -86,11 +83,26 @@ class Watch:
         self.report(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
         took = time.monotonic() - begun
         self.not_before = state.seconds + took + CHECKING * took
+        return self.has_given_up(state)
+
+    def has_given_up(self, state: TrainingState) -> bool:
+        """Whether the last checks were no better; a training that ended so is not gone on with."""
         merits = [check["merit"] for check in state.checks]
-        return len(merits) - 1 - int(np.argmax(merits)) >= self.patience
+        return bool(merits) and len(merits) - 1 - int(np.argmax(merits)) >= self.patience
 
     def _done(self, state: TrainingState) -> int:
         return int(state.checks[-1]["progress"] * self.checks) if state.checks else 0
+
+
+def measure_nuclei(net: nn.Module, held_out: Sources, *, bfloat16: bool) -> dict[str, float]:
+    """How well the default thresholds find the nuclei of held-out images: merit, and by source."""
+    maps = predict_held_out(net, held_out, bfloat16=bfloat16)
+    scores = score_all(held_out, maps, Thresholds())
+    row = {"merit": merit(scores)}
+    for source, of_source in scores.items():
+        for name, estimate in summarise(of_source).items():
+            row[f"{source}_{name}"] = estimate.mean
+    return row
 
 
 def predict_held_out(net: nn.Module, held_out: Sources, *, bfloat16: bool, turns: int = 1) -> Maps:

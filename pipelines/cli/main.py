@@ -5,7 +5,19 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.cli import benchmark, convert, demo, explain, info, mil, pretrain, run, teacher, view
+from pipelines.cli import (
+    benchmark,
+    convert,
+    demo,
+    explain,
+    info,
+    mil,
+    pretrain,
+    run,
+    segment,
+    teacher,
+    view,
+)
 from wsi.errors import RayPathError
 
 EXIT_SLIDES_FAILED = 1
@@ -27,6 +39,7 @@ cli.command()(view.view)
 cli.command()(explain.explain)
 cli.add_typer(teacher.teacher, name="teacher")
 cli.add_typer(mil.mil, name="mil")
+cli.add_typer(segment.segment, name="segment")
 cli.add_typer(benchmark.benchmark, name="benchmark")
 
 

@@ -25,9 +25,12 @@ def run(
         Path | None,
         typer.Option(help="A nuclei teacher's folder; with --model alone no nuclei are found."),
     ] = None,
+    segmenter: Annotated[
+        Path | None, typer.Option(help="A segmenter's folder: tissue classes at every pixel.")
+    ] = None,
     bfloat16: Annotated[
         bool | None,
-        typer.Option(help="Compute nuclei in bfloat16: faster where the processor has it."),
+        typer.Option(help="Compute nuclei and classes in bfloat16: faster on some processors."),
     ] = None,
     mpp: Mpp = None,
     stride_px: Annotated[
@@ -69,7 +72,7 @@ def run(
 ) -> None:
     """Run slides through a model: pyramids, embeddings, nuclei, predictions, heatmaps, report.
 
-    With neither --model nor --teacher the model that comes with raypath gives nuclei, their
+    Without --model, --teacher and --segmenter the model that comes with raypath gives nuclei, their
     density and embeddings of any H&E slide.
 
     Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
@@ -85,6 +88,7 @@ def run(
     flags = {
         "model": model,
         "teacher": teacher,
+        "segmenter": segmenter,
         "bfloat16": bfloat16,
         "mpp": mpp,
         "stride_px": stride_px,

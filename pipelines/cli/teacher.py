@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.bar import progress_bar
+from pipelines.cli.looking import look_at_slides
 from pipelines.cli.options import Address, AsJson, Half, ImageMpp, Mpp, Slides, Workers, one_each
-from pipelines.cli.program import program
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -202,34 +202,15 @@ def predict(
     Exit code 1 when a slide failed; the others are finished. The same command again goes on after
     an interruption, block by block.
     """
-    from pipelines.cli.progress import slide_progress
-    from pipelines.config import load_config
-    from pipelines.executors import make_executor, nuclei_executor
-    from pipelines.manifest import read_cohort
-    from pipelines.run import prepare, run_cohort
-
-    entries = read_cohort(slides, mpp=mpp)
-    if executor is None:
-        executor = "ray" if workers or address else nuclei_executor(entries)
     flags = {
         "teacher": weights,
         "bfloat16": bfloat16,
         "mpp": mpp,
         "codec": codec,
-        "executor": executor,
         "workers": workers,
         "address": address,
     }
-    settings = load_config(None, flags)
-    prepare(entries, out, settings)  # before Ray is started for nothing
-    with (
-        make_executor(executor, address=address, workers=workers) as runner,
-        slide_progress(len(entries), as_json=as_json, unit="nuclei") as report,
-    ):
-        records = run_cohort(entries, out, settings, runner, report=report)
-    typer.echo(f"The viewer:  {program()} view {out}", err=True)
-    if any(record.verdict == "failed" for record in records):
-        raise typer.Exit(1)
+    look_at_slides(slides, out, flags, executor=executor, as_json=as_json, unit="nuclei")
 
 
 def _finite(value: float) -> float | None:

@@ -15,13 +15,12 @@ from distill.teachers.labelled import Instances
 from distill.teachers.postprocess import separate
 from distill.teachers.predict import predict_maps
 from distill.teachers.teacher import Teacher
-from pipelines.nuclei.frame import MARGIN_PX, WINDOW_PX, Block, Box, NucleiFrame
+from pipelines.nuclei.frame import MARGIN_PX, WINDOW_PX, Block, NucleiFrame
 from pipelines.nuclei.measure import MEASURES, Shape, measure, shapes_of
-from pipelines.nuclei.table import MASK_FIELDS, META, Unreadable, mask_columns
+from pipelines.nuclei.table import MASK_FIELDS, META, mask_columns
+from pipelines.readable import SQUARE_PX, Box, Unreadable, read_known
 from wsi.atomic import replacing
-from wsi.errors import UnreadableRegionError
-from wsi.slide import Pixels, Slide
-from wsi.tiles import read_area
+from wsi.slide import Slide
 
 # Blocks see the same nucleus with slightly different surroundings, so that its centre may move
 # by a fraction of a pixel. Within this distance of the border both neighbours keep it, and
@@ -30,8 +29,6 @@ SLACK_PX = 8
 SHARED_PX = 48  # a nucleus nearer to the border than this is compared with the neighbours'
 # What is longer is whole in no block for certain. At 40× it is 44 µm: keratin, a fold, ink.
 LONGEST_PX = 2 * (MARGIN_PX - SLACK_PX)
-SQUARE_PX = 256  # what is tried to be read on its own in a block that does not decode
-GLASS = 240  # grey value of what does not decode: nothing is seen there, and that is reported
 
 BLOCK_SCHEMA = pa.schema(
     [
@@ -62,7 +59,7 @@ def find_nuclei(
     reaches out of what the block sees is not a nucleus: that does not depend on the block.
     """
     seen = frame.seen(block)
-    pixels, bad = _read(slide, frame, seen)
+    pixels, bad = read_known(slide, seen, spec=frame.spec, plan=frame.plan, scale=frame.scale)
     maps = predict_maps(teacher.net, pixels, window_px=WINDOW_PX, bfloat16=bfloat16)
     nuclei = separate(maps, teacher.thresholds)
     if bad:
@@ -105,35 +102,6 @@ def read_found(path: Path) -> FoundNuclei:
         table=table.replace_schema_metadata(),
         unreadable=tuple(Unreadable(**square) for square in squares),
     )
-
-
-def _read(slide: Slide, frame: NucleiFrame, box: Box) -> tuple[Pixels, list[tuple[int, int]]]:
-    """The pixels of a box, and the corners (x, y) of squares in it that do not decode."""
-    left, top, right, bottom = box
-
-    def area(x: int, y: int, height: int, width: int) -> Pixels:
-        return read_area(
-            slide,
-            spec=frame.spec,
-            plan=frame.plan,
-            x=(left + x) * frame.scale,
-            y=(top + y) * frame.scale,
-            shape=(height, width),
-        )
-
-    try:
-        return area(0, 0, bottom - top, right - left), []
-    except UnreadableRegionError:
-        pixels = np.full((bottom - top, right - left, 3), GLASS, np.uint8)
-    bad = []
-    for y in range(0, pixels.shape[0], SQUARE_PX):
-        for x in range(0, pixels.shape[1], SQUARE_PX):
-            square = pixels[y : y + SQUARE_PX, x : x + SQUARE_PX]
-            try:
-                square[...] = area(x, y, square.shape[0], square.shape[1])
-            except UnreadableRegionError:
-                bad.append((x, y))
-    return pixels, bad
 
 
 def _touched(nuclei: Instances, squares: Sequence[tuple[int, int]]) -> NDArray[np.int32]:

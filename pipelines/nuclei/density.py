@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from pipelines.channels import Channel
 from pipelines.heatmap import Heatmap
-from pipelines.nuclei.table import Unreadable, read_groups, read_info
+from pipelines.nuclei.table import read_groups, read_info
+from pipelines.readable import Unreadable
 from wsi.grid import TileGrid
 from wsi.plan import TileSpec
 from wsi.raster import RasterFrame, rasterise

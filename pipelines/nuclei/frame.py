@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.readable import Box
 from wsi.plan import ReadPlan, TileSpec, plan_read
 from wsi.slide import Slide
 from wsi.tissue import Tissue
@@ -17,8 +18,6 @@ MARGIN_PX = 96  # 24 µm at 40×: no nucleus with its centre in a block reaches 
 WINDOW_PX = 768  # of the network, see `distill.teachers.predict`
 SAME_MPP = 0.1  # relative difference within which pixels are not resampled: nuclei vary more
 ENLARGED = 2.1  # a teacher for 40× looks at slides scanned at 20×
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import pyarrow.parquet as pq
-import zarr
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from pipelines.labels import publish_labels
 from pipelines.nuclei.frame import MARGIN_PX, Block
 from pipelines.nuclei.table import MASK_COLUMNS, NucleiInfo, mask_of, read_info
-from wsi import ngff
-from wsi.atomic import TMP_MARK, publish
-from wsi.labels import write_labels
 
 LABEL = "nuclei"
 PAINTED_PX = 4096  # edge of what is painted at a time, that of `write_labels`
@@ -31,27 +26,15 @@ def write_nuclei_labels(image: Path, table: Path) -> None:
     place when they are complete.
     """
     info, _ = read_info(table)
-    group = zarr.open_group(image, mode="r+")
-    ome: Any = group.attrs["ome"]
-    with TemporaryDirectory(prefix=TMP_MARK, dir=image.parent) as folder:
-        aside = zarr.create_group(Path(folder) / image.name)
-        # One block after the other: each takes some hundred megabytes with its coarser levels.
-        with dask.config.set(scheduler="synchronous"):
-            write_labels(
-                aside,
-                LABEL,
-                lazy_labels(table, info),
-                downsample=1.0,
-                level0_mpp=info.level0_mpp,
-                count=len(ome["multiscales"][0]["datasets"]),
-                colours={},
-                ours={"teacher_sha256": info.teacher_sha256},
-            )
-        labels = group.require_group("labels")
-        publish(Path(folder) / image.name / "labels" / LABEL, image / "labels" / LABEL)
-    listed: Any = labels.attrs.asdict().get("ome", {})
-    names = list(dict.fromkeys([*listed.get("labels", ()), LABEL]))
-    ngff.put(labels, {"version": ome["version"], "labels": names}, version=ome["version"])
+    publish_labels(
+        image,
+        LABEL,
+        lazy_labels(table, info),
+        downsample=1.0,
+        level0_mpp=info.level0_mpp,
+        colours={},
+        ours={"teacher_sha256": info.teacher_sha256},
+    )
 
 
 def lazy_labels(table: Path, info: NucleiInfo) -> da.Array:

@@ -14,7 +14,8 @@ from distill.teachers.teacher import Teacher, load_teacher
 from pipelines.nuclei.block import find_nuclei, read_found, write_found
 from pipelines.nuclei.frame import Block, NucleiFrame
 from pipelines.nuclei.merge import merge_blocks
-from pipelines.nuclei.table import NucleiInfo, Unreadable, write_nuclei
+from pipelines.nuclei.table import NucleiInfo, write_nuclei
+from pipelines.readable import Unreadable, unseen_tissue_mm2
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import remove
 from wsi.lazy import borrowed
@@ -149,20 +150,6 @@ def forget_blocks(folder: Path) -> None:
     """Remove the stored blocks of any search in a slide's folder."""
     for left_over in folder.glob(f"{PARTIAL}*"):
         remove(left_over)
-
-
-def unseen_tissue_mm2(
-    tissue: Tissue, unreadable: Sequence[Unreadable], *, level0_mpp: float
-) -> float:
-    """The area of tissue within squares that did not decode."""
-    unseen = tissue.mask & False
-    for square in unreadable:
-        left, top = (int(n / tissue.downsample) for n in (square.x, square.y))
-        right, bottom = (
-            int(-(-(n + square.size) // tissue.downsample)) for n in (square.x, square.y)
-        )
-        unseen[top:bottom, left:right] = True
-    return float((unseen & tissue.mask).sum()) * (tissue.downsample * level0_mpp / 1000) ** 2
 
 
 @lru_cache(maxsize=1)

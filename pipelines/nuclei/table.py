@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines.nuclei.frame import Block
 from pipelines.nuclei.measure import MEASURES, Shape
+from pipelines.readable import Unreadable
 from wsi.atomic import replacing
 
 META = b"raypath"
@@ -36,15 +37,6 @@ SCHEMA = pa.schema(
     ]
 )
 MASK_COLUMNS = ("id", "left", "top", "width", "height", "mask")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A square of the slide that did not decode: corner and edge in level-0 pixels."""
-
-    x: float
-    y: float
-    size: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

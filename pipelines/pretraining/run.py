@@ -7,7 +7,7 @@ from torch import nn
 
 from distill import group
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
-from distill.checkpoint import save_weights
+from distill.checkpoint import NETWORK_WEIGHTS, save_weights
 from distill.curves import write_curves
 from distill.encoders import create_backbone, encoder_of
 from distill.label_maps import LabelMaps, label_maps
@@ -23,7 +23,6 @@ from pipelines.pretraining.job import PretrainJob, remember
 from pipelines.pretraining.tiles import read_tileset
 from wsi.plan import TileSpec
 
-NETWORK_WEIGHTS = "network.safetensors"  # encoder and decoder, of what predicts nuclei
 CHECKPOINT_NAME = "checkpoint.pt"
 
 

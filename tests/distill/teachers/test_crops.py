@@ -9,7 +9,7 @@ from distill.encoders import IMAGENET_MEAN, IMAGENET_STD
 from distill.targets import nuclei_maps
 from distill.teachers import crops as crops_module
 from distill.teachers.colour import vary_colour
-from distill.teachers.crops import Crops, Geometry, target_of
+from distill.teachers.crops import Crops, Geometry, Sample, target_of
 from distill.teachers.labelled import UNKNOWN, Labelled
 from wsi.slide import Pixels
 
@@ -27,6 +27,10 @@ def discs(size: int = 300) -> Labelled:
     return Labelled(pixels=pixels, instances=instances, name="discs", case="discs")
 
 
+def sample(image: Labelled) -> Sample:
+    return image.pixels, image.instances
+
+
 def brightness(crop: torch.Tensor) -> NDArray[np.float32]:
     """(S, S) mean grey value, 0-255, of a normalised crop."""
     colour = crop.permute(1, 2, 0) * torch.tensor(IMAGENET_STD) + torch.tensor(IMAGENET_MEAN)
@@ -34,7 +38,7 @@ def brightness(crop: torch.Tensor) -> NDArray[np.float32]:
 
 
 def test_nuclei_lie_where_the_crop_is_dark() -> None:
-    for crop, target in Crops([discs()], size_px=128, count=20):
+    for crop, target in Crops([sample(discs())], target_of, size_px=128, count=20):
         assert crop.shape == (3, 128, 128)
         assert target.shape == (4, 128, 128)
         grey = brightness(crop)
@@ -44,7 +48,7 @@ def test_nuclei_lie_where_the_crop_is_dark() -> None:
 
 
 def test_distances_rise_along_their_axes_in_every_crop() -> None:
-    for _, target in Crops([discs()], size_px=128, count=10):
+    for _, target in Crops([sample(discs())], target_of, size_px=128, count=10):
         horizontal, vertical, known = target[1:].numpy()
         inside = (known[1:, 1:] > 0) & (known[:-1, :-1] > 0) & (known[1:, :-1] > 0)
         assert (np.diff(horizontal, axis=1)[1:][inside] > 0).mean() > 0.99
@@ -52,14 +56,16 @@ def test_distances_rise_along_their_axes_in_every_crop() -> None:
 
 
 def test_a_crop_is_decided_by_seed_and_number() -> None:
-    images = [discs()]
-    straight = Crops(images, size_px=64, count=10, seed=3)
-    resumed = Crops(images, size_px=64, count=4, first=6, seed=3)
+    images = [sample(discs())]
+    straight = Crops(images, target_of, size_px=64, count=10, seed=3)
+    resumed = Crops(images, target_of, size_px=64, count=4, first=6, seed=3)
     for index in range(4):
         for one, other in zip(straight[6 + index], resumed[index], strict=True):
             assert torch.equal(one, other)
     assert not torch.equal(straight[0][0], straight[1][0])
-    assert not torch.equal(straight[0][0], Crops(images, size_px=64, count=1, seed=4)[0][0])
+    assert not torch.equal(
+        straight[0][0], Crops(images, target_of, size_px=64, count=1, seed=4)[0][0]
+    )
 
 
 def test_the_target_is_exact_after_the_geometry() -> None:
@@ -91,14 +97,14 @@ def test_parts_of_a_torn_nucleus_have_a_centre_each() -> None:
 def test_images_smaller_than_a_crop_are_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crops_module, "vary_colour", lambda pixels, _: pixels)
     small = discs(60)
-    for crop, target in Crops([small], size_px=128, count=10, geometry=PLAIN):
+    for crop, target in Crops([sample(small)], target_of, size_px=128, count=10, geometry=PLAIN):
         assert ((brightness(crop) < 148) == (target[0].numpy() > 0)).mean() > 0.98
         assert (target[0] > 0).any()
 
 
 def test_each_pixel_is_seen_equally_often() -> None:
     large, small = discs(300), discs(100)
-    drawn = Crops([large, small], size_px=32, count=1)
+    drawn = Crops([sample(large), sample(small)], target_of, size_px=32, count=1)
     np.testing.assert_allclose(drawn.weights, [0.9, 0.1])
 
 

@@ -1,0 +1,1 @@
+"""Tissue classes at every pixel: labelled images, networks, training, measures."""

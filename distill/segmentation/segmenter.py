@@ -1,0 +1,190 @@
+"""A trained segmenter: its card, its folder, and the classes it sees."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, field_validator
+from torch import nn
+
+from distill.card import CardPart, TrainingCard, read_toml, write_toml
+from distill.checkpoint import load_weights, save_weights, weights_path
+from distill.encoders import normalise
+from distill.segmentation.network import Decoder, build_network
+from distill.segmentation.windows import Floats, Lattice, blend_rows
+from distill.teachers.teacher import at_mpp, resize_labels
+from wsi.slide import Pixels
+
+CARD_NAME = "segmenter.toml"
+WEIGHTS_NAME = "segmenter.safetensors"
+TAKEN = ("tissue", "nuclei")  # label images that other steps write
+VIEWS = 8  # ways to turn and mirror an image
+
+
+class SegmenterCard(CardPart):
+    """The whole of `segmenter.toml`; `classes` are in the order of the network's outputs."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    architecture: str
+    decoder: Decoder
+    classes: tuple[str, ...] = Field(min_length=2, max_length=254)
+    mpp: float = Field(gt=0, allow_inf_nan=False)
+    mean: tuple[float, float, float]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    weights: str
+    sha256: str
+    training: TrainingCard
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"labels/{name} is written by another step: choose another name")
+        return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmenter:
+    """A network with what is needed to use it rightly."""
+
+    net: nn.Module
+    card: SegmenterCard
+
+    def answer(self, window: Pixels, *, turns: int = 1, bfloat16: bool = False) -> Floats:
+        """Class probabilities (K, H, W) of one window (H, W, 3), sides multiples of 32.
+
+        Averaged over `turns` of the eight turned and mirrored views.
+        """
+        return answer_window(
+            self.net,
+            window,
+            mean=self.card.mean,
+            std=self.card.std,
+            turns=turns,
+            bfloat16=bfloat16,
+        )
+
+    def probabilities(self, pixels: Pixels, *, turns: int = 1, bfloat16: bool = False) -> Floats:
+        """Class probabilities (K, H, W) of an image (H, W, 3) at the segmenter's resolution."""
+        return predict_image(
+            self.net,
+            pixels,
+            outputs=len(self.card.classes),
+            mean=self.card.mean,
+            std=self.card.std,
+            turns=turns,
+            bfloat16=bfloat16,
+        )
+
+    def segment(
+        self, pixels: Pixels, *, mpp: float | None = None, turns: int = 1, bfloat16: bool = False
+    ) -> NDArray[np.int32]:
+        """The class of each pixel of an image (H, W, 3): (H, W).
+
+        Without `mpp` the image is taken to be at the segmenter's.
+        """
+        seen = at_mpp(pixels, mpp=mpp, wanted=self.card.mpp)
+        probs = self.probabilities(seen, turns=turns, bfloat16=bfloat16)
+        classes = probs.argmax(0).astype(np.int32)
+        return resize_labels(classes, (pixels.shape[0], pixels.shape[1]))
+
+
+@torch.inference_mode()
+def answer_window(
+    net: nn.Module,
+    window: Pixels,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    turns: int = 1,
+    bfloat16: bool = False,
+) -> Floats:
+    """Class probabilities (K, H, W) of one window (H, W, 3); see `Segmenter.answer`."""
+    if not 1 <= turns <= VIEWS:
+        raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
+    device = next(net.parameters()).device
+    seen = torch.from_numpy(np.ascontiguousarray(window))[None].to(device)
+    x = normalise(seen, mean=mean, std=std)
+    total = torch.zeros((), device=device)
+    for view in range(turns):
+        quarters, mirrored = divmod(view, 2)
+        turned = torch.rot90(x, quarters, (2, 3))
+        turned = turned.flip(3) if mirrored else turned
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            logits = net(turned.contiguous(memory_format=torch.channels_last))
+        probs = logits.float().softmax(1)
+        probs = probs.flip(3) if mirrored else probs
+        total = total + torch.rot90(probs, -quarters, (2, 3))
+    answer: Floats = (total / turns)[0].cpu().numpy()
+    return answer
+
+
+def predict_image(
+    net: nn.Module,
+    pixels: Pixels,
+    *,
+    outputs: int,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    turns: int = 1,
+    bfloat16: bool = False,
+) -> Floats:
+    """Class probabilities (K, H, W) of an image of any size; beyond its edges it is mirrored."""
+    net.eval()
+    height, width = pixels.shape[:2]
+    lattice = lattice_for(max(height, width))
+    around = [(lattice.before_px, lattice.seen(n) - lattice.before_px - n) for n in (height, width)]
+    padded = np.pad(pixels, [*around, (0, 0)], mode="symmetric")
+
+    def answer(window: Pixels) -> Floats:
+        return answer_window(net, window, mean=mean, std=std, turns=turns, bfloat16=bfloat16)
+
+    strips = blend_rows(answer, padded, lattice, shape=(height, width), outputs=outputs)
+    return np.concatenate([strip for _, strip in strips], axis=1)
+
+
+def lattice_for(longest_px: int) -> Lattice:
+    """Windows for an image: no larger than a small one needs."""
+    full = Lattice()
+    needed = longest_px + 2 * full.before_px
+    return Lattice(window_px=min(full.window_px, max(256, -(-needed // 32) * 32)))
+
+
+def save_segmenter(net: nn.Module, folder: Path, card: SegmenterCard) -> None:
+    """Write weights and card; the card's digest is filled in here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sha256 = save_weights(net, folder / WEIGHTS_NAME)
+    filled = card.model_copy(update={"weights": WEIGHTS_NAME, "sha256": sha256})
+    write_toml(folder / CARD_NAME, filled)
+
+
+def read_segmenter_card(path: Path) -> SegmenterCard:
+    """Read the card of a segmenter from its folder, or beside the weights in it.
+
+    Raises
+    ------
+    ModelError
+        If there is none, or a key is unknown, missing or wrong.
+    """
+    folder = path.parent if path.is_file() else path
+    return read_toml(folder / CARD_NAME, SegmenterCard, made_by="'raypath segment train' makes one")
+
+
+def load_segmenter(path: Path) -> Segmenter:
+    """Load a segmenter from its folder, or from the weights in it.
+
+    Raises
+    ------
+    ModelError
+        If card or weights are missing, or the weights are not those of the card.
+    """
+    folder = path.parent if path.is_file() else path
+    card = read_segmenter_card(path)
+    net = build_network(card.architecture, card.decoder, outputs=len(card.classes))
+    file = path if path.is_file() and path.name != CARD_NAME else weights_path(folder, card.weights)
+    load_weights(net, file, sha256=card.sha256)
+    return Segmenter(net=net.eval().to(memory_format=torch.channels_last), card=card)

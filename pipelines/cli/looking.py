@@ -1,0 +1,44 @@
+"""What `teacher predict` and `segment run` share: one network over the slides of a cohort."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pipelines.cli.program import program
+
+
+def look_at_slides(
+    slides: Sequence[str],
+    out: Path,
+    flags: dict[str, Any],
+    *,
+    executor: str | None,
+    as_json: bool,
+    unit: str,
+) -> None:
+    """Run a cohort with `flags`, among them the network, and end with 1 where a slide failed.
+
+    Without `executor` it is Ray where that is worth its start. `unit` is what progress counts.
+    """
+    from pipelines.cli.progress import slide_progress
+    from pipelines.config import load_config
+    from pipelines.executors import make_executor, nuclei_executor
+    from pipelines.manifest import read_cohort
+    from pipelines.run import prepare, run_cohort
+
+    workers, address = flags["workers"], flags["address"]
+    entries = read_cohort(slides, mpp=flags["mpp"])
+    if executor is None:
+        executor = "ray" if workers or address else nuclei_executor(entries)
+    settings = load_config(None, flags | {"executor": executor})
+    prepare(entries, out, settings)  # before Ray is started for nothing
+    with (
+        make_executor(executor, address=address, workers=workers) as runner,
+        slide_progress(len(entries), as_json=as_json, unit=unit) as report,
+    ):
+        records = run_cohort(entries, out, settings, runner, report=report)
+    typer.echo(f"The viewer:  {program()} view {out}", err=True)
+    if any(record.verdict == "failed" for record in records):
+        raise typer.Exit(1)

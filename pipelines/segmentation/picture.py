@@ -1,0 +1,71 @@
+"""`segmentation.png`: the slide, and the slide under its classes, with what each covers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.picture import draw_scale_bar, draw_slide
+from pipelines.segmentation.geojson import read_labels
+from pipelines.segmentation.labels import fraction_colour_of
+from wsi.atomic import replacing
+
+MOST_PX = 1400**2
+OPACITY = 0.55
+
+
+def write_segmentation_picture(
+    path: Path,
+    image: Path,
+    name: str,
+    areas_mm2: Mapping[str, float],
+    *,
+    level0_mpp: float,
+    dimensions: tuple[int, int],
+    title: str,
+) -> None:
+    """Draw the labels over the slide's pyramid `image`, beside the bare slide.
+
+    `areas_mm2` is by class in the order of the labels, `dimensions` (width, height) of level 0.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    labels, downsample = read_labels(image, name, level0_mpp=level0_mpp, most_px=MOST_PX)
+    width_mm, height_mm = (n * level0_mpp / 1000 for n in dimensions)
+    pixels = draw_slide(image)
+    figure = Figure(figsize=(13, max(2.5, 5.7 * height_mm / width_mm) + 1.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=12)
+    axes = figure.subplots(1, 2)
+    for ax in axes:
+        ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
+        ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
+    draw_scale_bar(axes[0], width_mm, height_mm)
+    table = np.zeros((256, 4))
+    for index in range(len(areas_mm2)):
+        table[index + 1] = (*fraction_colour_of(index), OPACITY)
+    pixel_mm = downsample * level0_mpp / 1000
+    extent = (0, labels.shape[1] * pixel_mm, labels.shape[0] * pixel_mm, 0)
+    axes[1].imshow(table[labels], extent=extent, interpolation="nearest")
+    axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
+    handles = [
+        Patch(color=fraction_colour_of(index), label=f"{of_class}  {area:.3g} mm²")
+        for index, (of_class, area) in enumerate(areas_mm2.items())
+    ]
+    axes[1].legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.02),
+        ncols=min(4, len(handles)),
+        frameon=False,
+        fontsize=10,
+    )
+    figure.supxlabel(
+        "No colour: the network did not look there. Research use only, not a medical device.",
+        fontsize=9,
+        color="0.35",
+    )
+    with replacing(path) as tmp:
+        figure.savefig(tmp, format="png", dpi=110)
