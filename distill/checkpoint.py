@@ -19,7 +19,10 @@ NETWORK_WEIGHTS = "network.safetensors"  # encoder and decoder, of what predicts
 def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
     """Write a module's weights, perhaps in half precision; returns their SHA-256."""
     with replacing(path) as tmp:
+        tmp.touch()
+        mode = tmp.stat().st_mode
         save_model(deepcopy(module).half() if half else module, str(tmp))
+        tmp.chmod(mode)  # safetensors lets nobody but the owner read
     return digest(path)
 
 

@@ -50,6 +50,8 @@ def test_an_encoder_embeds_the_same_after_a_round_trip(tmp_path: Path, encoder: 
 
 def test_the_same_weights_have_the_same_digest(tmp_path: Path) -> None:
     assert save_weights(linear(), tmp_path / "a") == save_weights(linear(), tmp_path / "b")
+    (tmp_path / "other").write_bytes(b"")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "other").stat().st_mode
     assert save_weights(linear(5), tmp_path / "a") != digest(tmp_path / "b")
 
 

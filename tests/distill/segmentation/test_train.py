@@ -24,8 +24,8 @@ from distill.train import Schedule
 from tests.distill.segmentation.made import CLASSES, image_of
 
 SETTINGS = SegmenterSettings(
-    encoder="mobilenetv3_small_050",
-    schedule=Schedule(steps=25, learning_rate=3e-3),
+    encoder="resnet10t",
+    schedule=Schedule(steps=60, learning_rate=3e-3),
     mpp=0.5,
     validation=0.4,
     crop_px=64,
@@ -101,7 +101,7 @@ def test_the_card_says_what_it_is(learned: Path) -> None:
     card = read_segmenter_card(learned)
     assert (card.architecture, card.decoder, card.classes) == (SETTINGS.encoder, "unet", CLASSES)
     assert card.training.data_licence == "CC0"
-    assert "25 steps" in card.training.method
+    assert "60 steps" in card.training.method
     assert card.training.measures["held_out_images"] == 4
     measured = [float(row["miou"]) for row in rows_of(learned / METRICS_NAME)]
     assert card.training.measures["held_out_miou"] == pytest.approx(max(measured), abs=1e-4)
@@ -183,7 +183,7 @@ def test_it_teaches_itself_in_rounds(data: ClassImages, tmp_path: Path) -> None:
         unlabelled.append(replace(image, classes=unknown, objects=None))
     teaching = SelfTeaching(images=unlabelled, rounds=2, confidence=0.7)
     said: list[str] = []
-    settings = replace(SETTINGS, schedule=Schedule(steps=12, learning_rate=3e-3))
+    settings = replace(SETTINGS, schedule=Schedule(steps=60, learning_rate=3e-3))
     result = trained(data, tmp_path, settings, teaching=teaching, report=said.append)
     rows = rows_of(tmp_path / "rounds.csv")
     assert [row["round"] for row in rows] == ["0", "1", "2"]
