@@ -1,10 +1,11 @@
 """`heatmap.png`: the slide, and the slide under its heatmap, with legend and scale bar."""
 
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
-from pipelines.channels import Channel, colourise
+from pipelines.channels import colourise
 from pipelines.heatmap import Heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.unreadable import hatch, unreadable_areas
@@ -13,6 +14,7 @@ from wsi.slide import Pixels
 
 LONGEST_PX = 1400  # of the slide as it is drawn
 OPACITY = 0.55
+LABEL_CHARS = 20  # a line beside the colour bar
 NICE = (1, 2, 5)
 
 
@@ -50,7 +52,8 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
     mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
     bar = figure.colorbar(mappable, ax=axes[1], fraction=0.05, pad=0.02)
     bar.set_label(channel.title, fontsize=10)
-    _label_ends(bar, channel)
+    ticks = channel.ticks()
+    bar.set_ticks(list(ticks), labels=[_wrapped(text) for text in ticks.values()])
     figure.supxlabel(
         "No colour: the model did not look there. Research use only, not a medical device.",
         fontsize=9,
@@ -68,15 +71,8 @@ def _overview(image: Path) -> Pixels:
     return hatch(pixels, unreadable_areas(image), downsample=downsample)
 
 
-def _label_ends(bar: object, channel: Channel) -> None:
-    middle = (channel.low + channel.high) / 2
-    ticks = [channel.low, middle, channel.high]
-    labels = [
-        f"{channel.low:g}  {channel.low_label}",
-        f"{middle:g}",
-        f"{channel.high:g}  {channel.high_label}",
-    ]
-    bar.set_ticks(ticks, labels=labels)  # type: ignore[attr-defined]
+def _wrapped(text: str) -> str:
+    return "\n".join(fill(line, LABEL_CHARS) for line in text.splitlines())
 
 
 def nice_length(longest: float) -> float:
