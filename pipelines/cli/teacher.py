@@ -2,12 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.options import Address, AsJson, Half, ImageMpp, Mpp, Slides, Workers, one_each
 from pipelines.cli.program import program
+
+if TYPE_CHECKING:
+    from distill.teachers.teacher import AnyCard
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -119,8 +122,9 @@ def evaluate(
     from distill.metrics import SCORE_NAMES, summarise
     from distill.teachers.evaluate import evaluate_teacher
     from distill.teachers.read import read_labelled
-    from distill.teachers.teacher import load_teacher
+    from distill.teachers.teacher import load_teacher, read_teacher_card
 
+    say_teacher(read_teacher_card(weights))
     scores = evaluate_teacher(load_teacher(weights), read_labelled(images, mpp=mpp), turns=turns)
     summary = summarise(list(scores.values()))
     if as_json:
@@ -172,12 +176,14 @@ def predict(
     Exit code 1 when a slide failed; the others are finished. The same command again goes on after
     an interruption, block by block.
     """
+    from distill.teachers.teacher import read_teacher_card
     from pipelines.cli.progress import slide_progress
     from pipelines.config import load_config
     from pipelines.executors import make_executor, nuclei_executor
     from pipelines.manifest import read_cohort
     from pipelines.run import prepare, run_cohort
 
+    say_teacher(read_teacher_card(weights))
     entries = read_cohort(slides, mpp=mpp)
     if executor is None:
         executor = "ray" if workers or address else nuclei_executor(entries)
@@ -200,6 +206,12 @@ def predict(
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if any(record.verdict == "failed" for record in records):
         raise typer.Exit(1)
+
+
+def say_teacher(card: "AnyCard") -> None:
+    """Say which teacher it is, and under which licence: it binds what is made with it."""
+    told = f"{card.architecture}, {card.mpp:g} µm/px, licence: {card.licence}"
+    typer.echo(f"The teacher:  {told}", err=True)
 
 
 def _finite(value: float) -> float | None:
