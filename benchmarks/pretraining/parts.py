@@ -44,7 +44,13 @@ SCHEMAS: Mapping[Kind, pa.Schema] = {
         ]
     ),
     "overlaps": pa.schema(
-        [*_UNIT, ("predicted_px", pa.int64()), ("actual_px", pa.int64()), ("both_px", pa.int64())]
+        [
+            *_UNIT,
+            ("predicted_px", pa.int64()),
+            ("actual_px", pa.int64()),
+            ("both_px", pa.int64()),
+            ("aji", pa.float32()),  # null of images where neither has nuclei
+        ]
     ),
 }
 TEXT = [name for name, kind in _UNIT if kind == pa.string()]

@@ -67,6 +67,7 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
     The band is the interval: of ours where it was run, otherwise of every objective.
     """
     chosen = scores[(scores["task"] == task) & scores["measure"].isin(PRIMARY)]
+    chosen = chosen[~chosen["probe"].astype(str).str.startswith("few-shot")]  # not shares
     pairs = sorted(set(zip(chosen["probe"], chosen["architecture"], strict=True)))
     objectives = ordered(chosen["objective"].unique())
     with mpl.rc_context(STYLE):

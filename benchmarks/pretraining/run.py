@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pretraining.candidates import Candidate
+from benchmarks.pretraining.costs import write_costs
 from benchmarks.pretraining.parts import Unit, is_done, key_of, write_part
 from benchmarks.pretraining.tasks import CLASSIFICATION, SEGMENTATION
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.embedding import cached_embeddings, encoder_digest, view_of
+from distill.downstream.few_shot import SHOTS, draw_episodes, nearest_prototype
 from distill.downstream.finetune import FineTuning, Shown, fine_tune
 from distill.downstream.knn import nearest_neighbours
 from distill.downstream.linear import linear_probe
@@ -27,11 +29,18 @@ from distill.errors import LabelledDataError
 from distill.teachers.labelled import Labelled
 
 PROTOCOL = 1  # raised when the same settings would give other predictions
+SEGMENTING_PROTOCOL = 2  # the same of the segmentation probes
 FOLDS = 5
-PROBES = ("knn", "linear", "finetune", "segment-frozen", "segment-finetune")
+PROBES = ("knn", "linear", "few-shot", "finetune", "segment-frozen", "segment-finetune")
 ON_EMBEDDINGS: Mapping[str, Callable[..., Answer]] = {
     "knn": nearest_neighbours,
     "linear": linear_probe,
+}
+# Each a probe of its own in the results: classifier, and images of each class.
+FEW_SHOT = {
+    f"few-shot-{shots}-{name}": (shots, classify)
+    for shots in SHOTS
+    for name, classify in (("prototype", nearest_prototype), ("linear", linear_probe))
 }
 SEGMENTING = {
     "segment-frozen": Segmenting(mode="frozen"),
@@ -109,6 +118,7 @@ def measure_pretraining(
     ModelError
         If an encoder's weights do not fit its card.
     """
+    write_costs(out, candidates)
     for name in protocol.tasks:
         if name in CLASSIFICATION:
             task = CLASSIFICATION[name]
@@ -131,7 +141,11 @@ def _classify(
     weights = encoder_digest(encoder)
     shown = Shown(dataset, view)
     wanted = [p for p in protocol.probes if p in ON_EMBEDDINGS or p == "finetune"]
-    for unit in _units(candidate, dataset.name, wanted, protocol):
+    units = list(_units(candidate, dataset.name, wanted, protocol))
+    if "few-shot" in protocol.probes:
+        all_labels = replace(protocol, fractions=(1.0,))  # an episode chooses its few itself
+        units += _units(candidate, dataset.name, list(FEW_SHOT), all_labels)
+    for unit in units:
         if unit.probe == "finetune" and not any(True for _ in encoder.module.parameters()):
             continue  # nothing to train: the report says so
         budget = asdict(protocol.finetuning) if unit.probe == "finetune" else {}
@@ -153,7 +167,13 @@ def _classify(
             embedded, seconds = _timed(partial(embed, device=protocol.device))
             if seconds > 1:  # otherwise it was there
                 say(f"{candidate.name} {dataset.name}: embedded in {seconds:.0f} s")
-            rows, seconds = _timed(partial(_on_embeddings, unit, embedded, dataset))
+            few = unit.probe in FEW_SHOT
+            probe = partial(_few_shot if few else _on_embeddings, unit, embedded, dataset)
+            rows, seconds = _timed(probe)
+            if not rows:
+                where = f"{candidate.name} {dataset.name} {unit.probe}"
+                say(f"{where}: a class has too few images to learn from")
+                continue
         write_part(path, "predictions", rows, key=key, seconds=seconds)
         say(f"{_name(unit)}: {seconds:.1f} s")
 
@@ -164,15 +184,34 @@ def _on_embeddings(unit: Unit, embedded: NDArray[np.float32], dataset: LabelledI
         learn = take_fraction(
             fold.train, dataset.targets, dataset.owners, unit.fraction, seed=unit.seed
         )
-        train = Embedded(
-            embeddings=embedded[learn],
-            targets=dataset.targets[learn],
-            owners=dataset.owners[learn],
-            n_classes=len(dataset.classes),
-        )
+        train = _known(embedded, dataset, learn)
         answer = ON_EMBEDDINGS[unit.probe](train, embedded[fold.test], seed=unit.seed)
         rows += _answers(unit, fold, answer, dataset)
     return rows
+
+
+def _few_shot(unit: Unit, embedded: NDArray[np.float32], dataset: LabelledImages) -> Rows:
+    """Rows of all episodes; the number of an episode stands in the column of folds."""
+    shots, classify = FEW_SHOT[unit.probe]
+    divided = folds(dataset, seed=unit.seed, count=FOLDS)
+    rows: Rows = []
+    for episode in draw_episodes(dataset, divided, shots=shots, seed=unit.seed):
+        train = _known(embedded, dataset, episode.support)
+        answer = classify(train, embedded[episode.queries], seed=unit.seed)
+        asked = Fold(number=episode.number, train=episode.support, test=episode.queries)
+        rows += _answers(unit, asked, answer, dataset)
+    return rows
+
+
+def _known(
+    embedded: NDArray[np.float32], dataset: LabelledImages, learn: NDArray[np.int64]
+) -> Embedded:
+    return Embedded(
+        embeddings=embedded[learn],
+        targets=dataset.targets[learn],
+        owners=dataset.owners[learn],
+        n_classes=len(dataset.classes),
+    )
 
 
 def _finetuned(unit: Unit, encoder: Encoder, shown: Shown, protocol: Protocol) -> Rows:
@@ -224,7 +263,7 @@ def _segment(
             SEGMENTING[unit.probe], steps=protocol.segmenting_steps, device=protocol.device
         )
         key = key_of(
-            protocol=PROTOCOL,
+            protocol=SEGMENTING_PROTOCOL,
             encoder=weights,
             data=pixels,
             settings=asdict(settings) | {"device": ""},
@@ -256,6 +295,7 @@ def _segmented(unit: Unit, encoder: Encoder, images: list[Labelled], settings: S
             "predicted_px": overlap.predicted,
             "actual_px": overlap.actual,
             "both_px": overlap.both,
+            "aji": overlap.aji,
         }
         for image, overlap in zip(asked, overlaps, strict=True)
     ]
