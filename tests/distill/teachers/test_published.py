@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli_w
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 from typer.testing import CliRunner
 
 from distill.encoders import normalise
@@ -31,27 +29,11 @@ from distill.teachers.published.instanseg import InstanSegTeacher, scale_channel
 from distill.teachers.read import read_labelled
 from distill.teachers.teacher import InstanSegCard, load_teacher, read_teacher_card, resize_labels
 from pipelines.cli.main import cli
-from wsi.atomic import digest
+from tests.distill.teachers.stand_ins import DarkParts, write_script, write_teacher
 from wsi.slide import Pixels
 from wsi.testing import nuclei_crops
 
 SIZE = 128
-
-
-class DarkParts(nn.Module):
-    """Stands in for InstanSeg: numbers the connected dark parts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.below = nn.Parameter(torch.tensor(0.45))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) scaled pixels to (B, 1, H, W) numbers."""
-        dark = (x.mean(1, keepdim=True) < self.below).float()
-        numbers = torch.arange(1, dark.numel() + 1, device=x.device).float().view(dark.shape) * dark
-        for _ in range(40):
-            numbers = functional.max_pool2d(numbers, 3, 1, 1) * dark
-        return numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +48,6 @@ class Crops:
 def crops() -> Crops:
     pixels, instances = nuclei_crops(count=3, size_px=SIZE, seed=5)
     return Crops(pixels=pixels, instances=instances)
-
-
-def write_script(path: Path, module: nn.Module) -> None:
-    with pytest.warns(FutureWarning):  # torch would rather have it exported
-        scripted = torch.jit.script(module)
-    with pytest.warns(FutureWarning):
-        torch.jit.save(scripted, str(path))
-
-
-def write_teacher(folder: Path, of: str, file: Path, **more: object) -> Path:
-    card = {"kind": of, "weights": file.name, "sha256": digest(file), "licence": "none"}
-    (folder / "teacher.toml").write_text(tomli_w.dumps(card | more))
-    return folder
 
 
 @pytest.fixture(scope="module")
