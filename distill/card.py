@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
+    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -60,25 +61,47 @@ class TileCard(CardPart):
 
 
 class OperatingPoint(CardPart):
-    """Where scores become a verdict: chosen once, on slides that no test used."""
+    """Where scores become a verdict: chosen once, on slides that no test used.
+
+    Scores within `uncertain` are verdicts to be checked by a person.
+    """
 
     threshold: float = Field(ge=0, le=1)
     criterion: str
     chosen_on: str
+    uncertain: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _band_holds_the_threshold(self) -> "OperatingPoint":
+        if (
+            self.uncertain
+            and not 0 <= self.uncertain[0] <= self.threshold <= self.uncertain[1] <= 1
+        ):
+            raise ValueError(f"uncertain = {self.uncertain} is no band around {self.threshold}")
+        return self
+
+
+HeadKind = Literal[
+    "mean", "max", "gated-abmil", "clam-sb", "clam-mb", "dsmil", "transmil", "dtfd", "acmil"
+]
 
 
 class HeadCard(CardPart):
-    """The slide-level head."""
+    """The slide-level head.
 
-    kind: Literal["gated-abmil"]
+    `sizes` are those its kind is built with; its logits are divided by `temperature` before they
+    become scores.
+    """
+
+    kind: HeadKind
     classes: tuple[str, ...] = Field(min_length=2)
     positive: str
-    hidden_dim: int = Field(gt=0)
-    attention_dim: int = Field(gt=0)
+    sizes: dict[str, PositiveInt] = Field(default_factory=dict)
     weights: str
     sha256: str
     operating_point: OperatingPoint
     calibrated: bool = False
+    temperature: PositiveFloat = 1.0
 
     @model_validator(mode="after")
     def _positive_is_a_class(self) -> "HeadCard":
@@ -103,6 +126,21 @@ class ModelCard(CardPart):
     encoder: EncoderCard
     tile: TileCard
     head: HeadCard | None = None
+    training: TrainingCard
+
+
+class HeadFile(CardPart):
+    """The whole of `head.toml`: a head whose encoder is not there, for embeddings made elsewhere.
+
+    `encoder` and `encoder_sha256` are what the files of embeddings call it, perhaps nothing;
+    `dim` is the length of its embeddings.
+    """
+
+    format: Literal[1] = 1
+    encoder: str
+    encoder_sha256: str
+    dim: int = Field(gt=0)
+    head: HeadCard
     training: TrainingCard
 
 

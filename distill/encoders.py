@@ -87,7 +87,15 @@ class PooledFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, D)."""
+        return self.pool(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to the last features: maps (B, D, h, w), or tokens (B, T, D)."""
         features: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The last features to (B, D)."""
         if features.ndim == 4:
             return features.mean((2, 3))
         # Token models know which of their tokens stand for the image.

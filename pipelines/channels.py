@@ -1,5 +1,6 @@
 """What the numbers of a heatmap mean, and the colours that show them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -120,6 +121,16 @@ ATTENTION_PERCENTILE = Channel(
     colormap="viridis",
     is_relative=True,
 )
+
+
+def is_shown_unasked(channel: Channel, prediction: Mapping[str, Any]) -> bool:
+    """Whether a picture draws a channel that nobody asked for.
+
+    Not where it only compares tiles of a slide that was called negative: it lights up all the
+    same. `prediction` is what `prediction.json` holds; without one everything is drawn.
+    """
+    is_negative = prediction.get("prediction") not in (None, prediction.get("positive"))
+    return not (channel.is_relative and is_negative)
 
 
 def colourise(values: NDArray[np.floating], channel: Channel) -> NDArray[np.uint8]:

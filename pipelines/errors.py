@@ -25,3 +25,21 @@ class SplitError(UsageError):
     """A split of the slides leaks, or leaves a side empty."""
 
     kind = "split"
+
+
+class PredictionsError(UsageError):
+    """Stored predictions are incomplete, contradict themselves, or cannot carry an evaluation."""
+
+    kind = "predictions"
+
+
+class FeaturesError(UsageError):
+    """Embeddings are missing, of several encoders, or in no layout that is known."""
+
+    kind = "features"
+
+
+class TrainingError(UsageError):
+    """Training went astray; its settings do not suit the data."""
+
+    kind = "training"

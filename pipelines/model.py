@@ -14,7 +14,8 @@ from distill.checkpoint import (
 )
 from distill.encoders import Encoder
 from distill.errors import ModelError
-from pipelines.mil.abmil import GatedAbmil
+from pipelines.mil.heads.head import Head
+from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
 from wsi.atomic import digest
 
@@ -27,7 +28,7 @@ class Model:
 
     card: ModelCard
     encoder: Encoder
-    head: GatedAbmil | None
+    head: Head | None
     sha256: str
 
     @property
@@ -58,10 +59,8 @@ def _load(folder: Path, content: str) -> Model:
     return Model(card=card, encoder=encoder, head=head, sha256=content)
 
 
-def _load_head(folder: Path, card: HeadCard, *, dim: int) -> GatedAbmil:
-    head = GatedAbmil(
-        dim, len(card.classes), hidden_dim=card.hidden_dim, attention_dim=card.attention_dim
-    )
+def _load_head(folder: Path, card: HeadCard, *, dim: int) -> Head:
+    head = create_head(card.kind, dim, len(card.classes), card.sizes)
     load_weights(head, weights_path(folder, card.weights), sha256=card.sha256)
     return head.eval()
 
@@ -87,18 +86,18 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     encoder_card = save_encoder(encoder, folder, architecture=card.encoder.architecture, half=half)
-    head_card = _save_head(folder, trained) if trained else None
+    head_card = save_head(folder, trained) if trained else None
     write_card(folder, card.model_copy(update={"encoder": encoder_card, "head": head_card}))
 
 
-def _save_head(folder: Path, trained: TrainedHead) -> HeadCard:
+def save_head(folder: Path, trained: TrainedHead) -> HeadCard:
+    """Write a head's weights into a folder and describe it."""
     sha256 = save_weights(trained.head, folder / HEAD_WEIGHTS)
     return HeadCard(
-        kind="gated-abmil",
+        kind=trained.kind,
         classes=trained.classes,
         positive=trained.positive,
-        hidden_dim=trained.head.classify.in_features,
-        attention_dim=trained.head.attend.in_features,
+        sizes=trained.head.sizes,
         weights=HEAD_WEIGHTS,
         sha256=sha256,
         operating_point=OperatingPoint(

@@ -1,11 +1,13 @@
 """`heatmap.png`: the slide, and the slide under its heatmap, with legend and scale bar."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 
-from pipelines.channels import colourise
+from pipelines.channels import colourise, is_shown_unasked
 from pipelines.heatmap import Heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.unreadable import hatch, unreadable_areas
@@ -16,16 +18,27 @@ LONGEST_PX = 1400  # of the slide as it is drawn
 OPACITY = 0.55
 LABEL_CHARS = 20  # a line beside the colour bar
 NICE = (1, 2, 5)
+WITHHELD = (
+    "The slide was called negative. Its map of “{title}” only compares\n"
+    "tiles within the slide and lights up all the same: it is not drawn here."
+)
 
 
-def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> None:
+def write_picture(
+    path: Path,
+    image: Path,
+    heatmap: Heatmap,
+    *,
+    title: str,
+    prediction: Mapping[str, Any] | None = None,
+) -> None:
     """Draw the heatmap's first channel over the slide's pyramid `image`, beside the bare slide.
 
     Both are placed by their physical coordinates, so that what lies together belongs together.
+    Where the slide's `prediction` is negative and the channel lights up all the same, the picture
+    says so instead.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     channel = heatmap.channels[0]
@@ -40,27 +53,38 @@ def write_picture(path: Path, image: Path, heatmap: Heatmap, *, title: str) -> N
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
     _scale_bar(axes[0], width_mm, height_mm)
+    caption = "Research use only, not a medical device."
+    if is_shown_unasked(channel, prediction or {}):
+        _draw_heatmap(figure, axes[1], heatmap)
+        caption = f"No colour: the model did not look there. {caption}"
+    else:
+        axes[1].set_title(WITHHELD.format(title=channel.title), fontsize=10)
+    figure.supxlabel(caption, fontsize=9, color="0.35")
+    with replacing(path) as tmp:
+        figure.savefig(tmp, format="png", dpi=110)
+
+
+def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap) -> None:
+    """The first channel over the slide drawn in `ax`, in mm, with its legend."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    channel = heatmap.channels[0]
+    limits = ax.get_xlim(), ax.get_ylim()
     _, rows, columns = heatmap.values.shape
     cell_mm = heatmap.cell_level0_px * heatmap.level0_mpp / 1000
-    axes[1].imshow(
+    ax.imshow(
         colourise(heatmap.values[0], channel),
         extent=(0, columns * cell_mm, rows * cell_mm, 0),
         interpolation="nearest",
         alpha=OPACITY,
     )
-    axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
+    ax.set(xlim=limits[0], ylim=limits[1])
     mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
-    bar = figure.colorbar(mappable, ax=axes[1], fraction=0.05, pad=0.02)
+    bar = figure.colorbar(mappable, ax=ax, fraction=0.05, pad=0.02)
     bar.set_label(channel.title, fontsize=10)
     ticks = channel.ticks()
     bar.set_ticks(list(ticks), labels=[_wrapped(text) for text in ticks.values()])
-    figure.supxlabel(
-        "No colour: the model did not look there. Research use only, not a medical device.",
-        fontsize=9,
-        color="0.35",
-    )
-    with replacing(path) as tmp:
-        figure.savefig(tmp, format="png", dpi=110)
 
 
 def _overview(image: Path) -> Pixels:

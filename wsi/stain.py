@@ -148,7 +148,11 @@ def normalise_colours(
 
 
 def jitter_hed(
-    pixels: Pixels, *, scale: NDArray[np.floating], shift: NDArray[np.floating]
+    pixels: Pixels,
+    *,
+    scale: NDArray[np.floating],
+    shift: NDArray[np.floating],
+    vectors: NDArray[np.floating] = HED,
 ) -> Pixels:
     """Change how much haematoxylin, eosin and residue tiles (B, H, W, 3) hold, for augmentation.
 
@@ -158,9 +162,13 @@ def jitter_hed(
     ----------
     scale, shift
         (B, 3) factor and summand of the three amounts, tile by tile; 1 and 0 change nothing.
+    vectors
+        (3, 3), or (B, 3, 3) tile by tile: the colours that the stains are given, as rows of
+        optical density; `HED` leaves them as they are.
     """
     unmix = np.linalg.inv(HED)
-    return _change_density(pixels, (unmix * scale[:, None, :]) @ HED, shift @ HED)
+    moved = np.squeeze(shift[:, None, :] @ vectors, axis=1)
+    return _change_density(pixels, (unmix * scale[:, None, :]) @ vectors, moved)
 
 
 def _stained(pixels: Pixels) -> NDArray[np.float64]:

@@ -73,19 +73,19 @@ def confusions(
 
 def accuracy(matrices: Floats) -> Floats:
     """Share that is right, (R,)."""
-    return _share(np.trace(matrices, axis1=1, axis2=2), matrices.sum((1, 2)))
+    return share(np.trace(matrices, axis1=1, axis2=2), matrices.sum((1, 2)))
 
 
 def balanced_accuracy(matrices: Floats) -> Floats:
     """Mean recall, (R,), over the classes that occur in a resample."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    return mean_present(_share(right, matrices.sum(2)))
+    return mean_present(share(right, matrices.sum(2)))
 
 
 def macro_f1(matrices: Floats) -> Floats:
     """Mean F1, (R,), over the classes that occur in truth or prediction of a resample."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    return mean_present(_share(2 * right, matrices.sum(1) + matrices.sum(2)))
+    return mean_present(share(2 * right, matrices.sum(1) + matrices.sum(2)))
 
 
 def auroc(
@@ -117,7 +117,7 @@ def auroc(
     if by_patients:
         won = ((weights @ won) * weights).sum(1)
     above, below = (weights @ np.bincount(owner[side], minlength=size) for side in (truth, ~truth))
-    return _share(won, above * below)
+    return share(won, above * below)
 
 
 def _negatives_below(
@@ -152,7 +152,7 @@ def weighted_mean(
     """Mean of a number a sample has, (R,)."""
     size = weights.shape[1]
     total = np.bincount(patients, values, minlength=size)
-    return _share(weights @ total, weights @ np.bincount(patients, minlength=size))
+    return share(weights @ total, weights @ np.bincount(patients, minlength=size))
 
 
 def interval(values: Floats) -> Interval:
@@ -188,7 +188,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
+def share(part: Floats, whole: Floats) -> Floats:
     """`part` / `whole`, NaN where the whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0))
 
@@ -196,4 +196,4 @@ def _share(part: Floats, whole: Floats) -> Floats:
 def mean_present(values: Floats) -> Floats:
     """Mean over axis 1 of what is not NaN; NaN where nothing is."""
     present = np.isfinite(values)
-    return _share(np.where(present, values, 0).sum(1), present.sum(1).astype(float))
+    return share(np.where(present, values, 0).sum(1), present.sum(1).astype(float))

@@ -5,8 +5,9 @@ from numpy.random import Generator
 from scipy.ndimage import gaussian_filter
 
 from wsi.slide import Pixels
-from wsi.stain import jitter_hed
+from wsi.stain import HED, jitter_hed
 
+HUE = 0.08  # standard deviation of the parts of each stain's vector, before it has length 1
 STAIN = 0.3  # greatest relative change of each stain, and of all together
 STAIN_SHIFT = 0.03  # greatest change of density, in units of a stain's vector
 BRIGHTNESS = 25.0  # grey values
@@ -15,16 +16,24 @@ TINT = 8.0  # grey values, channel by channel
 BLUR_PX = (0.4, 1.5)  # standard deviation
 NOISE = 10.0  # greatest standard deviation, grey values
 OCCASIONAL = 0.25  # share of crops that are blurred, and of those with noise
+GREY = 0.05  # share of crops without colour
 
 
 def vary_colour(pixels: Pixels, rng: Generator) -> Pixels:
-    """Vary stain, brightness, contrast and tint of an (H, W, 3) crop; sometimes focus and noise.
+    """Vary stains, brightness, contrast and tint of an (H, W, 3) crop; sometimes focus and noise.
 
-    Stain after Tellez et al., IEEE Trans Med Imaging 37:2126-2136, 2018 (`wsi.stain.jitter_hed`).
+    Amounts of stain after Tellez et al., IEEE Trans Med Imaging 37:2126-2136, 2018
+    (`wsi.stain.jitter_hed`). The stains' own colours are varied too, since laboratories and
+    scanners differ in them: what is learned from one laboratory's purple finds nuclei of another.
     """
     scale = 1 + rng.uniform(-STAIN, STAIN, (1, 3)) + rng.uniform(-STAIN, STAIN)
     shift = rng.uniform(-STAIN_SHIFT, STAIN_SHIFT, (1, 3))
-    varied = jitter_hed(pixels[None], scale=scale, shift=shift)[0].astype(np.float32)
+    vectors = np.clip(HED + rng.normal(0, HUE, HED.shape), 0, None)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stained = jitter_hed(pixels[None], scale=scale, shift=shift, vectors=vectors)[0]
+    varied = stained.astype(np.float32)
+    if rng.random() < GREY:
+        varied[:] = varied.mean(axis=2, keepdims=True)
     contrast = 1 + rng.uniform(-CONTRAST, CONTRAST)
     middle = varied.mean(axis=(0, 1))
     light = rng.uniform(-BRIGHTNESS, BRIGHTNESS) + rng.uniform(-TINT, TINT, 3)

@@ -38,7 +38,7 @@ class Geometry:
         Standard deviation of the displacements of a grid, and its step; in between, smooth.
     """
 
-    scale: tuple[float, float] = (0.75, 1.3)
+    scale: tuple[float, float] = (0.65, 1.5)
     stretch: float = 0.1
     bend_px: float = 3.0
     bend_step_px: int = 64

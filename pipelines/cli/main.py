@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.cli import benchmark, convert, demo, info, pretrain, run, teacher, view
+from pipelines.cli import benchmark, convert, demo, explain, info, mil, pretrain, run, teacher, view
 from wsi.errors import RayPathError
 
 EXIT_SLIDES_FAILED = 1
@@ -24,7 +24,9 @@ cli.command()(convert.convert)
 cli.command()(run.run)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
+cli.command()(explain.explain)
 cli.add_typer(teacher.teacher, name="teacher")
+cli.add_typer(mil.mil, name="mil")
 cli.add_typer(benchmark.benchmark, name="benchmark")
 
 

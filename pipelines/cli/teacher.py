@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.cli.bar import progress_bar
 from pipelines.cli.options import Address, AsJson, Half, ImageMpp, Mpp, Slides, Workers, one_each
 from pipelines.cli.program import program
 
@@ -101,6 +102,35 @@ def train(
         values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
         typer.echo(f"held out of {source}: {values}", err=True)
     typer.echo(f"The teacher:  {out} ({trained.steps} steps)", err=True)
+
+
+@teacher.command()
+def label(
+    tiles: Annotated[
+        list[str], typer.Option(help="Folder of images, .npz, slide, or manifest; repeat it.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A new folder of labelled images.")],
+    mpp: ImageMpp = None,
+    tile_mpp: Annotated[float, typer.Option(help="µm per pixel to label at.")] = 0.5,
+    tile_px: Annotated[int, typer.Option(help="Edge of a tile.")] = 256,
+    slide_tiles: Annotated[int, typer.Option(help="Most tiles from one slide.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of the choice among a slide's tiles.")] = 0,
+) -> None:
+    """Label nuclei by their haematoxylin, for a teacher where no human has labelled any.
+
+    Look at the labels before training on them: in mucus and fat, and where the stain is dirty,
+    threads and dirt are taken for nuclei.
+    """
+    from pipelines.pretraining.labelling import write_labelled
+    from pipelines.pretraining.tiles import TileRequest, find_tiles
+    from wsi.plan import TileSpec
+
+    mpps = one_each(mpp or [], len(tiles), flag="--tiles")
+    spec = TileSpec(size_px=tile_px, mpp=tile_mpp)
+    places = find_tiles(tiles, mpps, TileRequest(spec=spec, slide_tiles=slide_tiles, seed=seed))
+    with progress_bar("tiles", sum(map(len, places))) as advance:
+        labelled = write_labelled(places, out, report=lambda seen: advance(seen, ""))
+    typer.echo(f"The tiles:  {out} ({labelled} labelled)", err=True)
 
 
 @teacher.command()

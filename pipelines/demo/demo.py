@@ -29,6 +29,7 @@ from pipelines.demo.alignment import Alignment, measure_alignment
 from pipelines.demo.truth import heatmap_auroc, held_out_auroc
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry, read_manifest
+from pipelines.mil.features import open_features
 from pipelines.mil.training import Bag, TrainedHead, train_head
 from pipelines.model import save_model
 from pipelines.pretraining.tiles import read_places
@@ -39,7 +40,6 @@ from pipelines.sampling import place_in_slides
 from wsi.atomic import remove, replacing
 from wsi.plan import TileSpec
 from wsi.testing import CohortSlide, nuclei_crops, plan_cohort, write_cohort_slide, write_manifest
-from wsi.tilestore import read_tiles
 
 SPEC = TileSpec(size_px=128, mpp=0.5)
 TEACHER_PX = 256  # edge of the labelled crops
@@ -228,7 +228,7 @@ def _train_head(entries: Sequence[Entry], out: Path, seed: int) -> TrainedHead:
                     patient_id=entry.patient_id or entry.ref.slide_id,
                     target=entry.label or "",
                     split=entry.split,
-                    embeddings=read_tiles(path).embeddings,
+                    read=open_features(path).read,
                 )
             )
     return train_head(bags, positive=POSITIVE, seed=seed)

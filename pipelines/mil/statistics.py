@@ -55,5 +55,10 @@ def youden_threshold(positive: NDArray[np.bool_], scores: NDArray[np.floating]) 
     # The first threshold is infinite and calls nothing positive. The last one calls everything
     # positive and has the same index, 0, so it stands in when the scores are of no use.
     best = float(thresholds[1 + int(np.argmax((true_rate - false_rate)[1:]))])
-    below = scores[scores < best]
-    return (best + float(below.max())) / 2 if len(below) else best
+    return halfway_below(scores, best)
+
+
+def halfway_below(scores: NDArray[np.floating], threshold: float) -> float:
+    """Halfway from `threshold`, one of the `scores`, to the next lower one, if there is one."""
+    below = scores[scores < threshold]
+    return (threshold + float(below.max())) / 2 if len(below) else threshold

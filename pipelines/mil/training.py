@@ -1,42 +1,88 @@
 """Training the slide-level head on embeddings, with patients kept on one side of each split."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import Tensor
-from torch.nn import functional
 
-from pipelines.errors import SplitError
-from pipelines.mil.abmil import GatedAbmil
+from pipelines.errors import SplitError, TrainingError
+from pipelines.mil.heads.head import Head, weighted_cross_entropy
+from pipelines.mil.heads.registry import create_head
 from pipelines.mil.statistics import youden_threshold
+
+Epoch = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bag:
-    """A slide as the head sees it: (N, D) float32 embeddings, its class and its owner."""
+    """A slide as the head sees it.
+
+    Attributes
+    ----------
+    slide_id, patient_id, target, split
+        The slide, its owner, its class, and ``"train"``, ``"tune"`` or ``"test"``.
+    read
+        Gives the (N, D) embeddings. They are read when they are needed, so that a cohort takes
+        the memory of one bag.
+    """
 
     slide_id: str
     patient_id: str
     target: str
     split: str
-    embeddings: NDArray[np.float32]
+    read: Callable[[], NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadSettings:
+    """How a head is trained: AdamW, a bag a step.
+
+    Attributes
+    ----------
+    kind, sizes
+        Of the head, see `pipelines.mil.heads.registry`.
+    epochs, patience
+        Most passes over the bags, and passes without a lower loss on the tuning slides after
+        which training ends.
+    learning_rate
+        None for the head's own.
+    weight_decay
+        Of AdamW.
+    most_tiles
+        Of a bag in a training step, drawn anew each time; None for all. Tuning and test slides
+        are always seen whole.
+    device
+        Where the head runs.
+    """
+
+    kind: str = "gated-abmil"
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    epochs: int = 40
+    patience: int = 10
+    learning_rate: float | None = None
+    weight_decay: float = 1e-2
+    most_tiles: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedHead:
-    """A head with the operating point chosen on the tuning slides, and its losses."""
+    """A head with the operating point chosen on the tuning slides, and its losses by epoch."""
 
-    head: GatedAbmil
+    kind: str
+    head: Head
     classes: tuple[str, ...]
     positive: str
     threshold: float
     n_tune: int
     tune_loss: list[float]
+    train_loss: list[float]
 
 
 def check_split(bags: Sequence[Bag]) -> None:
@@ -63,24 +109,56 @@ def train_head(
     bags: Sequence[Bag],
     *,
     positive: str,
-    epochs: int = 40,
-    learning_rate: float = 1e-3,
+    settings: HeadSettings | None = None,
     seed: int = 0,
+    report: Epoch = lambda epoch, tune_loss: None,
 ) -> TrainedHead:
-    """Train gated attention MIL on the bags of split ``train``.
+    """Train a head on the bags of split ``train``.
 
     The epoch with the least loss on split ``tune`` is kept, and the threshold on the score of
     `positive` is chosen there by Youden's index. Bags of other splits are not looked at.
+    `report` is called after every epoch with its number and that loss.
 
     Raises
     ------
     SplitError
         If a patient stands on both sides, or a class is missing: any of them in ``train``,
         `positive` in ``tune``.
+    ModelError
+        If there is no such head.
+    TrainingError
+        If the loss is no longer a number.
     """
+    settings = settings or HeadSettings()
     check_split(bags)
     train = [bag for bag in bags if bag.split == "train"]
     tune = [bag for bag in bags if bag.split == "tune"]
+    classes, counts = _classes(train, tune, positive)
+    weight = torch.tensor(counts.sum() / counts / len(classes), dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # for the first weights, dropout, and what a head draws
+        dim = train[0].read().shape[1]
+        head = create_head(settings.kind, dim, len(classes), settings.sizes).to(settings.device)
+        training = _Training(head, classes, weight.to(settings.device), settings, seed)
+        training.run(train, tune, report)
+    scores = np.array([score_bag(head, bag.read())[classes.index(positive)] for bag in tune])
+    truth = np.array([bag.target == positive for bag in tune])
+    return TrainedHead(
+        kind=settings.kind,
+        head=head.cpu(),
+        classes=classes,
+        positive=positive,
+        threshold=youden_threshold(truth, scores),
+        n_tune=len(tune),
+        tune_loss=training.tune_loss,
+        train_loss=training.train_loss,
+    )
+
+
+def _classes(
+    train: Sequence[Bag], tune: Sequence[Bag], positive: str
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The classes, `positive` last, and how many training slides each has."""
     seen = {bag.target for bag in (*train, *tune)} | {positive}
     classes = tuple(sorted(seen, key=lambda c: (c == positive, c)))
     counts = np.array([sum(bag.target == c for bag in train) for c in classes])
@@ -89,66 +167,89 @@ def train_head(
         raise SplitError(f"split 'train' has no slide of class {', '.join(missing)}")
     if positive not in {bag.target for bag in tune}:
         raise SplitError(f"split 'tune' has no slide of class {positive}")
-    generator = np.random.default_rng(seed)
-    weight = torch.tensor(counts.sum() / counts / len(classes), dtype=torch.float32)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for the first weights and for dropout
-        head = GatedAbmil(train[0].embeddings.shape[1], len(classes))
-        best_state, losses = _optimise(
-            head, train, tune, classes, weight, epochs, learning_rate, generator
+    return classes, counts
+
+
+class _Training:
+    """A head while it is trained; afterwards it has the weights of its best epoch."""
+
+    def __init__(
+        self,
+        head: Head,
+        classes: tuple[str, ...],
+        weight: Tensor,
+        settings: HeadSettings,
+        seed: int,
+    ) -> None:
+        self.head, self.classes, self.weight, self.settings = head, classes, weight, settings
+        self.generator = np.random.default_rng(seed)
+        self.optimiser = torch.optim.AdamW(
+            head.parameters(),
+            lr=head.learning_rate if settings.learning_rate is None else settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
-    head.load_state_dict(best_state)
-    scores = np.array([score_bag(head, bag.embeddings)[classes.index(positive)] for bag in tune])
-    truth = np.array([bag.target == positive for bag in tune])
-    return TrainedHead(
-        head=head,
-        classes=classes,
-        positive=positive,
-        threshold=youden_threshold(truth, scores),
-        n_tune=len(tune),
-        tune_loss=losses,
-    )
+        self.train_loss: list[float] = []
+        self.tune_loss: list[float] = []
 
+    def run(self, train: Sequence[Bag], tune: Sequence[Bag], report: Epoch) -> None:
+        best, best_state = float("inf"), deepcopy(self.head.state_dict())
+        since = 0
+        for epoch in range(self.settings.epochs):
+            self.head.train()
+            order = self.generator.permutation(len(train))
+            self.train_loss.append(float(np.mean([self._step(train[i]) for i in order])))
+            self.head.eval()
+            self.tune_loss.append(float(np.mean([self._measure(bag) for bag in tune])))
+            if not np.isfinite(self.tune_loss[-1]):
+                raise TrainingError(
+                    f"{self.settings.kind}: the loss is {self.tune_loss[-1]} after epoch "
+                    f"{epoch + 1}: lower the learning rate, "
+                    f"{self.optimiser.param_groups[0]['lr']:g}"
+                )
+            report(epoch, self.tune_loss[-1])
+            since += 1
+            if self.tune_loss[-1] < best:
+                best, best_state, since = self.tune_loss[-1], deepcopy(self.head.state_dict()), 0
+            if since == self.settings.patience:
+                break
+        self.head.load_state_dict(best_state)
 
-def _optimise(
-    head: GatedAbmil,
-    train: Sequence[Bag],
-    tune: Sequence[Bag],
-    classes: tuple[str, ...],
-    weight: Tensor,
-    epochs: int,
-    learning_rate: float,
-    generator: np.random.Generator,
-) -> tuple[dict[str, Tensor], list[float]]:
-    """Train in place; returns the state of the best epoch on `tune`, and its loss by epoch."""
-    optimiser = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=1e-2)
-    best, best_state, losses = float("inf"), deepcopy(head.state_dict()), []
-    for _ in range(epochs):
-        head.train()
-        for index in generator.permutation(len(train)):
-            loss = _loss(head, train[index], classes, weight)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        head.eval()
-        with torch.inference_mode():
-            losses.append(float(np.mean([float(_loss(head, b, classes, weight)) for b in tune])))
-        if losses[-1] < best:
-            best, best_state = losses[-1], deepcopy(head.state_dict())
-    return best_state, losses
+    def _step(self, bag: Bag) -> float:
+        """Learn from one bag; gives its loss."""
+        embeddings = bag.read()
+        most = self.settings.most_tiles
+        if most is not None and len(embeddings) > most:
+            drawn = self.generator.choice(len(embeddings), most, replace=False, shuffle=False)
+            embeddings = embeddings[np.sort(drawn)]
+        loss = self.head.loss(*_batch(self.head, embeddings), self._target(bag), self.weight)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return loss.item()
+
+    @torch.inference_mode()
+    def _measure(self, bag: Bag) -> float:
+        """The cross-entropy of a slide: the same for every head, whatever it is trained with."""
+        logits = self.head(*_batch(self.head, bag.read())).logits
+        return weighted_cross_entropy(logits, self._target(bag), self.weight).item()
+
+    def _target(self, bag: Bag) -> Tensor:
+        return torch.tensor([self.classes.index(bag.target)], device=self.weight.device)
 
 
 @torch.inference_mode()
-def score_bag(head: GatedAbmil, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+def bag_logits(head: Head, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Logits of one slide, (C,), from its (N, D) embeddings."""
+    return np.asarray(head(*_batch(head, embeddings)).logits[0].double().cpu())
+
+
+def score_bag(head: Head, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
     """Softmax over the classes of one slide, (C,); not calibrated."""
-    bag = torch.from_numpy(embeddings)[None]
-    logits = head(bag, torch.ones(bag.shape[:2], dtype=torch.bool)).logits
-    return np.asarray(logits.softmax(1)[0])
+    return np.asarray(softmax(bag_logits(head, embeddings)))
 
 
-def _loss(head: GatedAbmil, bag: Bag, classes: tuple[str, ...], weight: Tensor) -> Tensor:
-    embeddings = torch.from_numpy(bag.embeddings)[None]
-    output = head(embeddings, torch.ones(embeddings.shape[:2], dtype=torch.bool))
-    target = torch.tensor([classes.index(bag.target)])
-    # Written out: with a batch of one, cross_entropy's own weighting would cancel.
-    return functional.cross_entropy(output.logits, target) * weight[target]
+def _batch(head: Head, embeddings: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+    """One bag as a batch, where the head is."""
+    device = next(head.parameters()).device
+    bag = torch.from_numpy(embeddings)[None].to(device, torch.float32)
+    return bag, torch.ones(bag.shape[:2], dtype=torch.bool, device=device)

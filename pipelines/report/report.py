@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from pipelines.channels import colour_stops
+from pipelines.channels import colour_stops, is_shown_unasked
 from pipelines.heatmap import read_heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.records import SlideRecord
@@ -89,6 +89,7 @@ def _card(run: RunFolder, record: SlideRecord) -> dict[str, Any]:
         "said": read_json(folder / PREDICTION_NAME) if folder else {},
         "image": None,
         "overlay": None,
+        "withheld": None,
         "left_out": None,
         "reasons": [(REASON_COLOURS[m], m, n) for m, n in record.excluded.items()],
         "trouble": None,
@@ -96,12 +97,14 @@ def _card(run: RunFolder, record: SlideRecord) -> dict[str, Any]:
     if folder is None:
         return card
     try:
-        return card | _pictures(folder, draws_left_out=bool(record.n_excluded_tiles))
+        drawn = _pictures(folder, card["said"], draws_left_out=bool(record.n_excluded_tiles))
+        return card | drawn
     except Exception as error:  # the boundary of one slide: its files may be damaged in any way
         return card | {"trouble": f"cannot be drawn: {type(error).__name__}: {error}"}
 
 
-def _pictures(folder: Path, *, draws_left_out: bool) -> dict[str, str]:
+def _pictures(folder: Path, said: dict[str, Any], *, draws_left_out: bool) -> dict[str, str]:
+    """The slide, its heatmap unless it is withheld, and the tiles left out; `said` predicts."""
     image, heatmap = folder / IMAGE_NAME, folder / HEATMAP_NAME
     pictures = {}
     if version := version_of(image):
@@ -111,7 +114,11 @@ def _pictures(folder: Path, *, draws_left_out: bool) -> dict[str, str]:
         pixels = hatch(pixels, unreadable_areas(image), downsample=downsample)
         pictures["image"] = data_uri(pixels)
         if heatmap.exists():
-            pictures["overlay"] = data_uri(lay_over(pixels, read_heatmap(heatmap)))
+            values = read_heatmap(heatmap)
+            if is_shown_unasked(values.channels[0], said):
+                pictures["overlay"] = data_uri(lay_over(pixels, values))
+            else:
+                pictures["withheld"] = values.channels[0].title
         if draws_left_out:
             left_out, edge = read_left_out(folder / TILES_NAME)
             marked = mark_left_out(pixels, left_out, tile_level0_px=edge, downsample=downsample)

@@ -15,7 +15,7 @@ from distill.errors import ModelError
 from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
 from pipelines.geojson import write_geojson
 from pipelines.heatmap import Heatmap, make_heatmap, write_heatmap
-from pipelines.mil.abmil import GatedAbmil
+from pipelines.mil.heads.head import Head, log_odds
 from pipelines.model import Model
 from pipelines.picture import write_picture
 from pipelines.runfolder import (
@@ -56,7 +56,9 @@ def predict_slide(
     with replacing(folder / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, heatmap, name=f"{slide_id} heatmap")
     write_geojson(folder / GEOJSON_NAME, tiles, values, channels, slide_id=slide_id)
-    write_picture(folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id)
+    write_picture(
+        folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id, prediction=prediction
+    )
     with replacing(folder / PREDICTION_NAME) as tmp:
         tmp.write_text(json.dumps(prediction, indent=1))
     return prediction
@@ -64,34 +66,37 @@ def predict_slide(
 
 @torch.inference_mode()
 def score_tiles(
-    tiles: TileTable, head: GatedAbmil, card: HeadCard
+    tiles: TileTable, head: Head, card: HeadCard
 ) -> tuple[dict[str, Any], NDArray[np.float64], tuple[Channel, ...]]:
     """What the head says of a slide and of its tiles.
 
     Returns
     -------
     The prediction, (N, K) values of the tiles, and the K channels they belong to: first the
-    positive class's score, then the other classes' but the first, then attention.
+    positive class's score, then the other classes' but the first, then attention. A head that
+    has no opinion on a tile alone leaves the attention only.
     """
     bag = torch.from_numpy(tiles.embeddings)[None]
     output = head(bag, torch.ones(bag.shape[:2], dtype=torch.bool))
-    probabilities = output.logits.softmax(1)[0].double().numpy()
+    probabilities = (output.logits.double() / card.temperature).softmax(1)[0].numpy()
     scores = dict(zip(card.classes, probabilities.tolist(), strict=True))
     attention = output.attention[0].double().numpy()
-    # One class against the rest: the log-odds whose logistic is the softmax.
-    logits = output.tile_logits[0].double()
-    shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
-    odds = [_log_odds(logits, card.classes.index(c)) for c in shown]
+    odds, shown = _tile_scores(output.tile_logits, card)
     relative = attention * len(attention)
     rank = (rankdata(attention, method="average") - 0.5) / len(attention) * 100
     positive_score = scores[card.positive]
     others = {c: s for c, s in scores.items() if c != card.positive}
-    is_positive = positive_score >= card.operating_point.threshold
+    point = card.operating_point
+    is_positive = positive_score >= point.threshold
+    is_uncertain = bool(
+        point.uncertain and point.uncertain[0] < positive_score < point.uncertain[1]
+    )
     prediction = {
         "prediction": card.positive if is_positive else max(others, key=others.__getitem__),
         "positive": card.positive,
         "scores": scores,
-        "threshold": card.operating_point.threshold,
+        "threshold": point.threshold,
+        "uncertain": is_uncertain,
         "calibrated": card.calibrated,
         "n_tiles": len(tiles.coords),
         "n_invalid_tiles": len(tiles.invalid),
@@ -99,10 +104,18 @@ def score_tiles(
         "level0_mpp": float(tiles.attributes["level0_mpp"]),
         "notice": NOTICE,
     }
-    channels = (*(score_channel(c) for c in shown), ATTENTION, ATTENTION_PERCENTILE)
+    channels = (*shown, ATTENTION, ATTENTION_PERCENTILE)
     return prediction, np.stack([*odds, relative, rank], axis=1), channels
 
 
-def _log_odds(logits: torch.Tensor, index: int) -> NDArray[np.float64]:
-    rest = torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
-    return np.asarray(logits[:, index] - rest.logsumexp(1))
+def _tile_scores(
+    tile_logits: torch.Tensor | None, card: HeadCard
+) -> tuple[list[NDArray[np.float64]], list[Channel]]:
+    """One class against the rest: the log-odds whose logistic is the softmax, (N,) a channel."""
+    if tile_logits is None:
+        return [], []
+    logits = tile_logits[0].double()
+    shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
+    return [log_odds(logits, card.classes.index(c)).numpy() for c in shown], [
+        *map(score_channel, shown)
+    ]

@@ -37,8 +37,7 @@ CARD = ModelCard(
         kind="gated-abmil",
         classes=("normal", "tumour"),
         positive="tumour",
-        hidden_dim=128,
-        attention_dim=64,
+        sizes={"hidden_dim": 128, "attention_dim": 64},
         weights="head.safetensors",
         sha256="cd" * 32,
         operating_point=OperatingPoint(threshold=0.4, criterion="Youden", chosen_on="6 slides"),
@@ -74,6 +73,12 @@ def test_measures_are_optional(tmp_path: Path) -> None:
     assert read.training.measures == {}
 
 
+def test_a_card_without_temperature_or_band_has_none(tmp_path: Path) -> None:
+    head = read_card(with_change(tmp_path, lambda card: card["head"].pop("temperature"))).head
+    assert head is not None
+    assert (head.temperature, head.operating_point.uncertain) == (1.0, None)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -90,8 +95,14 @@ def test_measures_are_optional(tmp_path: Path) -> None:
         (lambda c: c["encoder"].update(mean=[0.5]), r"encoder\.mean\.1: .*required"),
         (lambda c: c["head"].update(positive="x"), r"positive = 'x' is not one of classes"),
         (lambda c: c["head"].update(kind="pickle"), r"head\.kind: "),
+        (lambda c: c["head"]["sizes"].update(hidden_dim=0), r"head\.sizes\.hidden_dim: .*than 0"),
         (lambda c: c["head"].update(classes=["tumour"]), r"head\.classes: .*at least 2"),
         (lambda c: c["head"]["operating_point"].update(threshold=1.5), r"threshold: .*1"),
+        (
+            lambda c: c["head"]["operating_point"].update(uncertain=[0.5, 0.9]),
+            r"uncertain = \(0\.5, 0\.9\) is no band around 0\.4",
+        ),
+        (lambda c: c["head"].update(temperature=0), r"head\.temperature: .*greater than 0"),
         (lambda c: c.update(format=2), r"format: "),
     ],
 )

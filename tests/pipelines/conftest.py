@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,28 @@ def made_run(
         "machine": {"cpus": 2},
     }
     (out / "run.json").write_text(json.dumps(info))
+    return MadeRun(path=out, slides=slides)
+
+
+@pytest.fixture(scope="session")
+def attention_run(
+    tmp_path_factory: pytest.TempPathFactory, array_slide: Callable[[Pixels], Slide]
+) -> MadeRun:
+    """A run of a positive and a negative slide whose heatmaps hold attention only; read only."""
+    out = tmp_path_factory.mktemp("attention")
+    says = {POSITIVE: ("tumour", 0.91), NEGATIVE: ("normal", 0.07)}
+    slides, records = {}, []
+    for slide_id, (prediction, score) in says.items():
+        made = make_slide(900, 700, hot=True)
+        heatmap = replace(
+            made.heatmap, values=made.heatmap.values[1:], channels=made.heatmap.channels[1:]
+        )
+        slides[slide_id] = made = replace(made, heatmap=heatmap)
+        folder = out / "slides" / slide_id
+        slide = array_slide(made.pixels)
+        write_slide_folder(folder, made, slide, prediction=prediction, score=score)
+        records.append(_record(slide_id, made, prediction=prediction, score=score))
+    write_records(out / "slides.parquet", records)
     return MadeRun(path=out, slides=slides)
 
 

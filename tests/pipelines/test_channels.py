@@ -14,6 +14,7 @@ from pipelines.channels import (
     Channel,
     colour_stops,
     colourise,
+    is_shown_unasked,
     score_channel,
 )
 from pipelines.nuclei.density import DENSITY
@@ -87,6 +88,14 @@ def test_a_high_score_is_red_and_a_low_one_blue() -> None:
 @every_channel
 def test_a_channel_travels_as_a_dictionary(channel: Channel) -> None:
     assert Channel(**channel.as_dict()) == channel
+
+
+@every_channel
+def test_what_lights_up_on_a_negative_slide_is_not_shown_unasked(channel: Channel) -> None:
+    negative = {"prediction": "normal", "positive": "tumour"}
+    assert is_shown_unasked(channel, negative) == (not channel.is_relative)
+    for said in ({"prediction": "tumour", "positive": "tumour"}, {}):
+        assert is_shown_unasked(channel, said)
 
 
 def test_only_attention_is_relative_to_its_slide() -> None:

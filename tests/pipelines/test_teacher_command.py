@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,30 @@ def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> 
     card = read_teacher_card(tmp_path / "half")
     assert card.mpp == 0.5
     assert "at 0.5 µm" in card.training.method
+
+
+def test_labels_without_a_human_serve_for_training(data: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), (243, 243, 243)).save(tmp_path / "glass.png")
+    tiles = tmp_path / "tiles"
+    shutil.copytree(data / "images", tiles)
+    shutil.move(tmp_path / "glass.png", tiles)
+    label = ("label", "--tiles", tiles, "--mpp", 0.5, "--tile-px", 96, "-o", tmp_path / "labelled")
+    run(*label)
+    names = sorted(p.name for p in (tmp_path / "labelled" / "images").iterdir())
+    assert len(names) == 4  # glass is left out, and the image without nuclei
+    assert names == sorted(p.name for p in (tmp_path / "labelled" / "instances").iterdir())
+    run("train", "--data", tmp_path / "labelled", "-o", tmp_path / "teacher", "--steps", 1,
+        "--encoder", "mobilenetv3_small_050", "--batch-size", 2, "--crop-px", 64,
+        "--workers", 0)  # fmt: skip
+
+    with pytest.raises(LabelledDataError, match="is there already"):
+        run(*label)
+    glass = tmp_path / "glass"
+    glass.mkdir()
+    shutil.move(tiles / "glass.png", glass)
+    with pytest.raises(LabelledDataError, match="none of the 1 tiles"):
+        run("label", "--tiles", glass, "--mpp", 0.5, "--tile-px", 96, "-o", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path) -> None:

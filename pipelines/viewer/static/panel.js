@@ -7,6 +7,7 @@ const REDO =
 const RELATIVE =
   "This map compares tiles within the slide. " +
   "The slide was called negative, and it lights up all the same.";
+const HELD_BACK = `${RELATIVE} So it is not shown unless you tick “Show”.`;
 
 export class Panel {
   constructor({ onChannel, onOverlay, onOutline, onNuclei }) {
@@ -15,16 +16,34 @@ export class Panel {
     this.isShown = true;
     this.isOutlineShown = false;
     this.areNucleiShown = false;
+    this.isHeldBack = false; // the overlay, because of the slide and not because a person hid it
   }
 
   show(slide) {
     this.slide = slide;
     this.channel = null;
+    if (this.isHeldBack) this.isShown = true;
+    this.isHeldBack = false;
     byId("panel").replaceChildren(
       ...[this.verdict(), this.prediction(), this.heatmap(), this.facts()].filter(Boolean),
     );
     byId("panel").scrollTop = 0;
-    if (slide.heatmap && slide.image) this.setChannel(0);
+    if (slide.heatmap && slide.image) this.showFirst();
+  }
+
+  // The first channel that says something of a negative slide too; if there is none, no overlay.
+  showFirst() {
+    const first = this.slide.heatmap.channels.findIndex((channel) => !this.misleads(channel));
+    this.isHeldBack = first < 0 && this.isShown;
+    const index = Math.max(0, first);
+    if (byId("channel")) byId("channel").value = index;
+    this.setOverlay({ isShown: this.isShown && !this.isHeldBack });
+    this.setChannel(index);
+  }
+
+  misleads(channel) {
+    const { prediction, prediction_file: file } = this.slide;
+    return Boolean(channel.is_relative && prediction && prediction !== file.positive);
   }
 
   verdict() {
@@ -151,7 +170,6 @@ export class Panel {
     const { slide } = this;
     this.channel = slide.heatmap.channels[index];
     const { channel } = this;
-    const isNegative = slide.prediction && slide.prediction !== slide.prediction_file.positive;
     byId("legend").replaceChildren(
       ...[
         element("p", { className: "legend-title" }, channel.title),
@@ -170,8 +188,12 @@ export class Panel {
           element("span", {}, channel.high_label),
         ),
         element("p", { className: "small" }, channel.meaning),
-        channel.is_relative && isNegative
-          ? element("p", { className: "note relative small" }, RELATIVE)
+        this.misleads(channel)
+          ? element(
+              "p",
+              { className: "note relative small" },
+              this.isHeldBack ? HELD_BACK : RELATIVE,
+            )
           : null,
         element(
           "p",
@@ -194,6 +216,7 @@ export class Panel {
 
   setOverlay({ opacity = this.opacity, isShown = this.isShown }) {
     Object.assign(this, { opacity, isShown });
+    if (isShown) this.isHeldBack = false;
     if (byId("shown")) {
       byId("shown").checked = isShown;
       byId("opacity").value = Math.round(100 * opacity);

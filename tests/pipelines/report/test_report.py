@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -104,6 +105,20 @@ def test_cells_are_laid_by_their_own_size(made_run: Any) -> None:
     assert (red[row : row + 100, column + 102] < 100).all()
 
 
+def test_attention_of_a_negative_slide_is_not_drawn(attention_run: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(attention_run.path, out)
+    page = write_report(out).read_text(encoding="utf-8")
+    cards = {
+        slide_id: page[page.index(f'data-id="{slide_id}"') :].split("</article>")[0]
+        for slide_id in (attention_run.positive, attention_run.negative)
+    }
+    assert "under its heatmap" in cards[attention_run.positive]
+    assert "under its heatmap" not in cards[attention_run.negative]
+    assert "heatmap not drawn" in cards[attention_run.negative]
+    assert "heatmap not drawn" not in cards[attention_run.positive]
+
+
 def test_pictures_are_bounded() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (360, 360, 3), dtype=np.uint8)
     smooth = np.full((360, 360, 3), 200, np.uint8)
@@ -125,6 +140,14 @@ def test_a_run_without_verdicts_is_reported(made_run: Any, tmp_path: Path) -> No
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "This run is not finished" in page
     assert page.count("is-unfinished") == 3
+
+
+def test_an_uncertain_verdict_is_to_be_read_again(report: Path) -> None:
+    assert "read again" not in report.read_text(encoding="utf-8")
+    path = next((report.parent / "slides").glob("*/prediction.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"uncertain": True}))
+    page = write_report(report.parent).read_text(encoding="utf-8")
+    assert page.count("uncertain: read again") == 1
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -190,6 +190,27 @@ def test_a_negative_slide_warns_of_relative_maps(
     assert "lights up all the same" in page.inner_text(".relative")
 
 
+def test_attention_of_a_negative_slide_is_shown_only_when_asked_for(
+    attention_run: Any, open_page: Callable[..., Any]
+) -> None:
+    with served(attention_run.path) as address:
+        page = open_page(f"{address}#{quote(attention_run.negative)}")
+        settled(page)
+        assert not page.is_checked("#shown")
+        assert "not shown unless you tick" in page.inner_text(".relative")
+        bare = stage_pixels(page)
+        # Another slide is shown as usual, and this one is held back again on the way back.
+        page.evaluate(f"location.hash = '{quote(attention_run.positive)}'")
+        page.wait_for_selector("#shown:checked")
+        assert page.locator(".relative").count() == 0
+        page.evaluate(f"location.hash = '{quote(attention_run.negative)}'")
+        page.wait_for_selector("#shown:not(:checked)")
+        page.check("#shown")
+        page.locator("#opacity").fill("100")
+        page.wait_for_timeout(1000)
+        assert np.abs(stage_pixels(page) - bare).max() > 60
+
+
 def test_the_list_finds_and_explains_failures(
     address: str, made_run: Any, open_page: Callable[..., Any]
 ) -> None:

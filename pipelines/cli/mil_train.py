@@ -1,0 +1,135 @@
+"""`raypath mil train`: heads on the embeddings of a labelled cohort, by patient-wise folds."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.cli.bar import progress_bar
+
+
+def train(
+    features: Annotated[
+        Path,
+        typer.Option(help="Folder of embeddings: of 'raypath run', TRIDENT, CLAM or STAMP."),
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(help="CSV: slide_id, label, and if known patient_id, split, site, scanner."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
+    head: Annotated[
+        str,
+        typer.Option(
+            help="mean, max, gated-abmil, clam-sb, clam-mb, dsmil, transmil, dtfd or acmil."
+        ),
+    ] = "gated-abmil",
+    positive: Annotated[
+        str | None, typer.Option(help="The class that is looked for, as the labels call it.")
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, help="Folds by patient; not given, the labels' split, and without one 5."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Column of the labels with train, tune and test.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Heads a fold, each with its own seed.")] = 1,
+    split_seed: Annotated[int, typer.Option(help="Of the folds and the tuning slides.")] = 0,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="A size of the head, such as hidden_dim=512; repeat it for several."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Most passes over the slides.")] = 40,
+    patience: Annotated[
+        int, typer.Option(min=1, help="Passes that do not help on the tuning slides, then stop.")
+    ] = 10,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Of AdamW; not given, the head's own.")
+    ] = None,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 1e-2,
+    most_tiles: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a slide in a training step, drawn anew; not given, all."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")] = "cpu",
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model that made the embeddings: each fold becomes one for 'run'."),
+    ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out slides without embeddings.")
+    ] = False,
+    licence: Annotated[
+        str, typer.Option(help="Of the slides; it goes into the card.")
+    ] = "not stated",
+) -> None:
+    """Train slide-level heads and predict every slide that each has not learnt from.
+
+    Patients never stand on two sides of a fold, nor does a slide under two names; such a split
+    is refused. Part of the training slides tunes: it stops the training and chooses the
+    threshold. predictions.parquet is what 'raypath mil evaluate' reads.
+    """
+    from pipelines.mil.run import MilJob, read_job, train_mil
+    from pipelines.mil.training import HeadSettings
+
+    job = MilJob(
+        features=features,
+        labels=labels,
+        out=out,
+        positive=positive,
+        settings=HeadSettings(
+            kind=head,
+            sizes=_sizes(size or []),
+            epochs=epochs,
+            patience=patience,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            most_tiles=most_tiles,
+            device=device,
+        ),
+        folds=folds,
+        split=split,
+        seeds=seeds,
+        split_seed=split_seed,
+        skip_missing=skip_missing,
+        model=model,
+        licence=licence,
+    )
+    cohort = read_job(job)
+    with progress_bar("heads", len(cohort.divisions) * seeds) as advance:
+        summary = train_mil(job, cohort, report=advance)
+    _tell(summary, out)
+
+
+def _sizes(given: list[str]) -> dict[str, int]:
+    """Turn ``name=number`` into a table."""
+    from pipelines.errors import UsageError
+
+    sizes = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise UsageError(f"--size {text}: wanted a name and a number, such as hidden_dim=512")
+        sizes[name] = int(number)
+    return sizes
+
+
+def _tell(summary: dict[str, Any], out: Path) -> None:
+    """Lines about what entered, what did not, and where the results are."""
+    counts = summary["counts"]
+    whose = f"{counts['patients']} patients" if counts["patients"] else "patients unknown"
+    classes = ", ".join(f"{n} {target}" for target, n in counts["slides_of_class"].items())
+    lines = [
+        f"{counts['slides']} slides ({classes}), {whose}, {counts['tiles']} tiles",
+        f"left out: {counts['tiles_invalid']} unreadable tiles, {counts['tiles_excluded']} of poor "
+        f"quality, {counts['tiles_not_finite']} whose embedding is not finite; "
+        f"{len(counts['slides_without_features'])} slides without embeddings",
+        f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, "
+        f"{summary['seconds']:.0f} s, {len(summary['heads'])} heads",
+        f"The predictions:  {out / 'predictions.parquet'}",
+    ]
+    for line in lines:
+        typer.echo(line, err=True)

@@ -1,0 +1,77 @@
+"""The number that is explained: what the model says of a slide made of one tile alone."""
+
+import torch
+from torch import Tensor, nn
+
+from distill.encoders import PooledFeatures
+from distill.errors import ModelError
+from pipelines.errors import UsageError
+from pipelines.mil.heads.head import log_odds
+from pipelines.model import Model
+
+
+class TileScore(nn.Module):
+    """Encoder and head as one network: tiles to the log-odds of one class against the others.
+
+    It is the heatmap's `score:<class>`; its logistic is the score from 0 to 1.
+    """
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, *, index: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.index = index
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised tiles to (B,)."""
+        return self.of_embeddings(self.encoder(x))
+
+    def of_embeddings(self, embeddings: Tensor) -> Tensor:
+        """(B, D) to (B,): each is a bag of its own."""
+        bags = embeddings.float()[:, None]
+        return log_odds(
+            self.head(bags, torch.ones(bags.shape[:2], dtype=torch.bool)).logits, self.index
+        )
+
+    @torch.no_grad()
+    def has_feature_maps(self, x: Tensor) -> bool:
+        """Whether the encoder averages feature maps, as `features` and `of_features` need."""
+        return isinstance(self.encoder, PooledFeatures) and self.encoder.features(x).ndim == 4
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to the encoder's last feature maps (B, D, h, w)."""
+        return self._pooled.features(x)
+
+    def of_features(self, features: Tensor) -> Tensor:
+        """(B, D, h, w) to (B,)."""
+        return self.of_embeddings(self._pooled.pool(features))
+
+    @property
+    def _pooled(self) -> PooledFeatures:
+        if not isinstance(self.encoder, PooledFeatures):
+            raise TypeError(f"{type(self.encoder).__name__} has no feature maps")
+        return self.encoder
+
+
+def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]:
+    """The score of one class, by default the positive one, and that class.
+
+    Raises
+    ------
+    ModelError
+        If the model has no head.
+    UsageError
+        If it knows no such class.
+    """
+    if model.head is None:
+        raise ModelError(
+            f"the model {model.encoder.identifier!r} has no head: it gives embeddings, and there "
+            "is no class whose score could be explained; give --model one that predicts ('raypath "
+            "mil train' makes one from labelled slides, 'raypath demo' one in demo/model)"
+        )
+    card = model.head_card
+    target = card.positive if target is None else target
+    if target not in card.classes:
+        raise UsageError(f"--class {target}: the model's classes are {', '.join(card.classes)}")
+    index = card.classes.index(target)
+    return TileScore(model.encoder.module, model.head, index=index).eval(), target

@@ -1,0 +1,171 @@
+"""A labelled cohort, read and checked before anything is trained."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import FeaturesError, SplitError, UsageError
+from pipelines.mil.division import (
+    TEST,
+    TRAIN,
+    TUNE,
+    Division,
+    audit,
+    divide_as_given,
+    divide_by_patient,
+)
+from pipelines.mil.features import Features, find_features, open_features
+from pipelines.mil.labels import Labelled, read_labels
+from pipelines.mil.training import Bag
+
+FOLDS = 5
+SHOWN = 5  # names in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """Slides with label and embeddings, and how they are divided.
+
+    Attributes
+    ----------
+    slides, features
+        In the order of the labels; embeddings by slide.
+    divisions
+        One a fold, audited.
+    has_patients
+        Whether the labels name patients. Without, each slide counts as a patient of its own.
+    without_features, without_tiles
+        Labelled slides that have no file of embeddings, or none that is finite; left out.
+    unlabelled
+        How many files of embeddings have no label.
+    """
+
+    slides: tuple[Labelled, ...]
+    features: Mapping[str, Features]
+    divisions: tuple[Division, ...]
+    has_patients: bool
+    without_features: tuple[str, ...]
+    without_tiles: tuple[str, ...]
+    unlabelled: int
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the slides, in alphabetical order."""
+        return tuple(sorted({slide.target for slide in self.slides}))
+
+    def bags(self, division: Division) -> list[Bag]:
+        """The slides as a head sees them, in their order; nothing is read yet."""
+        return [
+            Bag(
+                slide_id=slide.slide_id,
+                patient_id=slide.patient_id,
+                target=slide.target,
+                split=side,
+                read=self.features[slide.slide_id].read,
+            )
+            for slide, side in zip(self.slides, division.sides, strict=True)
+        ]
+
+
+def read_cohort(
+    folder: Path,
+    labels: Path,
+    *,
+    positive: str | None,
+    folds: int | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    skip_missing: bool = False,
+) -> Cohort:
+    """Read labels, look through the embeddings, divide the slides and audit the division.
+
+    Parameters
+    ----------
+    positive
+        A class that training and tuning slides of every fold must have.
+    folds
+        How many, by patient. None: the labels' column `split` or ``split``, and without it five.
+    skip_missing
+        Leave out labelled slides without embeddings; otherwise they are an error.
+
+    Raises
+    ------
+    ManifestError, FeaturesError, SplitError, LabelledDataError, UsageError
+        If something is missing or contradicts itself, or the division leaks.
+    """
+    if folds is not None and split is not None:
+        raise UsageError("--folds and --split contradict each other: give one")
+    table = read_labels(labels, split=split)
+    paths = find_features(folder)
+    known = [slide for slide in table.rows if slide.slide_id in paths]
+    without = tuple(slide.slide_id for slide in table.rows if slide.slide_id not in paths)
+    features = {slide.slide_id: open_features(paths[slide.slide_id]) for slide in known}
+    empty = tuple(slide_id for slide_id, of in features.items() if of.tiles == 0)
+    slides = tuple(slide for slide in known if slide.slide_id not in empty)
+    if not slides or ((without or empty) and not skip_missing):
+        raise FeaturesError(
+            f"{len(without)} labelled slides have no embeddings in {folder} "
+            f"({_listed(without)}), {len(empty)} have none that is finite ({_listed(empty)}); "
+            f"files there are {_listed(list(paths))}. Leave them out with --skip-missing"
+        )
+    _check_encoder([features[slide.slide_id] for slide in slides])
+    _check_positive(slides, positive)
+    if folds is None and table.has_split:
+        divisions = [divide_as_given(slides, seed=seed)]
+    else:
+        divisions = divide_by_patient(slides, count=folds or FOLDS, seed=seed)
+    audit(slides, divisions, {slide_id: of.digest for slide_id, of in features.items()})
+    for division in divisions:
+        _check_sides(slides, division, str(positive))
+    return Cohort(
+        slides=slides,
+        features=features,
+        divisions=tuple(divisions),
+        has_patients=table.has_patients,
+        without_features=without,
+        without_tiles=empty,
+        unlabelled=len(paths) - len(known),
+    )
+
+
+def _check_encoder(features: Sequence[Features]) -> None:
+    """One encoder made all embeddings, as far as the files tell."""
+    made_by = Counter((of.encoder, of.encoder_sha256[:12], of.dim) for of in features)
+    if len(made_by) > 1:
+        listed = "; ".join(
+            f"{count} slides by {name or 'an unnamed one'} {sha256}, length {dim}"
+            for (name, sha256, dim), count in made_by.items()
+        )
+        raise FeaturesError(f"embeddings of several encoders: {listed}")
+
+
+def _check_positive(slides: Sequence[Labelled], positive: str | None) -> None:
+    classes = Counter(slide.target for slide in slides)
+    if positive not in classes or len(classes) < 2:
+        listed = ", ".join(f"{target} ({count})" for target, count in sorted(classes.items()))
+        raise UsageError(
+            f"positive class {positive!r}: the slides' classes are {listed}. Two at least are "
+            "needed; say with --positive which one is looked for"
+        )
+
+
+def _check_sides(slides: Sequence[Labelled], division: Division, positive: str) -> None:
+    """Every class is learnt, and the operating point has both kinds of slide to be chosen on."""
+    targets: dict[str, set[str]] = {TRAIN: set(), TUNE: set(), TEST: set()}
+    for slide, side in zip(slides, division.sides, strict=True):
+        targets[side].add(slide.target)
+    unlearnt = (targets[TUNE] | targets[TEST]) - targets[TRAIN]
+    if unlearnt:
+        raise SplitError(f"fold {division.fold}: no training slide is {', '.join(unlearnt)}")
+    if positive not in targets[TUNE] or len(targets[TUNE]) < 2:
+        raise SplitError(
+            f"fold {division.fold}: the tuning slides are all {', '.join(targets[TUNE])}; "
+            f"{positive} and another class are needed to choose the operating point. Take "
+            "fewer folds or another --split-seed, or give a split"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "none") + more

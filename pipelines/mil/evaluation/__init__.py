@@ -1,0 +1,1 @@
+"""What predictions of slides are worth, measured as a clinical study would."""

@@ -1,0 +1,50 @@
+"""Measures of several classes at once, each slide getting the most probable one."""
+
+import numpy as np
+
+from distill.downstream import statistics
+from distill.downstream.statistics import Floats
+from pipelines.mil.evaluation.binary import kappa
+from pipelines.mil.evaluation.estimates import Estimate, bootstrapped
+from pipelines.mil.evaluation.scored import Scored
+
+
+def over_classes(scored: Scored, weights: Floats, *, ordered: bool) -> list[Estimate]:
+    """Macro AUROC one against the rest, balanced accuracy, macro F1 and kappa.
+
+    `ordered` adds the kappa weighted by squared distance, for classes that are grades.
+    """
+
+    def area(part: Scored) -> Floats:
+        return statistics.macro_auroc(part.test.targets, part.probs, part.patients, weights)
+
+    def matrices(part: Scored) -> Floats:
+        return confusion_matrices(part, weights)
+
+    estimates = [
+        bootstrapped("macro_auroc", scored, area),
+        bootstrapped(
+            "accuracy_balanced_over_classes",
+            scored,
+            lambda s: statistics.balanced_accuracy(matrices(s)),
+        ),
+        bootstrapped("macro_f1", scored, lambda s: statistics.macro_f1(matrices(s))),
+        bootstrapped("kappa_over_classes", scored, lambda s: kappa(matrices(s))),
+    ]
+    if ordered:
+        weighted = bootstrapped(
+            "quadratic_kappa", scored, lambda s: kappa(matrices(s), quadratic=True)
+        )
+        estimates.append(weighted)
+    return estimates
+
+
+def confusion_matrices(part: Scored, weights: Floats) -> Floats:
+    """(R, C, C) of the most probable class; rows are the truth."""
+    return statistics.confusions(
+        part.test.targets,
+        np.asarray(part.logits.argmax(1)),
+        part.patients,
+        weights,
+        n_classes=len(part.test.classes),
+    )

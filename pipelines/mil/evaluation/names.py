@@ -1,0 +1,26 @@
+"""What people call the measures."""
+
+TITLES = {
+    "auroc": "AUROC",
+    "auroc_bootstrap": "AUROC, by bootstrap",
+    "auroc_within_folds": "AUROC within each fold, mean",
+    "auprc": "AUPRC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV as seen",
+    "npv": "NPV as seen",
+    "ppv_at_prevalence": "PPV at the stated prevalence",
+    "npv_at_prevalence": "NPV at the stated prevalence",
+    "balanced_accuracy": "Balanced accuracy",
+    "f1": "F1",
+    "kappa": "Cohen's kappa",
+    "macro_auroc": "Macro AUROC",
+    "accuracy_balanced_over_classes": "Balanced accuracy",
+    "macro_f1": "Macro F1",
+    "kappa_over_classes": "Cohen's kappa",
+    "quadratic_kappa": "Quadratic kappa",
+    "ece": "ECE",
+    "brier": "Brier score",
+    "coverage": "Decided by the model",
+    "error": "Wrong among the decided",
+}

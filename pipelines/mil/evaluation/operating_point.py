@@ -1,0 +1,256 @@
+"""What is chosen on the tuning slides of a model and frozen before its test slides are looked at.
+
+Temperature, operating point and the width of the uncertain band belong to one trained model:
+one fold and one seed.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logsumexp
+from sklearn.metrics import roc_curve
+
+from distill.downstream.statistics import Floats
+from pipelines.errors import PredictionsError, UsageError
+from pipelines.mil.evaluation.calibration import Temperature, fit_temperature
+from pipelines.mil.evaluation.predictions import Predictions
+from pipelines.mil.statistics import halfway_below, youden_threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """How a threshold is chosen: by Youden's index, or as a least sensitivity or specificity."""
+
+    kind: Literal["youden", "sensitivity", "specificity"]
+    least: float = 0.0
+
+    def __str__(self) -> str:
+        return "Youden's index" if self.kind == "youden" else f"{self.kind} at least {self.least:g}"
+
+
+def parse_criterion(text: str) -> Criterion:
+    """Read ``youden``, ``sensitivity=0.95`` or ``specificity=0.9``.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them, or the number is not within 0-1.
+    """
+    if text == "youden":
+        return Criterion(kind="youden")
+    kind, _, number = text.partition("=")
+    try:
+        least = float(number)
+    except ValueError:
+        least = -1.0
+    if 0 < least <= 1 and kind == "sensitivity":
+        return Criterion(kind="sensitivity", least=least)
+    if 0 < least <= 1 and kind == "specificity":
+        return Criterion(kind="specificity", least=least)
+    raise UsageError(
+        f"--operating-point {text!r}: it is youden, sensitivity=X or specificity=X with 0 < X <= 1"
+    )
+
+
+def choose_threshold(positive: NDArray[np.bool_], scores: Floats, criterion: Criterion) -> float:
+    """The threshold on `scores` that `criterion` chooses; slides at or above it are positive.
+
+    For a least sensitivity it is the highest threshold that reaches it, for a least specificity
+    the lowest. It lies halfway between two scores.
+
+    Raises
+    ------
+    PredictionsError
+        If no threshold at which any slide is positive reaches the specificity.
+    """
+    if criterion.kind == "youden":
+        return youden_threshold(positive, scores)
+    false_rate, true_rate, thresholds = roc_curve(positive, scores, drop_intermediate=False)
+    if criterion.kind == "sensitivity":
+        reached = true_rate[1:] >= criterion.least
+        return halfway_below(scores, float(thresholds[1:][reached].max()))
+    reached = 1 - false_rate[1:] >= criterion.least
+    if not reached.any():
+        raise PredictionsError(
+            f"no threshold has {criterion} on {len(positive)} tuning slides, {(~positive).sum()} "
+            f"of them negative, and calls any slide positive; ask for less, or tune on more slides"
+        )
+    return halfway_below(scores, float(thresholds[1:][reached].min()))
+
+
+def log_odds(logits: Floats, index: int) -> Floats:
+    """Log-odds of one class against the others, (N,), whose logistic is the softmax."""
+    rest = np.delete(logits, index, axis=1)
+    return np.asarray(logits[:, index] - logsumexp(rest, axis=1))
+
+
+def band_width(
+    margins: Floats, right: NDArray[np.bool_], error: float, *, unseen: int = 1
+) -> float:
+    """The least margin above which at most `error` of the slides are wrong, with some to spare.
+
+    As many slides as possible are kept above it, such that (wrong + unseen) / (kept + unseen) is
+    at most `error`: as if one more patient had been seen, all of whose slides are wrong. Conformal
+    risk control (Angelopoulos et al., ICLR 2024) counts so, and a few right slides promise
+    nothing: an error of 0.05 takes at least 19. The margin is 0 where all may be kept and infinite
+    where no number of the surest is right often enough; otherwise it lies halfway between two.
+
+    Parameters
+    ----------
+    margins
+        (N,) how far each slide is from the other verdict, >= 0.
+    right
+        (N,) whether its verdict is.
+    error
+        Share of the kept that may be wrong, 0-1.
+    unseen
+        Slides that a patient may have.
+    """
+    order = np.argsort(-margins, kind="stable")
+    ends = np.flatnonzero(np.diff(margins[order], append=-np.inf))  # equal margins stay together
+    wrong = np.cumsum(~right[order])[ends]
+    kept = np.flatnonzero(wrong + unseen <= error * (ends + 1 + unseen))
+    if len(kept) == 0:
+        return float("inf")
+    last = ends[kept[-1]]
+    if last == len(margins) - 1:
+        return 0.0
+    return float(margins[order[last]] + margins[order[last + 1]]) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """What the tuning slides of one model decided.
+
+    Attributes
+    ----------
+    positive
+        Index of the positive class; None where the verdict is the most probable class.
+    threshold
+        On the calibrated log-odds of the positive class; NaN without one.
+    width
+        Half-width of the uncertain band, in log-odds around the threshold; without a positive
+        class the least gap between the two largest calibrated logits.
+    tune_error, tune_coverage
+        Among the tuning slides outside the band, and their share.
+    """
+
+    fold: int
+    seed: int
+    positive: int | None
+    criterion: str
+    temperature: Temperature
+    threshold: float
+    width: float
+    tune_error: float
+    tune_coverage: float
+    n_tune: int
+    n_tune_positive: int
+
+    @property
+    def threshold_prob(self) -> float:
+        """The threshold as a calibrated probability."""
+        return float(expit(self.threshold))
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Calibrated probabilities of the positive class between which a slide is uncertain."""
+        return float(expit(self.threshold - self.width)), float(expit(self.threshold + self.width))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """What a frozen model says of slides: (N,) each.
+
+    Attributes
+    ----------
+    predicted
+        Class index; with a positive class, that one or -1 for "not it".
+    margin
+        How far the slide is from another verdict, in log-odds.
+    """
+
+    predicted: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    margin: Floats
+
+
+def judge(
+    logits: Floats, targets: NDArray[np.int64], positive: int | None, threshold: Floats | float
+) -> Verdicts:
+    """Verdicts on calibrated logits (N, C), with one threshold or (N,)."""
+    if positive is None:
+        predicted = logits.argmax(1)
+        two = np.sort(logits, axis=1)[:, -2:]
+        return Verdicts(
+            predicted=predicted, right=predicted == targets, margin=two[:, 1] - two[:, 0]
+        )
+    above = log_odds(logits, positive) - threshold
+    called = above >= 0
+    return Verdicts(
+        predicted=np.where(called, positive, -1),
+        right=called == (targets == positive),
+        margin=np.abs(above),
+    )
+
+
+def freeze(
+    predictions: Predictions, *, positive: int | None, criterion: Criterion, error: float
+) -> list[Frozen]:
+    """Choose temperature, threshold and band for each model from its tuning slides.
+
+    Raises
+    ------
+    PredictionsError
+        If a model's tuning slides lack a class that the choice needs.
+    """
+    return [
+        _freeze_one(predictions, fold, seed, positive, criterion, error)
+        for fold, seed in predictions.models()
+    ]
+
+
+def _freeze_one(
+    predictions: Predictions,
+    fold: int,
+    seed: int,
+    positive: int | None,
+    criterion: Criterion,
+    error: float,
+) -> Frozen:
+    of_model = (predictions.folds == fold) & (predictions.seeds == seed)
+    tune = predictions.at(of_model & (predictions.splits == "tune"))
+    of_side = tune.targets == (0 if positive is None else positive)
+    if (
+        of_side.all()
+        or len(set(tune.targets.tolist())) < 2
+        or (positive is not None and not of_side.any())
+    ):
+        only = ", ".join(predictions.classes[c] for c in np.unique(tune.targets))
+        raise PredictionsError(
+            f"tune of fold {fold}, seed {seed} holds only {only}; nothing can be chosen on it"
+        )
+    temperature = fit_temperature(tune.logits, tune.targets)
+    logits = tune.logits / temperature.value
+    threshold = float("nan")
+    if positive is not None:
+        threshold = choose_threshold(of_side, log_odds(logits, positive), criterion)
+    verdicts = judge(logits, tune.targets, positive, threshold)
+    most = int(np.unique(tune.patient_ids, return_counts=True)[1].max())
+    width = band_width(verdicts.margin, verdicts.right, error, unseen=most)
+    kept = verdicts.margin >= width
+    return Frozen(
+        fold=fold,
+        seed=seed,
+        positive=positive,
+        criterion=str(criterion) if positive is not None else "most probable class",
+        temperature=temperature,
+        threshold=threshold,
+        width=width,
+        tune_error=float((~verdicts.right[kept]).mean()) if kept.any() else float("nan"),
+        tune_coverage=float(kept.mean()),
+        n_tune=len(tune.targets),
+        n_tune_positive=int(of_side.sum()) if positive is not None else 0,
+    )

@@ -1,0 +1,1 @@
+"""Heads: from a bag of embeddings to the logits of its slide. One file a head."""

@@ -1,0 +1,269 @@
+"""`raypath mil train`: a head for every fold and seed, and what each says of unseen slides.
+
+OUT/
+fold-0-seed-0/       head.safetensors, and head.toml, or model.toml and the encoder
+predictions.parquet  logits of the tuning and test slides of every fold and seed
+split.csv            side and tiles of every slide in every fold
+train.json           settings, counts, losses, memory, versions
+"""
+
+import csv
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.card import HeadFile, TrainingCard, write_toml
+from distill.errors import ModelError
+from pipelines.errors import UsageError
+from pipelines.memory import measured_peak
+from pipelines.mil.cohort import Cohort, read_cohort
+from pipelines.mil.division import TRAIN, Division
+from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
+from pipelines.mil.training import HeadSettings, TrainedHead, bag_logits, train_head
+from pipelines.model import Model, load_model, save_head, save_model
+from pipelines.receipts import code_version
+from pipelines.runfolder import NOTICE
+from wsi.atomic import replacing
+
+HEAD_CARD_NAME = "head.toml"
+SPLIT_NAME = "split.csv"
+SUMMARY_NAME = "train.json"
+LIBRARIES = ("torch", "scikit-learn", "h5py", "numpy")
+SPLIT_COLUMNS = (
+    "slide_id", "patient_id", "target", "fold", "split",
+    "tiles", "not_finite", "invalid", "excluded",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MilJob:
+    """What is trained on what.
+
+    Attributes
+    ----------
+    features, labels, out
+        Folder of embeddings, table of labels, folder for the results.
+    positive
+        The class looked for; the operating point is chosen for it.
+    settings
+        Of each head.
+    folds, split
+        See `pipelines.mil.cohort.read_cohort`.
+    seeds
+        How many heads are trained on each fold: seeds 0, 1, ... of weights and order. The
+        division of the slides depends on `split_seed` alone.
+    model
+        Folder of the model that made the embeddings; then each fold's folder is a model to run.
+    licence
+        Of the labelled slides; it goes into the card.
+    """
+
+    features: Path
+    labels: Path
+    out: Path
+    positive: str | None
+    settings: HeadSettings
+    folds: int | None = None
+    split: str | None = None
+    seeds: int = 1
+    split_seed: int = 0
+    skip_missing: bool = False
+    model: Path | None = None
+    licence: str = "not stated"
+
+
+def read_job(job: MilJob) -> Cohort:
+    """Everything that can be wrong is found here, before anything is trained.
+
+    Raises
+    ------
+    RayPathError
+        See `pipelines.mil.cohort.read_cohort`; `UsageError` if `job.out` holds a training.
+    """
+    if (job.out / SUMMARY_NAME).exists():
+        raise UsageError(f"{job.out} holds a finished training: choose another folder with --out")
+    return read_cohort(
+        job.features,
+        job.labels,
+        positive=job.positive,
+        folds=job.folds,
+        split=job.split,
+        seed=job.split_seed,
+        skip_missing=job.skip_missing,
+    )
+
+
+def train_mil(
+    job: MilJob, cohort: Cohort, *, report: Callable[[int, str], None] = lambda done, line: None
+) -> dict[str, Any]:
+    """Train, predict and write everything; returns what stands in ``train.json``.
+
+    `report` is called with the number of heads that are trained, and a line about the last.
+
+    Raises
+    ------
+    ModelError
+        If there is no such head, or `job.model` did not make the embeddings.
+    TrainingError
+        If a loss is no longer a number.
+    """
+    started = time.perf_counter()
+    with measured_peak() as peak:
+        model = _model(job, cohort)
+        predictions: list[Prediction] = []
+        heads: list[dict[str, Any]] = []
+        for seed in range(job.seeds):
+            for division in cohort.divisions:
+                trained, said = _train(job, cohort, division, seed)
+                name = f"fold-{division.fold}-seed-{seed}"
+                with replacing(job.out / name) as tmp:
+                    _save(tmp, job, cohort, trained, model)
+                predictions += said
+                heads.append(_about(trained, division.fold, seed))
+                report(len(heads), f"{name}: tuning loss {min(trained.tune_loss):.3f}")
+        write_predictions(job.out / PREDICTIONS_NAME, predictions)
+        _write_split(job.out / SPLIT_NAME, cohort)
+        summary = {
+            "notice": NOTICE,
+            "settings": asdict(job),
+            "classes": cohort.classes,
+            "counts": _counts(cohort),
+            "heads": heads,
+            "seconds": round(time.perf_counter() - started, 1),
+            "peak_memory_bytes": peak(),
+            "raypath_version": version("raypath"),
+            "code_version": code_version(),
+            "versions": {name: version(name) for name in LIBRARIES},
+        }
+    with replacing(job.out / SUMMARY_NAME) as tmp:
+        tmp.write_text(json.dumps(summary, indent=1, default=str))
+    return summary
+
+
+def _model(job: MilJob, cohort: Cohort) -> Model | None:
+    """The model whose encoder made the embeddings, where one is named.
+
+    Raises
+    ------
+    ModelError
+        If it is another one, as far as the embeddings' files tell.
+    """
+    if job.model is None:
+        return None
+    model = load_model(job.model)
+    features = next(iter(cohort.features.values()))
+    made_by, ours = features.encoder_sha256, model.card.encoder.sha256
+    if features.dim != model.encoder.dim or (made_by and made_by != ours):
+        raise ModelError(
+            f"{job.model} has {model.encoder.identifier}, {str(ours)[:12]}…, of length "
+            f"{model.encoder.dim}; the embeddings are by {features.encoder or 'an unnamed one'}, "
+            f"{made_by[:12]}…, of length {features.dim}: name the model that made them"
+        )
+    return model
+
+
+def _train(
+    job: MilJob, cohort: Cohort, division: Division, seed: int
+) -> tuple[TrainedHead, list[Prediction]]:
+    """Train one head, and ask it about the slides it did not learn from."""
+    bags = cohort.bags(division)
+    trained = train_head(bags, positive=str(job.positive), settings=job.settings, seed=seed)
+    said = [
+        Prediction(
+            slide=slide,
+            fold=division.fold,
+            seed=seed,
+            split=bag.split,
+            classes=trained.classes,
+            logits=tuple(bag_logits(trained.head, bag.read()).tolist()),
+        )
+        for slide, bag in zip(cohort.slides, bags, strict=True)
+        if bag.split != TRAIN
+    ]
+    return trained, said
+
+
+def _save(
+    folder: Path, job: MilJob, cohort: Cohort, trained: TrainedHead, model: Model | None
+) -> None:
+    """Write a model that can be run, or a head alone where its encoder is not at hand."""
+    training = TrainingCard(
+        data=f"{job.labels.name}: {len(cohort.slides)} slides, those of one fold held out",
+        data_licence=job.licence,
+        method=f"{trained.kind} on frozen embeddings",
+        measures={"tuning_loss": min(trained.tune_loss)},
+    )
+    if model:
+        before = model.card.training
+        both = TrainingCard(
+            data=f"{before.data}; head: {training.data}",
+            data_licence=f"{before.data_licence}; head: {training.data_licence}",
+            method=f"{before.method}; head: {training.method}",
+            measures=before.measures | training.measures,
+        )
+        card = model.card.model_copy(update={"training": both})
+        save_model(folder, card, model.encoder, trained)
+        return
+    folder.mkdir()
+    features = next(iter(cohort.features.values()))
+    write_toml(
+        folder / HEAD_CARD_NAME,
+        HeadFile(
+            encoder=features.encoder,
+            encoder_sha256=features.encoder_sha256,
+            dim=features.dim,
+            head=save_head(folder, trained),
+            training=training,
+        ),
+    )
+
+
+def _about(trained: TrainedHead, fold: int, seed: int) -> dict[str, Any]:
+    return {
+        "fold": fold,
+        "seed": seed,
+        "kind": trained.kind,
+        "sizes": trained.head.sizes,
+        "epochs": len(trained.tune_loss),
+        "best_epoch": int(np.argmin(trained.tune_loss)) + 1,
+        "train_loss": trained.train_loss,
+        "tune_loss": trained.tune_loss,
+        "threshold": trained.threshold,
+    }
+
+
+def _counts(cohort: Cohort) -> dict[str, Any]:
+    """How much entered, and how much did not."""
+    used = [cohort.features[slide.slide_id] for slide in cohort.slides]
+    return {
+        "slides": len(cohort.slides),
+        "patients": len({s.patient_id for s in cohort.slides}) if cohort.has_patients else None,
+        "slides_of_class": dict(Counter(slide.target for slide in cohort.slides)),
+        "slides_without_features": list(cohort.without_features),
+        "slides_without_tiles": list(cohort.without_tiles),
+        "files_without_label": cohort.unlabelled,
+        "tiles": sum(of.tiles for of in used),
+        "tiles_of_largest_bag": max(of.tiles for of in used),
+        "tiles_not_finite": sum(of.not_finite for of in used),
+        "tiles_invalid": sum(of.invalid for of in used),
+        "tiles_excluded": sum(of.excluded for of in used),
+    }
+
+
+def _write_split(path: Path, cohort: Cohort) -> None:
+    with replacing(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(SPLIT_COLUMNS)
+        for division in cohort.divisions:
+            for slide, side in zip(cohort.slides, division.sides, strict=True):
+                of = cohort.features[slide.slide_id]
+                who = (slide.slide_id, slide.patient_id, slide.target)
+                tiles = (of.tiles, of.not_finite, of.invalid, of.excluded)
+                rows.writerow((*who, division.fold, side, *tiles))

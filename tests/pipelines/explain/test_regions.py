@@ -1,0 +1,95 @@
+"""Leaving a region out is the head on the other tiles, and nothing else."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipelines.errors import UsageError
+from pipelines.explain.regions import as_heatmap, as_table, leave_region_out
+from wsi.tilestore import TileTable
+
+EDGE = 100
+
+
+class MeanHead(nn.Module):
+    """Logits of class 1: the mean of the embeddings' first number; of class 0 nothing."""
+
+    def forward(self, bags: torch.Tensor, bag_mask: torch.Tensor) -> Any:
+        assert bag_mask.all()
+        mean = bags[..., 0].mean(1)
+        return SimpleNamespace(logits=torch.stack([0 * mean, mean], 1))
+
+
+def table(values: np.ndarray) -> TileTable:
+    """Tiles side by side whose embeddings are (rows, columns) values; NaN where there is none."""
+    rows, columns = np.nonzero(~np.isnan(values))
+    return TileTable(
+        coords=np.stack([columns, rows], 1).astype(np.int64) * EDGE,
+        embeddings=values[rows, columns].astype(np.float32)[:, None],
+        invalid=np.zeros((0, 2), np.int64),
+        attributes={
+            "patch_size": EDGE,
+            "stride": EDGE,
+            "mpp": 0.5,
+            "level0_mpp": 0.5,
+            "level0_width": values.shape[1] * EDGE,
+            "level0_height": values.shape[0] * EDGE,
+        },
+    )
+
+
+def test_each_change_is_the_score_of_the_rest() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 6))
+    values[:2, :2] = np.nan  # a region without tiles
+    effects = leave_region_out(MeanHead(), table(values), index=1, cells=3)
+    assert effects.cell_level0_px == 2 * EDGE
+    assert effects.change.shape == (2, 3)
+    assert effects.n_tiles.tolist() == [[0, 4, 4], [4, 4, 4]]
+    assert effects.whole == pytest.approx(np.nanmean(values), rel=1e-5)
+    assert np.isnan(effects.change[0, 0])
+    for row, column in np.argwhere(effects.n_tiles):
+        without = values.copy()
+        without[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = np.nan
+        expected = np.nanmean(values) - np.nanmean(without)
+        assert effects.change[row, column] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_region_that_makes_the_score_stands_out() -> None:
+    values = np.full((4, 8), -1.0)
+    values[2:, 6:] = 5.0
+    tiles = table(values)
+    effects = leave_region_out(MeanHead(), tiles, index=1, cells=4)
+    assert np.unravel_index(effects.change.argmax(), effects.change.shape) == (1, 3)
+    assert (effects.change[effects.n_tiles > 0] < 0).sum() == 7
+    first, *others = as_table(effects)
+    assert (first["x"], first["y"], first["n_tiles"]) == (600, 200, 4)
+    assert first["log_odds_without"] == pytest.approx(-1)
+    assert all(abs(first["change"]) >= abs(other["change"]) for other in others)
+    heatmap = as_heatmap(effects, tiles, target="tumour")
+    (channel,) = heatmap.channels
+    assert channel.low == -channel.high < 0
+    assert channel.high == pytest.approx(first["change"], rel=0.05)
+    np.testing.assert_allclose(heatmap.values[0], effects.change, rtol=1e-6)
+    other = leave_region_out(MeanHead(), tiles, index=0, cells=4)
+    np.testing.assert_allclose(other.change, -effects.change, atol=1e-6)
+
+
+def test_a_slide_of_one_region_has_nothing_to_compare_with() -> None:
+    tiles = table(np.ones((2, 2)))
+    effects = leave_region_out(MeanHead(), tiles, index=1, cells=1)
+    assert np.isnan(effects.change).all()
+    (row,) = as_table(effects)
+    assert row["change"] is None
+    assert row["n_tiles"] == 4
+    assert as_heatmap(effects, tiles, target="t").channels[0].high == 1
+
+
+def test_regions_are_not_smaller_than_tiles() -> None:
+    effects = leave_region_out(MeanHead(), table(np.ones((3, 5))), index=1, cells=100)
+    assert effects.n_tiles.tolist() == np.ones((3, 5)).tolist()
+    with pytest.raises(UsageError, match="--regions 0"):
+        leave_region_out(MeanHead(), table(np.ones((2, 2))), index=1, cells=0)

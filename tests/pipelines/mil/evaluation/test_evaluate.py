@@ -1,0 +1,250 @@
+"""The evaluation as a whole: what it counts, what it writes, and what it refuses."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pyarrow import parquet
+from sklearn.metrics import confusion_matrix
+
+from distill.card import (
+    EncoderCard,
+    HeadCard,
+    ModelCard,
+    OperatingPoint,
+    TileCard,
+    TrainingCard,
+    read_card,
+    read_toml,
+    write_card,
+    write_toml,
+)
+from distill.errors import ModelError
+from pipelines.errors import PredictionsError, UsageError
+from pipelines.mil.evaluation.cards import FrozenCard, frozen_cards
+from pipelines.mil.evaluation.evaluate import Evaluation, Settings, evaluate
+from pipelines.mil.evaluation.operating_point import Criterion
+from pipelines.mil.evaluation.output import check_out, write_evaluation
+from pipelines.mil.evaluation.predictions import Predictions
+
+Rows = list[dict[str, Any]]
+YOUDEN = Criterion(kind="youden")
+THREE = ("benign", "in situ", "invasive")
+
+
+def settings(**others: Any) -> Settings:
+    return Settings(criterion=YOUDEN, resamples=100, **others)
+
+
+@pytest.fixture(scope="module")
+def binary(simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]) -> Evaluation:
+    rows = simulated(patients=240, seeds=2, signal=1.5)
+    return evaluate(read_rows(rows), settings(prevalence=0.05, by=("site", "scanner")))
+
+
+@pytest.fixture(scope="module")
+def three(simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]) -> Evaluation:
+    rows = simulated(patients=120, classes=THREE, signal=1.5)
+    return evaluate(read_rows(rows), settings(by=("scanner",), ordered=True))
+
+
+def values(estimates: list[Any]) -> dict[str, float]:
+    return {estimate.name: estimate.interval.value for estimate in estimates}
+
+
+def test_each_slide_is_tested_once_a_seed(binary: Evaluation) -> None:
+    for part in binary.scored.seeds():
+        assert sorted(part.test.slide_ids) == sorted(set(part.test.slide_ids))
+        assert len(part.test.slide_ids) == 240
+    each = [confusion_matrix(part.truth, part.called) for part in binary.scored.seeds()]
+    assert np.array_equal(binary.confusion, np.mean(each, axis=0))
+
+
+def test_three_classes_have_no_positive_one_unless_asked(
+    three: Evaluation, simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]
+) -> None:
+    assert (three.measures, three.positive, three.net_benefit) == ([], None, None)
+    assert set(three.roc) == set(THREE)
+    assert "quadratic_kappa" in values(three.class_measures)
+    predicted = three.scored.probs.argmax(1)
+    assert np.array_equal(three.confusion, confusion_matrix(three.scored.test.targets, predicted))
+    predictions = read_rows(simulated(patients=120, classes=THREE, signal=1.5))
+    asked = evaluate(predictions, settings(positive="in situ"))
+    assert set(asked.roc) == {"in situ"}
+    assert values(asked.class_measures)["macro_auroc"] == pytest.approx(
+        values(three.class_measures)["macro_auroc"]
+    )
+    truth = asked.scored.test.targets == 1
+    assert (
+        values(asked.measures)["sensitivity"] == (asked.scored.called & truth).sum() / truth.sum()
+    )
+
+
+def test_the_temperature_mends_what_was_too_sharp(binary: Evaluation, three: Evaluation) -> None:
+    for found in (binary, three):
+        before, after = values(found.calibration.before), values(found.calibration.after)
+        assert after["brier"] < before["brier"]
+        assert after["ece"] < before["ece"]
+        assert before["ece"] > 1.5 * found.calibration.by_chance
+        assert np.mean([m.temperature.value for m in found.frozen]) == pytest.approx(3, rel=0.25)
+
+
+def test_the_certain_are_more_often_right(binary: Evaluation) -> None:
+    certain = values(binary.certain)
+    scored = binary.scored
+    assert 0.3 < certain["coverage"] < 0.95
+    assert certain["coverage"] == scored.is_certain.mean()
+    errors = [(~part.right[part.is_certain]).mean() for part in scored.seeds()]
+    assert certain["error"] == pytest.approx(np.mean(errors))
+    assert certain["error"] < 0.7 * (~scored.right).mean()
+    assert binary.coverage.y[-1] == pytest.approx((~scored.right).mean())
+
+
+def test_small_groups_get_a_reason_instead_of_a_number(binary: Evaluation) -> None:
+    groups = {(group.column, group.value): group for group in binary.subgroups}
+    assert set(groups) == {
+        ("site", "Leeds"), ("site", "Oslo"), ("site", "Utrecht"),
+        ("scanner", "GT450"), ("scanner", "not told"),
+    }  # fmt: skip
+    assert sum(g.n_slides for g in binary.subgroups if g.column == "site") == 240
+    few = groups["scanner", "not told"]
+    assert (few.n_slides, few.n_patients, few.events) == (9, 9, 4)
+    assert few.measures["sensitivity"] == "too few: 4 patients of a class"
+    assert few.measures["auroc"] == "too few: 4 patients of a class"
+    assert not isinstance(few.measures["specificity"], str)  # five are enough
+    oslo = groups["site", "Oslo"]
+    at = binary.scored.test.carried["site"] == "Oslo"
+    hits = binary.scored.called[at & binary.scored.truth]
+    assert oslo.events == 40
+    found = oslo.measures["sensitivity"]
+    assert not isinstance(found, str)
+    assert found.interval.value == pytest.approx(hits.mean())
+
+
+def test_what_cannot_be_evaluated_is_refused(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]
+) -> None:
+    predictions = read_rows(simulated(patients=24))
+    with pytest.raises(UsageError, match="--positive cyst: the classes are normal, tumour"):
+        evaluate(predictions, settings(positive="cyst"))
+    with pytest.raises(UsageError, match=r"--by stain: no such column; .* site, scanner"):
+        evaluate(predictions, settings(by=("stain",)))
+    with pytest.raises(UsageError, match="--prevalence 5"):
+        settings(prevalence=5)
+    with pytest.raises(UsageError, match=r"--certain-error -0\.1"):
+        settings(certain_error=-0.1)
+    rows = [r for r in simulated(patients=24) if r["split"] == "tune" or r["target"] == "normal"]
+    with pytest.raises(
+        PredictionsError, match="test of seed 0 holds only normal; tumour and others"
+    ):
+        evaluate(read_rows(rows), settings())
+
+
+@pytest.mark.parametrize("kind", ["binary", "three"])
+def test_everything_is_written(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    found: Evaluation = request.getfixturevalue(kind)
+    out = tmp_path / "out"
+    numbers = write_evaluation(out, found)
+    pictures = {"roc", "reliability", "coverage", "confusion", "subgroups"}
+    if kind == "binary":
+        pictures |= {"precision_recall", "decision"}
+    assert {path.stem for path in out.glob("*.png")} == pictures
+    for path in out.glob("*.png"):
+        pixels = np.asarray(Image.open(path).convert("L"))
+        assert pixels.std() > 10, f"{path.name} is blank"
+    text = (out / "evaluation.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text) == numbers
+    page = (out / "evaluation.html").read_text()
+    assert page.count("data:image/png;base64,") == len(pictures)
+    assert 'src="http' not in page
+    assert "too few" in page
+    points = [
+        read_toml(
+            out / "operating_points" / f"fold-{m.fold}-seed-{m.seed}.toml", FrozenCard, made_by=""
+        )
+        for m in found.frozen
+        if found.positive
+    ]
+    assert [p.operating_point.threshold for p in points] == [
+        m.threshold_prob for m in found.frozen if found.positive
+    ]
+    measures = numbers["measures"] or numbers["class_measures"]
+    for measure in measures.values():
+        assert f"{measure['value']:.3f}" in page
+    verdicts = parquet.read_table(out / "verdicts.parquet").to_pylist()
+    assert len(verdicts) == len(found.scored.right)
+    assert [v["is_right"] for v in verdicts] == found.scored.right.tolist()
+    assert {v["verdict"] for v in verdicts} <= set(found.scored.test.classes)
+    check_out(out)  # it may be written again
+
+
+def test_a_folder_with_other_things_is_left_alone(binary: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "evaluation.json").write_text("{}")
+    (tmp_path / "predictions.parquet").write_text("precious")
+    with pytest.raises(UsageError, match=r"holds predictions.parquet; name a new folder"):
+        write_evaluation(tmp_path, binary)
+    assert (tmp_path / "predictions.parquet").read_text() == "precious"
+
+
+def card(positive: str = "tumour") -> ModelCard:
+    return ModelCard(
+        encoder=EncoderCard(
+            architecture="resnet18", identifier="made", dim=8, licence="none",
+            mean=(0, 0, 0), std=(1, 1, 1),
+        ),
+        tile=TileCard(size_px=64, mpp=0.5),
+        head=HeadCard(
+            kind="gated-abmil", classes=("normal", "tumour"), positive=positive,
+            weights="head.safetensors", sha256="0",
+            operating_point=OperatingPoint(threshold=0.5, criterion="none", chosen_on="nothing"),
+        ),
+        training=TrainingCard(data="made", data_licence="none", method="none"),
+    )  # fmt: skip
+
+
+def test_operating_points_go_into_model_cards(binary: Evaluation, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model at"):
+        frozen_cards(binary, tmp_path)
+    for model in binary.frozen:
+        folder = tmp_path / f"fold-{model.fold}-seed-{model.seed}"
+        folder.mkdir()
+        write_card(folder, card())
+    assert len(frozen_cards(binary, tmp_path)) == len(binary.frozen) == 6
+    for path, frozen in frozen_cards(binary, tmp_path).items():
+        write_toml(path, frozen)
+    for model in binary.frozen:
+        name = f"fold-{model.fold}-seed-{model.seed}"
+        head = read_card(tmp_path / name).head
+        assert head is not None
+        point = head.operating_point
+        assert point.threshold == pytest.approx(1 / (1 + math.exp(-model.threshold)))
+        assert head.temperature == model.temperature.value
+        assert head.calibrated
+        assert point.uncertain == pytest.approx(model.band)
+        assert point.chosen_on == f"{model.n_tune} tuning slides"
+
+
+def test_cards_of_another_class_are_left_alone(binary: Evaluation, tmp_path: Path) -> None:
+    for model in binary.frozen:
+        folder = tmp_path / f"fold-{model.fold}-seed-{model.seed}"
+        folder.mkdir()
+        write_card(folder, card(positive="normal"))
+    with pytest.raises(UsageError, match="positive 'normal'; the evaluation is of"):
+        frozen_cards(binary, tmp_path)
+
+
+def test_a_card_that_was_frozen_judges_as_the_evaluation_did(binary: Evaluation) -> None:
+    test = binary.scored.test
+    for model in binary.frozen:
+        at = (test.folds == model.fold) & (test.seeds == model.seed)
+        scaled = test.logits[at] / model.temperature.value
+        prob = 1 / (1 + np.exp(scaled[:, 0] - scaled[:, 1]))  # as predict computes the score
+        low, high = model.band
+        assert np.array_equal(prob >= model.threshold_prob, binary.scored.called[at])
+        assert np.array_equal(~((low < prob) & (prob < high)), binary.scored.is_certain[at])

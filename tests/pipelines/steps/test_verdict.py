@@ -1,0 +1,59 @@
+"""A slide's verdict follows the card: temperature, operating point, uncertain band."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit, logit
+
+from distill.card import HeadCard, OperatingPoint
+from pipelines.mil.heads.mean import MeanPooling
+from pipelines.steps.predict import score_tiles
+from wsi.tilestore import TileTable
+
+
+@pytest.fixture(scope="module")
+def tiles() -> TileTable:
+    embeddings = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    return TileTable(
+        coords=np.arange(12).reshape(6, 2),
+        embeddings=embeddings,
+        invalid=np.empty((0, 2), np.int64),
+        attributes={"level0_mpp": 0.5},
+    )
+
+
+@pytest.fixture(scope="module")
+def head() -> MeanPooling:
+    torch.manual_seed(0)
+    return MeanPooling(4, 2, hidden_dim=8).eval()
+
+
+def card(**others: object) -> HeadCard:
+    values = {"temperature": 1.0, "threshold": 0.5, "uncertain": None} | others
+    point = {name: values.pop(name) for name in ("threshold", "uncertain")}
+    return HeadCard(
+        kind="mean", classes=("normal", "tumour"), positive="tumour", weights="w", sha256="0",
+        operating_point=OperatingPoint(criterion="none", chosen_on="nothing", **point), **values,
+    )  # fmt: skip
+
+
+def test_scores_are_the_softmax_of_logits_over_the_temperature(
+    tiles: TileTable, head: MeanPooling
+) -> None:
+    plain, values, _ = score_tiles(tiles, head, card())
+    cooled, same_values, _ = score_tiles(tiles, head, card(temperature=3.0))
+    odds = logit(plain["scores"]["tumour"])
+    assert abs(odds) > 0.01
+    assert cooled["scores"]["tumour"] == pytest.approx(expit(odds / 3))
+    assert np.array_equal(values, same_values)  # tiles keep their raw scores
+
+
+def test_a_score_within_the_band_is_uncertain(tiles: TileTable, head: MeanPooling) -> None:
+    score = score_tiles(tiles, head, card())[0]["scores"]["tumour"]
+    said = {
+        (low, high): score_tiles(tiles, head, card(threshold=score, uncertain=(low, high)))[0]
+        for low, high in ((score - 0.1, score + 0.1), (score, score + 0.1), (0.0, 1.0))
+    }
+    assert [answer["uncertain"] for answer in said.values()] == [True, False, True]
+    assert {answer["prediction"] for answer in said.values()} == {"tumour"}
+    assert not score_tiles(tiles, head, card())[0]["uncertain"]
