@@ -18,6 +18,7 @@ NAMES = {
     "macro_f1": "macro-F1",
     "dice": "Dice",
     "aji": "AJI",
+    "mean_iou": "mean IoU",
 }
 INTRODUCTION = (
     "Intervals are 95 % percentile intervals of a bootstrap of patients ({resamples} resamples); "
@@ -72,7 +73,7 @@ def write_report(out: Path, *, resamples: int) -> str:
 def _measure_all(out: Path, resamples: int) -> list[Measured]:
     kinds = [kind for kind in SCHEMAS if (out / kind).is_dir()]
     if not kinds:
-        raise NoResultsError(f"neither {' nor '.join(SCHEMAS)} is in {out}")
+        raise NoResultsError(f"none of {', '.join(SCHEMAS)} is in {out}")
     return [m for kind in kinds for m in measure(read_parts(out, kind), resamples=resamples)]
 
 

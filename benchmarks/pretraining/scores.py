@@ -1,5 +1,6 @@
 """Measures, intervals and paired differences, from the rows of predictions alone."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,13 @@ from distill.downstream import statistics
 from distill.downstream.statistics import Floats
 
 SETTING = ("task", "probe", "fraction", "architecture")  # what a fair comparison holds fixed
-COMPARED = ("balanced_accuracy", "auroc", "dice", "aji")  # measures that differences are tested on
+COMPARED = (
+    "balanced_accuracy",
+    "auroc",
+    "dice",
+    "aji",
+    "mean_iou",
+)  # measures that differences are tested on
 BOOTSTRAP_SEED = 0
 
 
@@ -47,10 +54,10 @@ class Measured:
 
 
 def measure(rows: pd.DataFrame, *, resamples: int) -> list[Measured]:
-    """Measure every method in the predictions or overlaps of one or more tasks.
+    """Measure every method in the predictions, overlaps or regions of one or more tasks.
 
-    Counts (accuracy, balanced accuracy, macro-F1, Dice) are pooled over seeds and folds; AUROC,
-    which compares scores of one probe, is computed a seed and averaged.
+    Counts (accuracy, balanced accuracy, macro-F1, Dice, mean IoU) are pooled over seeds and folds;
+    AUROC, which compares scores of one probe, is computed a seed and averaged.
     """
     return [m for _, task in rows.groupby("task", observed=True) for m in _task(task, resamples)]
 
@@ -100,6 +107,13 @@ def _measures(rows: pd.DataFrame, weights: Floats) -> dict[str, Floats]:
             "dice": statistics.weighted_mean(dice, patients, weights),
             "aji": statistics.weighted_mean(aji, patients, weights),
         }
+    if "confusion" in rows:
+        counts = np.stack(list(rows["confusion"])).astype(float)
+        by_patient = np.zeros((weights.shape[1], counts.shape[1]))
+        np.add.at(by_patient, patients, counts)
+        edge = math.isqrt(counts.shape[1])
+        matrices = (weights @ by_patient).reshape(-1, edge, edge)
+        return {"mean_iou": statistics.mean_iou(matrices)}
     classes = [str(name) for name in rows["classes"].iloc[0]]
     targets, predicted = (_codes(rows[column], classes) for column in ("target", "predicted"))
     matrices = statistics.confusions(targets, predicted, patients, weights, n_classes=len(classes))

@@ -80,7 +80,7 @@ def segment(
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # for the decoder's weights
         fresh = NucleiNet(deepcopy(encoder.module.backbone))
-        net = _FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
+        net = FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
         net = net.to(settings.device).to(memory_format=torch.channels_last)
         samples = [_at(image, encoder.spec.mpp, settings.crop_px)[:2] for image in learn_from]
         batches = _batches(encoder, samples, settings, generator)
@@ -89,7 +89,7 @@ def segment(
     return [_measure(net, encoder, image, settings) for image in asked]
 
 
-class _FrozenBackbone(nn.Module):
+class FrozenBackbone(nn.Module):
     """A `NucleiNet` whose encoder neither learns nor updates its running statistics."""
 
     def __init__(self, net: NucleiNet) -> None:
@@ -98,11 +98,13 @@ class _FrozenBackbone(nn.Module):
         net.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
+        """As any module; the encoder stays in evaluation mode."""
         super().train(mode)
         self.net.backbone.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
+        """As the network's."""
         maps: Tensor = self.net(x)
         return maps
 

@@ -9,12 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, jaccard_score
 
 from benchmarks.pretraining.candidates import find_candidates
 from benchmarks.pretraining.parts import NoResultsError, read_parts
+from benchmarks.pretraining.protocol import Protocol
 from benchmarks.pretraining.report import write_report
-from benchmarks.pretraining.run import Protocol, choose_tasks, measure_pretraining
+from benchmarks.pretraining.run import choose_tasks, measure_pretraining
 from distill.card import ModelCard, TileCard, TrainingCard, write_card
 from distill.checkpoint import save_encoder
 from distill.downstream.finetune import FineTuning
@@ -201,6 +202,41 @@ def test_a_run_that_is_not_finished_is_not_paired(results: Path, tmp_path: Path)
     assert {("knn", 0.5), ("linear", 1.0)} <= done
 
 
+def test_regions_are_measured_by_the_pooled_pixels(encoders: Path, tmp_path: Path) -> None:
+    folder, generator = tmp_path / "data" / "glas", np.random.default_rng(1)
+    folder.mkdir(parents=True)
+    rows = ["name,patient ID,grade (GlaS)"]
+    for number in range(6):
+        mask = np.zeros((80, 90), np.uint8)
+        mask[20 : 40 + 5 * number, 30:70] = number + 1
+        pixels = np.where(mask > 0, 90, 200)[..., None] + generator.integers(0, 40, (80, 90, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"train_{number}.bmp")
+        Image.fromarray(mask).save(folder / f"train_{number}_anno.bmp")
+        rows.append(f"train_{number},{number},{['benign', 'malignant'][number % 2]}")
+    (folder / "Grade.csv").write_text("\n".join(rows) + "\n")
+    assert choose_tasks(tmp_path / "data", None) == ("glas", "glas-glands")
+    protocol = replace(
+        PROTOCOL, tasks=("glas-glands",), probes=("segment-frozen",), fractions=(1.0,)
+    )
+    out = tmp_path / "out"
+    said: list[str] = []
+    for _ in range(2):
+        measure_pretraining(
+            find_candidates(encoders), tmp_path / "data", out, protocol, said.append
+        )
+    assert len([line for line in said if "seed" in line]) == 3 * 2  # the second time, nothing
+    text = write_report(out, resamples=100)
+    assert "| random, resnet10t | 100% |" in text
+    scores = pd.read_csv(out / "report" / "scores.csv")
+    mine = scores[(scores["objective"] == "random") & (scores["measure"] == "mean_iou")]
+    found = read_parts(out, "regions")
+    found = found[found["objective"] == "random"]
+    pooled = np.stack(list(found["confusion"])).sum(0).reshape(2, 2)
+    truth, given = np.repeat([0, 0, 1, 1], pooled.ravel()), np.repeat([0, 1, 0, 1], pooled.ravel())
+    oracle = jaccard_score(truth, given, average="macro")
+    assert mine["value"].item() == pytest.approx(oracle, abs=1e-5)
+
+
 def test_names_and_folders_that_do_not_fit_are_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(ModelError, match="no model folder"):
         find_candidates(tmp_path)
@@ -212,5 +248,5 @@ def test_names_and_folders_that_do_not_fit_are_refused(tmp_path: Path, data: Pat
         choose_tasks(data, ["gls"])
     with pytest.raises(LabelledDataError, match="holds none of the folders bach, breakhis"):
         choose_tasks(tmp_path, None)
-    with pytest.raises(NoResultsError, match="neither predictions nor overlaps"):
+    with pytest.raises(NoResultsError, match="none of predictions, overlaps, regions"):
         write_report(tmp_path, resamples=100)
