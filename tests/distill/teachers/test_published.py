@@ -187,6 +187,18 @@ def test_a_checkpoint_loads_as_published(hovernet: HoverNet, stored: str) -> Non
         torch.testing.assert_close(load_hovernet(file)(x), HoverNetTeacher(hovernet).eval()(x))
 
 
+def test_a_hovernet_folder_is_a_teacher(hovernet: HoverNet, crops: Crops, tmp_path: Path) -> None:
+    torch.save({"desc": hovernet.state_dict()}, tmp_path / "hovernet_fast.tar")
+    write_teacher(tmp_path, "hovernet", tmp_path / "hovernet_fast.tar", licence="CC BY-NC-SA 4.0")
+    teacher = load_teacher(tmp_path)
+    assert (teacher.mpp, teacher.thresholds) == (0.25, Thresholds())
+    assert read_teacher_card(tmp_path).licence == "CC BY-NC-SA 4.0"
+    answer = teacher_of(teacher.net)(crops.pixels[:1, :64, :64])
+    assert answer.shape == (1, 3, 32, 32)
+    assert np.isfinite(answer).all()
+    assert teacher.segment(crops.pixels[0, :40, :48]).shape == (40, 48)
+
+
 class Trap:
     """Its unpickling would run code."""
 
