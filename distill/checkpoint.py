@@ -1,6 +1,8 @@
 """Weights on disk: safetensors, checked against the digest in the card, loaded without code."""
 
+import hashlib
 from copy import deepcopy
+from io import BytesIO
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -41,15 +43,27 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
     ModelError
         If the file is missing, has another digest than `sha256`, or does not fit the module.
     """
-    if not path.is_file():
-        raise ModelError(f"weights are missing: {path}")
-    found = digest(path)
-    if sha256 and found != sha256:
-        raise ModelError(f"{path} has SHA-256 {found[:12]}…, its card says {sha256[:12]}…")
+    _check_there(path)
+    if sha256:
+        _check_digest(path, digest(path), sha256)
     try:
         load_model(module, str(path))
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(f"{path} does not fit the architecture in its card: {error}") from error
+
+
+def read_checked(path: Path, *, sha256: str) -> BytesIO:
+    """Read a file whole; what is returned is what had the digest, whatever the file is by now.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, or has another digest than `sha256`.
+    """
+    _check_there(path)
+    stored = path.read_bytes()
+    _check_digest(path, hashlib.sha256(stored).hexdigest(), sha256)
+    return BytesIO(stored)
 
 
 def save_encoder(
@@ -97,6 +111,16 @@ def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
         identifier=card.identifier,
         licence=card.licence,
     )
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"weights are missing: {path}")
+
+
+def _check_digest(path: Path, found: str, wanted: str) -> None:
+    if found != wanted:
+        raise ModelError(f"{path} has SHA-256 {found[:12]}…, its card says {wanted[:12]}…")
 
 
 def _has_weights(module: nn.Module) -> bool:

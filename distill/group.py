@@ -4,9 +4,10 @@ A launcher (`cluster.train`, or torchrun) starts the processes and joins them wi
 `torch.distributed`; what a training needs of that is here. Alone, each function does nothing.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -34,11 +35,8 @@ def gather(rows: Tensor) -> Tensor:
     """
     if size() == 1:
         return rows
-    if not rows.requires_grad:
-        everyone = [torch.empty_like(rows) for _ in range(size())]
-        distributed.all_gather(everyone, rows.contiguous())
-        return torch.cat(everyone)
-    return torch.cat(all_gather(rows.contiguous()))  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
 
 
 def gather_views(rows: Tensor) -> Tensor:
@@ -56,6 +54,22 @@ def mean(value: float) -> float:
     total = torch.tensor(value, dtype=torch.float64, device=_device())
     distributed.all_reduce(total)
     return float(total) / size()
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        everyone = [torch.empty_like(rows) for _ in range(size())]
+        distributed.all_gather(everyone, rows.contiguous())
+        return torch.cat(everyone)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        # Each process holds the gradient of its own loss by everyone's rows: to any row's come
+        # as many parts as there are processes.
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total.chunk(size())[rank()]
 
 
 def _joined() -> bool:

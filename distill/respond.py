@@ -1,5 +1,7 @@
 """A network as a teacher: what it answers to tiles, at the student's stride and resolution."""
 
+import itertools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ def teacher_of(net: nn.Module, *, scale: float = 1.0) -> Teacher:
         tiles of 0.5 µm, which are enlarged to twice their edge for it.
     """
     net.eval()
-    device = next(net.parameters()).device
+    device = next(itertools.chain(net.parameters(), net.buffers())).device
 
     @torch.inference_mode()
     def respond(pixels: Pixels) -> NDArray[np.float32]:

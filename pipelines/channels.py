@@ -21,7 +21,7 @@ class Channel:
     low, high
         Values at the ends of the colour scale; beyond them the colour stays.
     low_label, high_label
-        What the ends are called in the legend.
+        What the ends are called in a legend: words, or the number with its words.
     colormap
         A matplotlib colour map.
     scale
@@ -50,9 +50,28 @@ class Channel:
             values = 1 / (1 + np.exp(-np.clip(values, -50, 50)))
         return np.asarray(np.clip((values - self.low) / (self.high - self.low), 0, 1))
 
+    def ticks(self) -> dict[float, str]:
+        """What stands beside a colour bar at its low end, its middle and its high end.
+
+        Numbers, and at the ends what these are called on a line below.
+        """
+        middle = (self.low + self.high) / 2
+        return {
+            self.low: _end(self.low, self.low_label),
+            middle: f"{middle:,g}",
+            self.high: _end(self.high, self.high_label),
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """The channel as it is stored and served."""
         return asdict(self)
+
+
+def _end(value: float, label: str) -> str:
+    """An end's number, and below it the words of its label, which may begin with the number."""
+    number = f"{value:,g}"
+    words = label.split()
+    return "\n".join([number, " ".join(words[words[:1] == [number] :])]).rstrip()
 
 
 def score_channel(target: str) -> Channel:
@@ -83,7 +102,7 @@ ATTENTION = Channel(
     low=0.0,
     high=4.0,
     low_label="0",
-    high_label="4x an even share",
+    high_label="4 times an even share",
     colormap="viridis",
     is_relative=True,
 )

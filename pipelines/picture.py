@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 
-from pipelines.channels import Channel, colourise, is_shown_unasked
+from pipelines.channels import colourise, is_shown_unasked
 from pipelines.heatmap import Heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.unreadable import hatch, unreadable_areas
@@ -15,6 +16,7 @@ from wsi.slide import Pixels
 
 LONGEST_PX = 1400  # of the slide as it is drawn
 OPACITY = 0.55
+LABEL_CHARS = 20  # a line beside the colour bar
 NICE = (1, 2, 5)
 WITHHELD = (
     "The slide was called negative. Its map of “{title}” only compares\n"
@@ -81,7 +83,8 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap) -> None:
     mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
     bar = figure.colorbar(mappable, ax=ax, fraction=0.05, pad=0.02)
     bar.set_label(channel.title, fontsize=10)
-    _label_ends(bar, channel)
+    ticks = channel.ticks()
+    bar.set_ticks(list(ticks), labels=[_wrapped(text) for text in ticks.values()])
 
 
 def draw_slide(image: Path) -> Pixels:
@@ -92,15 +95,8 @@ def draw_slide(image: Path) -> Pixels:
     return hatch(pixels, unreadable_areas(image), downsample=downsample)
 
 
-def _label_ends(bar: object, channel: Channel) -> None:
-    middle = (channel.low + channel.high) / 2
-    ticks = [channel.low, middle, channel.high]
-    labels = [
-        f"{channel.low:g}  {channel.low_label}",
-        f"{middle:g}",
-        f"{channel.high:g}  {channel.high_label}",
-    ]
-    bar.set_ticks(ticks, labels=labels)  # type: ignore[attr-defined]
+def _wrapped(text: str) -> str:
+    return "\n".join(fill(line, LABEL_CHARS) for line in text.splitlines())
 
 
 def nice_length(longest: float) -> float:

@@ -16,7 +16,7 @@ from distill.segmentation.segmenter import (
     load_segmenter,
     read_segmenter_card,
 )
-from distill.teachers.teacher import TeacherCard, load_teacher, read_teacher_card
+from distill.teachers.teacher import AnyCard, load_teacher, read_teacher_card
 from pipelines.config import NETWORKS, RunConfig
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry
@@ -141,13 +141,13 @@ def _about_model(model: Model) -> dict[str, Any]:
     }
 
 
-def _about_teacher(card: TeacherCard) -> dict[str, Any]:
+def _about_teacher(card: AnyCard) -> dict[str, Any]:
     return {
         "architecture": card.architecture,
         "sha256": card.sha256,
         "mpp": card.mpp,
-        "training_data": card.training.data,
-        "licence": card.training.data_licence,
+        "training_data": card.data,
+        "licence": card.licence,
     }
 
 
@@ -168,7 +168,7 @@ class Prepared:
     """What a run works with, as far as it was asked for."""
 
     model: Model | None
-    teacher: TeacherCard | None
+    teacher: AnyCard | None
     segmenter: SegmenterCard | None
 
 

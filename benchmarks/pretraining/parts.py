@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from wsi.atomic import replacing
 from wsi.errors import RayPathError
 
-Kind = Literal["predictions", "overlaps"]
+Kind = Literal["predictions", "overlaps", "regions"]
 KEY = b"raypath.key"
 SECONDS = b"raypath.seconds"
 
@@ -44,7 +44,17 @@ SCHEMAS: Mapping[Kind, pa.Schema] = {
         ]
     ),
     "overlaps": pa.schema(
-        [*_UNIT, ("predicted_px", pa.int64()), ("actual_px", pa.int64()), ("both_px", pa.int64())]
+        [
+            *_UNIT,
+            ("predicted_px", pa.int64()),
+            ("actual_px", pa.int64()),
+            ("both_px", pa.int64()),
+            ("aji", pa.float32()),  # null of images where neither has nuclei
+        ]
+    ),
+    # `confusion` is pixels by true and given class, row by row, in the order of `classes`.
+    "regions": pa.schema(
+        [*_UNIT, ("classes", pa.list_(pa.string())), ("confusion", pa.list_(pa.int64()))]
     ),
 }
 TEXT = [name for name, kind in _UNIT if kind == pa.string()]

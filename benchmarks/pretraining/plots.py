@@ -17,7 +17,7 @@ from wsi.atomic import replacing
 # Okabe and Ito's colours, told apart by people with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
-PRIMARY = {"balanced_accuracy": "balanced accuracy", "dice": "Dice"}
+PRIMARY = {"balanced_accuracy": "balanced accuracy", "dice": "Dice", "mean_iou": "mean IoU"}
 STYLE: Any = {  # matplotlib types its keys as one long literal
     "font.size": 9,
     "axes.spines.top": False,
@@ -67,6 +67,7 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
     The band is the interval: of ours where it was run, otherwise of every objective.
     """
     chosen = scores[(scores["task"] == task) & scores["measure"].isin(PRIMARY)]
+    chosen = chosen[~chosen["probe"].astype(str).str.startswith("few-shot")]  # not shares
     pairs = sorted(set(zip(chosen["probe"], chosen["architecture"], strict=True)))
     objectives = ordered(chosen["objective"].unique())
     with mpl.rc_context(STYLE):

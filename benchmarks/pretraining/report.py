@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.pretraining.candidates import OBJECTIVES, OURS
+from benchmarks.pretraining.costs import cost_lines, read_costs
 from benchmarks.pretraining.parts import SCHEMAS, NoResultsError, read_parts, read_seconds
 from benchmarks.pretraining.plots import ordered, plot_differences, plot_fractions, plot_scores
 from benchmarks.pretraining.scores import Measured, difference_table, measure, score_table
@@ -16,6 +17,8 @@ NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "dice": "Dice",
+    "aji": "AJI",
+    "mean_iou": "mean IoU",
 }
 INTRODUCTION = (
     "Intervals are 95 % percentile intervals of a bootstrap of patients ({resamples} resamples); "
@@ -52,7 +55,14 @@ def write_report(out: Path, *, resamples: int) -> str:
         lines += _difference_lines(differences)
     lines += ["## Pictures", ""]
     lines += [f"![{path.stem}]({path.name})" for path in pictures]
-    lines += ["", "## Cost of the probes", "", "| encoder | seconds |", "|---|--:|"]
+    lines += [
+        "",
+        *cost_lines(read_costs(out)),
+        "## Cost of the probes",
+        "",
+        "| encoder | seconds |",
+        "|---|--:|",
+    ]
     lines += [f"| {name} | {seconds:.0f} |" for name, seconds in read_seconds(out).items()]
     text = "\n".join(lines) + "\n"
     with replacing(folder / "report.md") as tmp:
@@ -63,7 +73,7 @@ def write_report(out: Path, *, resamples: int) -> str:
 def _measure_all(out: Path, resamples: int) -> list[Measured]:
     kinds = [kind for kind in SCHEMAS if (out / kind).is_dir()]
     if not kinds:
-        raise NoResultsError(f"neither {' nor '.join(SCHEMAS)} is in {out}")
+        raise NoResultsError(f"none of {', '.join(SCHEMAS)} is in {out}")
     return [m for kind in kinds for m in measure(read_parts(out, kind), resamples=resamples)]
 
 
@@ -109,7 +119,8 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
                     if (*key, measures[0]) in found.index:
                         cells = [_interval(found.loc[(*key, m)]) for m in measures]
                         seeds = str(found.loc[(*key, measures[0]), "seeds"])
-                        lines.append(_row([name, f"{fraction:.0%}", *cells, seeds]))
+                        labels = _labels(str(probe), fraction)
+                        lines.append(_row([name, labels, *cells, seeds]))
                 if (architecture, objective) not in found.index.droplevel([2, 3]):
                     lines.append(_row([name, "", "*not run*", *[""] * len(measures)]))
         lines.append("")
@@ -127,10 +138,18 @@ def _difference_lines(differences: pd.DataFrame) -> list[str]:
         ]
         for row in rows.to_dict("records"):
             value = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-            cells = [row["task"], row["architecture"], f"{row['fraction']:.0%}", row["other"]]
+            labels = _labels(str(probe), row["fraction"])
+            cells = [row["task"], row["architecture"], labels, row["other"]]
             lines.append(_row([*cells, value, f"{row['p']:.2g}", f"{row['p_holm']:.2g}"]))
         lines.append("")
     return lines
+
+
+def _labels(probe: str, fraction: float) -> str:
+    """How many labels a probe learnt from."""
+    if probe.startswith("few-shot-"):
+        return f"{probe.split('-')[2]} a class"
+    return f"{fraction:.0%}"
 
 
 def _interval(row: "pd.Series[float]") -> str:

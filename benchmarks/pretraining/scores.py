@@ -1,5 +1,6 @@
 """Measures, intervals and paired differences, from the rows of predictions alone."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,13 @@ from distill.downstream import statistics
 from distill.downstream.statistics import Floats
 
 SETTING = ("task", "probe", "fraction", "architecture")  # what a fair comparison holds fixed
-COMPARED = ("balanced_accuracy", "auroc", "dice")  # measures that differences are tested on
+COMPARED = (
+    "balanced_accuracy",
+    "auroc",
+    "dice",
+    "aji",
+    "mean_iou",
+)  # measures that differences are tested on
 BOOTSTRAP_SEED = 0
 
 
@@ -47,10 +54,10 @@ class Measured:
 
 
 def measure(rows: pd.DataFrame, *, resamples: int) -> list[Measured]:
-    """Measure every method in the predictions or overlaps of one or more tasks.
+    """Measure every method in the predictions, overlaps or regions of one or more tasks.
 
-    Counts (accuracy, balanced accuracy, macro-F1, Dice) are pooled over seeds and folds; AUROC,
-    which compares scores of one probe, is computed a seed and averaged.
+    Counts (accuracy, balanced accuracy, macro-F1, Dice, mean IoU) are pooled over seeds and folds;
+    AUROC, which compares scores of one probe, is computed a seed and averaged.
     """
     return [m for _, task in rows.groupby("task", observed=True) for m in _task(task, resamples)]
 
@@ -95,15 +102,28 @@ def _measures(rows: pd.DataFrame, weights: Floats) -> dict[str, Floats]:
         both = rows["predicted_px"] + rows["actual_px"]
         # An image without nuclei in which none is seen is right.
         dice = np.where(both > 0, 2 * rows["both_px"] / both.clip(lower=1), 1.0)
-        return {"dice": statistics.weighted_mean(dice, patients, weights)}
+        aji = np.where(both > 0, rows["aji"], 1.0)
+        return {
+            "dice": statistics.weighted_mean(dice, patients, weights),
+            "aji": statistics.weighted_mean(aji, patients, weights),
+        }
+    if "confusion" in rows:
+        counts = np.stack(list(rows["confusion"])).astype(float)
+        by_patient = np.zeros((weights.shape[1], counts.shape[1]))
+        np.add.at(by_patient, patients, counts)
+        edge = math.isqrt(counts.shape[1])
+        matrices = (weights @ by_patient).reshape(-1, edge, edge)
+        return {"mean_iou": statistics.mean_iou(matrices)}
     classes = [str(name) for name in rows["classes"].iloc[0]]
     targets, predicted = (_codes(rows[column], classes) for column in ("target", "predicted"))
     matrices = statistics.confusions(targets, predicted, patients, weights, n_classes=len(classes))
-    seeds = rows["seed"].to_numpy()
+    # An episode of few shots is a classifier of its own; the folds of a seed are taken for one.
+    of_one = rows["fold"] if rows["probe"].iloc[0].startswith("few-shot") else rows["fold"] * 0
+    fitted = rows.groupby([rows["seed"], of_one]).ngroup().to_numpy()
     probs = np.stack(list(rows["prob"]))
     areas = [
         statistics.macro_auroc(targets[at], probs[at], patients[at], weights)
-        for at in (seeds == seed for seed in np.unique(seeds))
+        for at in (fitted == number for number in np.unique(fitted))
     ]
     return {
         "balanced_accuracy": statistics.balanced_accuracy(matrices),

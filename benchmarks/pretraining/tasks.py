@@ -8,13 +8,16 @@ from typing import Generic, TypeVar
 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.loaders.bach import load_bach
+from distill.downstream.loaders.bach_regions import TASK as BACH_REGIONS_TASK
+from distill.downstream.loaders.bach_regions import load_bach_regions
 from distill.downstream.loaders.bach_wsi import load_bach_wsi
 from distill.downstream.loaders.breakhis import load_breakhis
 from distill.downstream.loaders.crchisto import load_crchisto
-from distill.downstream.loaders.glas import load_glas
+from distill.downstream.loaders.glas import GLANDS_TASK, load_glands, load_glas
 from distill.downstream.loaders.lymphoma import load_lymphoma
 from distill.downstream.loaders.nct_crc import load_crc_val_sample, load_nct_crc
 from distill.downstream.loaders.pcam import load_pcam
+from distill.downstream.regions import RegionSet
 from distill.teachers.labelled import Labelled
 from distill.teachers.read import read_labelled
 
@@ -23,10 +26,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Generic[T]):
-    """A folder's name and what reads it."""
+    """A folder's name and what reads it; `needs` is a pattern of files that must be in it."""
 
     folder: str
     load: Callable[[Path], T]
+    needs: str = "*"
+
+    def is_in(self, data: Path) -> bool:
+        """Whether the folder of data sets has what this task needs."""
+        return any((data / self.folder).glob(self.needs))
 
 
 def _nuclei(folder: Path, *, mpp: float) -> list[Labelled]:
@@ -42,7 +50,7 @@ CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
     "glas": Task(folder="glas", load=load_glas),
     "crc-val-sample": Task(folder="crc_val_sample", load=load_crc_val_sample),
     "bach": Task(folder="bach", load=load_bach),
-    "bach-wsi": Task(folder="bach", load=load_bach_wsi),
+    "bach-wsi": Task(folder="bach", load=load_bach_wsi, needs="WSI/*.xml"),
     "nct-crc": Task(folder="nct_crc", load=load_nct_crc),
     "breakhis-40X": Task(folder="breakhis", load=partial(load_breakhis, magnification="40X")),
     "breakhis-100X": Task(folder="breakhis", load=partial(load_breakhis, magnification="100X")),
@@ -56,4 +64,9 @@ SEGMENTATION: Mapping[str, Task[list[Labelled]]] = {
     "monuseg-nuclei": Task(folder="monuseg", load=partial(_nuclei, mpp=0.25)),
     # Not published. The median nucleus is 20 pixels wide in the median image, 24 in MoNuSeg's.
     "dsb2018-nuclei": Task(folder="dsb2018_he", load=partial(_nuclei, mpp=0.3)),
+}
+
+REGIONS: Mapping[str, Task[RegionSet]] = {
+    GLANDS_TASK: Task(folder="glas", load=load_glands, needs="*_anno.bmp"),
+    BACH_REGIONS_TASK: Task(folder="bach", load=load_bach_regions, needs="WSI/*.xml"),
 }

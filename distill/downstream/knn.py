@@ -9,7 +9,7 @@ cosines differ less than the temperature can tell.
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.downstream.probe import Answer, Embedded, standardise
+from distill.downstream.probe import Answer, Embedded, standardise, unit_length
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
@@ -22,7 +22,7 @@ def nearest_neighbours(train: Embedded, asked: NDArray[np.float32], *, seed: int
     `seed` changes nothing; every probe takes one.
     """
     del seed
-    known, wanted = (_unit(rows) for rows in standardise(train.embeddings, asked))
+    known, wanted = (unit_length(rows) for rows in standardise(train.embeddings, asked))
     k = min(NEIGHBOURS, len(known))
     one_hot = np.eye(train.n_classes, dtype=np.float32)[train.targets]
     parts = []
@@ -35,8 +35,3 @@ def nearest_neighbours(train: Embedded, asked: NDArray[np.float32], *, seed: int
         votes = np.einsum("mk,mkc->mc", weight, one_hot[nearest])
         parts.append(votes / votes.sum(1, keepdims=True))
     return Answer(probs=np.concatenate(parts).astype(np.float32), setting=f"k={k}")
-
-
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, 1e-12), np.float32)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -14,9 +14,11 @@ from distill.downstream.view import STRIDE_PX, resample
 from distill.encoders import Encoder, PooledFeatures, normalise
 from distill.errors import LabelledDataError, ModelError
 from distill.losses import nuclei_loss
-from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet
+from distill.metrics import score
+from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet, double, responses_of
 from distill.targets import nuclei_maps, reduce_maps
-from distill.teachers.labelled import Labelled
+from distill.teachers.labelled import Instances, Labelled
+from distill.teachers.postprocess import Thresholds, separate
 from distill.train import Batch, Schedule, train
 from distill.views import vary_stain
 
@@ -25,12 +27,14 @@ from distill.views import vary_stain
 class Overlap:
     """Pixels of an image at the network's output: called nucleus, nucleus in truth, both.
 
-    Dice is 2 × `both` / (`predicted` + `actual`).
+    Dice is 2 × `both` / (`predicted` + `actual`). `aji` is of the nuclei told apart at the
+    encoder's resolution, NaN where there are none and none was found.
     """
 
     predicted: int
     actual: int
     both: int
+    aji: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +80,16 @@ def segment(
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # for the decoder's weights
         fresh = NucleiNet(deepcopy(encoder.module.backbone))
-        net = _FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
+        net = FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
         net = net.to(settings.device).to(memory_format=torch.channels_last)
-        samples = [_at(image, encoder.spec.mpp, settings.crop_px) for image in learn_from]
+        samples = [_at(image, encoder.spec.mpp, settings.crop_px)[:2] for image in learn_from]
         batches = _batches(encoder, samples, settings, generator)
         schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)
         train(net, batches, nuclei_loss, schedule)
     return [_measure(net, encoder, image, settings) for image in asked]
 
 
-class _FrozenBackbone(nn.Module):
+class FrozenBackbone(nn.Module):
     """A `NucleiNet` whose encoder neither learns nor updates its running statistics."""
 
     def __init__(self, net: NucleiNet) -> None:
@@ -94,17 +98,19 @@ class _FrozenBackbone(nn.Module):
         net.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
+        """As any module; the encoder stays in evaluation mode."""
         super().train(mode)
         self.net.backbone.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
+        """As the network's."""
         maps: Tensor = self.net(x)
         return maps
 
 
-def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor]:
-    """Pixels (H, W, 3) at `mpp` and their maps (3, H/2, W/2); sides are multiples of 32.
+def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor, Instances]:
+    """Pixels (H, W, 3) at `mpp`, their maps (3, H/2, W/2), and nuclei; sides are multiples of 32.
 
     What is left over at the right and the bottom, less than 32 pixels, is mirrored.
     """
@@ -119,7 +125,8 @@ def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor]:
     around = [(0, w - n) for w, n in zip(wanted, instances.shape, strict=True)]
     pixels = np.pad(pixels, (*around, (0, 0)), mode="symmetric")
     maps = nuclei_maps(np.pad(instances, around, mode="symmetric"))
-    return torch.from_numpy(pixels), torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))
+    reduced = torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))
+    return torch.from_numpy(pixels), reduced, instances
 
 
 def _mpp(image: Labelled) -> float:
@@ -150,16 +157,27 @@ def _batches(
         yield inputs.to(settings.device), torch.cat(targets).to(settings.device)
 
 
+def _thresholds(mpp: float) -> Thresholds:
+    """The teacher's untuned thresholds, which are for 0.25 µm per pixel, with the same area."""
+    known = Thresholds()
+    return replace(known, least_px=max(1, round(known.least_px * (0.25 / mpp) ** 2)))
+
+
 @torch.inference_mode()
 def _measure(net: nn.Module, encoder: Encoder, image: Labelled, settings: Segmenting) -> Overlap:
     net.eval()
-    pixels, maps = _at(image, encoder.spec.mpp, settings.crop_px)
+    pixels, maps, instances = _at(image, encoder.spec.mpp, settings.crop_px)
     inputs = normalise(pixels[None], mean=encoder.mean, std=encoder.std).to(settings.device)
     factor = _mpp(image) / encoder.spec.mpp / OUTPUT_STRIDE
     height, width = (int(n * factor) for n in image.instances.shape)  # without what was mirrored
-    predicted = (net(inputs)[0, 0] > 0).cpu()[:height, :width]
+    answer = net(inputs).float().cpu()
+    predicted = (answer[0, 0] > 0)[:height, :width]
     actual = (maps[0] > 0.5)[:height, :width]
+    # Of nuclei that touch, a pixel at stride 2 may hold two: they are told apart at full size.
+    larger = double(responses_of(answer))[0].numpy()
+    found = separate(larger, _thresholds(encoder.spec.mpp))[tuple(map(slice, instances.shape))]
     return Overlap(
+        aji=score(instances, found).aji,
         predicted=int(predicted.sum()),
         actual=int(actual.sum()),
         both=int((predicted & actual).sum()),

@@ -41,3 +41,9 @@ def standardise(
     mean, spread = train.mean(0), train.std(0)
     scale = np.where(spread > 1e-6 * np.abs(mean) + 1e-12, spread, np.inf)
     return [np.asarray((rows - mean) / scale, np.float32) for rows in (train, *others)]
+
+
+def unit_length(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale every row to length 1; rows of zeros stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, 1e-12), np.float32)

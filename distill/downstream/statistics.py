@@ -90,6 +90,12 @@ def macro_f1(matrices: Floats) -> Floats:
     return mean_present(share(2 * right, matrices.sum(1) + matrices.sum(2)))
 
 
+def mean_iou(matrices: Floats) -> Floats:
+    """Mean intersection over union, (R,), over the classes in truth or prediction of a resample."""
+    both = np.diagonal(matrices, axis1=1, axis2=2)
+    return mean_present(share(both, matrices.sum(1) + matrices.sum(2) - both))
+
+
 def auroc(
     positive: NDArray[np.bool_],
     scores: NDArray[np.floating],

@@ -1,4 +1,4 @@
-"""A trained teacher: its card, its folder, and the nuclei it finds."""
+"""A teacher, ours or published: its card, its folder, and the nuclei it finds."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,15 +7,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field, PositiveFloat
+from pydantic import ConfigDict, Field, PositiveFloat
+from torch import nn
 
 from distill.card import CardPart, TrainingCard, read_toml, write_toml
-from distill.checkpoint import load_weights, save_weights, weights_path
+from distill.checkpoint import load_weights, read_checked, save_weights, weights_path
 from distill.encoders import create_backbone
+from distill.errors import ModelError
 from distill.teachers.labelled import Instances
 from distill.teachers.network import WIDTHS, TeacherNet
 from distill.teachers.postprocess import Thresholds, separate
 from distill.teachers.predict import predict_maps
+from distill.teachers.published.hovernet import load_hovernet
+from distill.teachers.published.instanseg import load_instanseg
 from wsi.slide import Pixels
 
 CARD_NAME = "teacher.toml"
@@ -33,9 +37,10 @@ class ThresholdsCard(CardPart):
 
 
 class TeacherCard(CardPart):
-    """The whole of `teacher.toml`."""
+    """The whole of the `teacher.toml` of a teacher that `raypath teacher train` made."""
 
     format: Literal[1] = 1
+    kind: Literal["unet"] = "unet"
     architecture: str
     widths: tuple[int, ...] = WIDTHS
     mpp: float = Field(gt=0, allow_inf_nan=False)
@@ -44,15 +49,76 @@ class TeacherCard(CardPart):
     thresholds: ThresholdsCard
     training: TrainingCard
 
+    @property
+    def data(self) -> str:
+        """What it was trained on."""
+        return self.training.data
+
+    @property
+    def licence(self) -> str:
+        """Of that data, which binds the teacher."""
+        return self.training.data_licence
+
+
+class PublishedCard(CardPart):
+    """The whole of the `teacher.toml` of a teacher that others published.
+
+    `weights` is the file as published, beside the card; `sha256` the digest that is asked for.
+    """
+
+    format: Literal[1] = 1
+    kind: str
+    weights: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    licence: str = Field(min_length=1)
+    data: str = "see where it was published"
+
+    @property
+    def architecture(self) -> str:
+        """The kind says it."""
+        return self.kind
+
+
+class InstanSegCard(PublishedCard):
+    """See `distill.teachers.published.instanseg`."""
+
+    kind: Literal["instanseg"]
+    mpp: float = Field(0.5, gt=0, allow_inf_nan=False)
+    thresholds: ThresholdsCard = ThresholdsCard(nuclei=0.5, depth=0.2, smooth_px=0.5, least_px=10)
+
+
+class HoverNetCard(PublishedCard):
+    """See `distill.teachers.published.hovernet`."""
+
+    kind: Literal["hovernet"]
+    mpp: float = Field(0.25, gt=0, allow_inf_nan=False)
+    thresholds: ThresholdsCard = ThresholdsCard(**asdict(Thresholds()))
+
+
+AnyCard = TeacherCard | InstanSegCard | HoverNetCard
+CARDS: dict[str, type[AnyCard]] = {
+    "unet": TeacherCard,
+    "instanseg": InstanSegCard,
+    "hovernet": HoverNetCard,
+}
+
+
+class _Kind(CardPart):
+    """The one key that says which card it is."""
+
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["unet", "instanseg", "hovernet"] = "unet"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Teacher:
     """A network with what is needed to use it rightly.
 
-    `mpp` is the resolution it was trained at, `sha256` of its weights.
+    `net` maps (B, 3, H, W) normalised pixels to as large a nuclei logit and distances, H and W
+    multiples of 32. `mpp` is the resolution it was trained at, `sha256` that of its weights.
     """
 
-    net: TeacherNet
+    net: nn.Module
     mpp: float
     thresholds: Thresholds
     sha256: str
@@ -99,7 +165,7 @@ def save_teacher(
     return card
 
 
-def read_teacher_card(path: Path) -> TeacherCard:
+def read_teacher_card(path: Path) -> AnyCard:
     """Read the card of a teacher from its folder, or beside the weights in it.
 
     Raises
@@ -108,7 +174,9 @@ def read_teacher_card(path: Path) -> TeacherCard:
         If there is none, or a key is unknown, missing or wrong.
     """
     folder = path.parent if path.is_file() else path
-    return read_toml(folder / CARD_NAME, TeacherCard, made_by="'raypath teacher train' makes one")
+    made_by = "'raypath teacher train' makes one"
+    kind = read_toml(folder / CARD_NAME, _Kind, made_by=made_by).kind
+    return read_toml(folder / CARD_NAME, CARDS[kind], made_by=made_by)
 
 
 def load_teacher(path: Path) -> Teacher:
@@ -121,15 +189,27 @@ def load_teacher(path: Path) -> Teacher:
     """
     folder = path.parent if path.is_file() else path
     card = read_teacher_card(path)
-    net = build_net(card.architecture, widths=card.widths)
     file = path if path.is_file() and path.name != CARD_NAME else weights_path(folder, card.weights)
-    load_weights(net, file, sha256=card.sha256)
     return Teacher(
-        net=net.eval(),
+        net=_load_net(card, file).eval(),
         mpp=card.mpp,
         thresholds=Thresholds(**card.thresholds.model_dump()),
         sha256=card.sha256,
     )
+
+
+def _load_net(card: AnyCard, file: Path) -> nn.Module:
+    if isinstance(card, TeacherCard):
+        net = build_net(card.architecture, widths=card.widths)
+        load_weights(net, file, sha256=card.sha256)
+        return net
+    # Checked before anything looks into it: a TorchScript is code.
+    stored = read_checked(file, sha256=card.sha256)
+    load = load_instanseg if isinstance(card, InstanSegCard) else load_hovernet
+    try:
+        return load(stored)
+    except ModelError as error:
+        raise ModelError(f"{file}: {error}") from error
 
 
 def at_mpp(pixels: Pixels, *, mpp: float | None, wanted: float) -> Pixels:

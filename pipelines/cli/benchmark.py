@@ -95,9 +95,10 @@ def pretraining(
     ] = 1.0,
     device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda.")] = "cpu",
 ) -> None:
-    """Measure pretrained encoders on downstream tasks: kNN, linear probe, fine-tuning, nuclei."""
+    """Measure pretrained encoders on downstream tasks: kNN, linear, few-shot, tuning, nuclei."""
     from benchmarks.pretraining.candidates import find_candidates
-    from benchmarks.pretraining.run import PROBES, Protocol, choose_tasks, measure_pretraining
+    from benchmarks.pretraining.protocol import PROBES, Protocol
+    from benchmarks.pretraining.run import choose_tasks, measure_pretraining
     from distill.downstream.finetune import FineTuning
     from pipelines.errors import UsageError
 

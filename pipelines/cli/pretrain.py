@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.options import Half, ImageMpp, one_each
+from pipelines.cli.teacher import say_teacher
 
 if TYPE_CHECKING:
     from distill.pretrain import Progress
@@ -27,9 +28,7 @@ def pretrain(
     architecture: Annotated[str, typer.Option(help="csat, or any network of timm.")] = "resnet18",
     steps: Annotated[int, typer.Option(min=1)] = 5000,
     batch: Annotated[int, typer.Option(min=2, help="Tiles a step.")] = 32,
-    teacher: Annotated[
-        Path | None, typer.Option(help="For rckd: folder from 'raypath teacher train'.")
-    ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="For rckd: a teacher's folder.")] = None,
     responses: Annotated[
         Path | None,
         typer.Option(help="Where the teacher's responses are kept. [default: OUT-responses]"),
@@ -172,12 +171,14 @@ def _taught(
     job: "PretrainJob", teacher: Path, folder: Path, workers: int
 ) -> tuple["PretrainJob", dict[str, float]]:
     """The job with the teacher's responses in `folder`, and what they cost."""
+    from distill.teachers.teacher import read_teacher_card
     from pipelines.executors import make_executor
     from pipelines.pretraining.responding import origin_of, respond
     from pipelines.pretraining.teacher import read_teacher
     from pipelines.pretraining.tiles import find_tiles
 
     places = find_tiles(job.sources, job.mpps, job.request)
+    say_teacher(read_teacher_card(teacher))
     network = read_teacher(teacher)
     origin = origin_of(places, network)
     where = "ray" if workers > 1 else "serial"

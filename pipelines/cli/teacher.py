@@ -2,13 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.looking import look_at_slides
 from pipelines.cli.options import Address, AsJson, Half, ImageMpp, Mpp, Slides, Workers, one_each
+
+if TYPE_CHECKING:
+    from distill.teachers.teacher import AnyCard
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -149,8 +152,9 @@ def evaluate(
     from distill.metrics import SCORE_NAMES, summarise
     from distill.teachers.evaluate import evaluate_teacher
     from distill.teachers.read import read_labelled
-    from distill.teachers.teacher import load_teacher
+    from distill.teachers.teacher import load_teacher, read_teacher_card
 
+    say_teacher(read_teacher_card(weights))
     scores = evaluate_teacher(load_teacher(weights), read_labelled(images, mpp=mpp), turns=turns)
     summary = summarise(list(scores.values()))
     if as_json:
@@ -202,6 +206,9 @@ def predict(
     Exit code 1 when a slide failed; the others are finished. The same command again goes on after
     an interruption, block by block.
     """
+    from distill.teachers.teacher import read_teacher_card
+
+    say_teacher(read_teacher_card(weights))
     flags = {
         "teacher": weights,
         "bfloat16": bfloat16,
@@ -211,6 +218,12 @@ def predict(
         "address": address,
     }
     look_at_slides(slides, out, flags, executor=executor, as_json=as_json, unit="nuclei")
+
+
+def say_teacher(card: "AnyCard") -> None:
+    """Say which teacher it is, and under which licence: it binds what is made with it."""
+    told = f"{card.architecture}, {card.mpp:g} µm/px, licence: {card.licence}"
+    typer.echo(f"The teacher:  {told}", err=True)
 
 
 def _finite(value: float) -> float | None:

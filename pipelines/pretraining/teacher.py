@@ -10,7 +10,7 @@ from distill.teachers.teacher import load_teacher, read_teacher_card
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherNetwork:
-    """A trained teacher: its network, its µm per pixel, its weights' digest and licence."""
+    """A teacher: its network, its µm per pixel, its weights' digest and licence."""
 
     net: nn.Module
     mpp: float
@@ -19,7 +19,7 @@ class TeacherNetwork:
 
 
 def read_teacher(folder: Path) -> TeacherNetwork:
-    """Read what `raypath teacher train` wrote.
+    """Read a teacher's folder.
 
     Raises
     ------
@@ -32,5 +32,5 @@ def read_teacher(folder: Path) -> TeacherNetwork:
         net=loaded.net,
         mpp=loaded.mpp,
         sha256=loaded.sha256,
-        licence=card.training.data_licence,
+        licence=card.licence,
     )

@@ -17,6 +17,7 @@ from pipelines.channels import (
     is_shown_unasked,
     score_channel,
 )
+from pipelines.nuclei.density import DENSITY
 
 SCORE = score_channel("tumour")
 CHANNELS = (SCORE, ATTENTION, ATTENTION_PERCENTILE)
@@ -101,3 +102,20 @@ def test_only_attention_is_relative_to_its_slide() -> None:
     assert [channel.is_relative for channel in CHANNELS] == [False, True, True]
     assert "tumour" in SCORE.title
     assert (SCORE.low_label, SCORE.high_label) == ("not tumour", "tumour")
+
+
+@pytest.mark.parametrize(
+    ("channel", "ticks"),
+    [
+        (SCORE, {0: "0\nnot tumour", 0.5: "0.5", 1: "1\ntumour"}),
+        (ATTENTION, {0: "0", 2: "2", 4: "4\ntimes an even share"}),
+        (ATTENTION_PERCENTILE, {0: "0\nleast looked at", 50: "50", 100: "100\nmost looked at"}),
+        (DENSITY, {0: "0", 5000: "5,000", 10000: "10,000\nnuclei/mm² and more"}),
+        (score_channel("1st grade"), {0: "0\nnot 1st grade", 0.5: "0.5", 1: "1\n1st grade"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_each_number_beside_a_colour_bar_is_said_once(
+    channel: Channel, ticks: dict[float, str]
+) -> None:
+    assert channel.ticks() == ticks

@@ -2,8 +2,8 @@
 
 Aresta et al., "BACH: Grand challenge on breast cancer histology images", Medical Image Analysis
 56:122, 2019. Layout: ``WSI/*.svs`` with an Aperio ``.xml`` of the same name: regions with level-0
-vertices. What no outline holds is normal tissue. Read as tiles with a class each; that is not the
-challenge's score, which counts pixels.
+vertices. What no outline holds is normal tissue. Read as tiles with a class each; the challenge's
+score counts pixels, as `distill.downstream.loaders.bach_regions` does.
 """
 
 import hashlib
@@ -72,13 +72,10 @@ def load_bach_wsi(folder: Path) -> LabelledImages:
     SlideError
         If a slide cannot be opened.
     """
-    wsi = existing(folder / "WSI", task=TASK, wanted="WSI/*.svs with an .xml beside each")
-    paths = tuple(path for path in sorted(wsi.glob("*.svs")) if path.with_suffix(".xml").is_file())
-    if not paths:
-        raise LabelledDataError(f"{TASK}: no .svs in {wsi} has an .xml beside it")
+    paths = outlined_slides(folder)
     grids, chosen, names = [], [], []
     for number, path in enumerate(paths):
-        grid = _lay_grid(path)
+        grid = lay_grid(path)
         grids.append(grid)
         for tile, name in enumerate(classify(grid, read_outlines(path.with_suffix(".xml")))):
             if name is not None:
@@ -97,6 +94,21 @@ def load_bach_wsi(folder: Path) -> LabelledImages:
         mpp=SPEC.mpp,
         licence=LICENCE,
     )
+
+
+def outlined_slides(folder: Path) -> tuple[Path, ...]:
+    """Slides of the published folder that have an outline file beside them.
+
+    Raises
+    ------
+    LabelledDataError
+        If there is none.
+    """
+    wsi = existing(folder / "WSI", task=TASK, wanted="WSI/*.svs with an .xml beside each")
+    paths = tuple(path for path in sorted(wsi.glob("*.svs")) if path.with_suffix(".xml").is_file())
+    if not paths:
+        raise LabelledDataError(f"{TASK}: no .svs in {wsi} has an .xml beside it")
+    return paths
 
 
 def read_outlines(path: Path) -> dict[str, BaseGeometry]:
@@ -149,7 +161,8 @@ def classify(grid: TileGrid, outlines: dict[str, BaseGeometry]) -> list[str | No
     ]
 
 
-def _lay_grid(path: Path) -> TileGrid:
+def lay_grid(path: Path) -> TileGrid:
+    """Tiles of `SPEC` on the tissue of a slide."""
     with open_slide(path) as slide:
         mpp = resolve_mpp(slide.properties).mpp
         downsample = overview_downsample(slide.dimensions, level0_mpp=mpp)

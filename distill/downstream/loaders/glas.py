@@ -13,9 +13,11 @@ from PIL import Image
 
 from distill.downstream.dataset import FileImages, LabelledImages, index_classes
 from distill.downstream.loaders.layout import existing, images_below, read_table
+from distill.downstream.regions import RegionImage, RegionSet
 from distill.errors import LabelledDataError
 
 TASK = "glas"
+GLANDS_TASK = "glas-glands"
 MPP = 0.62005  # 20x on a Zeiss MIRAX MIDI
 LICENCE = "research use only"
 CLASSES = ("benign", "malignant")
@@ -53,6 +55,30 @@ def load_glas(folder: Path) -> LabelledImages:
         splits=splits if len(set(splits)) == 2 else None,
         mpp=MPP,
         licence=LICENCE,
+    )
+
+
+def load_glands(folder: Path) -> RegionSet:
+    """Which pixels are gland, of every image of the published folder.
+
+    Raises
+    ------
+    LabelledDataError
+        As `load_glas`, or if an image has no mask.
+    """
+    glas = load_glas(folder)
+    images = tuple(
+        RegionImage(
+            pixels=glas.images.read(number),
+            regions=(read_glands(folder, name) > 0).astype(np.uint8),
+            name=name,
+            case=str(glas.owners[number]),
+            mpp=MPP,
+        )
+        for number, name in enumerate(glas.sample_ids)
+    )
+    return RegionSet(
+        name=GLANDS_TASK, classes=("between glands", "gland"), images=images, licence=LICENCE
     )
 
 

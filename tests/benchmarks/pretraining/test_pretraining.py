@@ -9,12 +9,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, jaccard_score
 
 from benchmarks.pretraining.candidates import find_candidates
 from benchmarks.pretraining.parts import NoResultsError, read_parts
+from benchmarks.pretraining.protocol import Protocol
 from benchmarks.pretraining.report import write_report
-from benchmarks.pretraining.run import Protocol, choose_tasks, measure_pretraining
+from benchmarks.pretraining.run import choose_tasks, measure_pretraining
 from distill.card import ModelCard, TileCard, TrainingCard, write_card
 from distill.checkpoint import save_encoder
 from distill.downstream.finetune import FineTuning
@@ -25,7 +26,7 @@ from wsi.plan import TileSpec
 SPEC = TileSpec(size_px=64, mpp=0.5)
 PROTOCOL = Protocol(
     tasks=("crc-val-sample", "monuseg-nuclei"),
-    probes=("knn", "linear", "finetune", "segment-frozen"),
+    probes=("knn", "linear", "few-shot", "finetune", "segment-frozen"),
     fractions=(0.5, 1.0),
     seeds=2,
     finetuning=FineTuning(steps=2, batch_size=4, learning_rates=(1e-3,)),
@@ -33,12 +34,18 @@ PROTOCOL = Protocol(
 )
 
 
-def write_model(folder: Path, architecture: str, seed: int = 0) -> None:
+def write_model(
+    folder: Path, architecture: str, seed: int = 0, training: TrainingCard | None = None
+) -> None:
     encoder = create_encoder(architecture, spec=SPEC, seed=seed)
     card = save_encoder(encoder, folder, architecture=architecture)
-    training = TrainingCard(data="none", data_licence="none", method="random")
+    training = training or TrainingCard(data="none", data_licence="none", method="random")
     tile = TileCard(size_px=SPEC.size_px, mpp=SPEC.mpp)
     write_card(folder, ModelCard(encoder=card, tile=tile, training=training))
+
+
+def pretrained(**measures: float) -> TrainingCard:
+    return TrainingCard(data="none", data_licence="none", method="made up", measures=measures)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +53,14 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders")
     write_model(folder / "colour-mean-colour", "mean-colour")
     write_model(folder / "random-resnet10t-0", "resnet10t", seed=0)
-    write_model(folder / "rckd-resnet10t-0", "resnet10t", seed=1)
-    write_model(folder / "rckd-resnet10t-1", "resnet10t", seed=2)
+    for seed, (computed, seconds) in enumerate([(50, 7.2), (0, 0.1)]):
+        training = pretrained(
+            training_seconds=99.9,
+            tiles=50,
+            responses_computed=computed,
+            response_task_seconds=seconds,
+        )
+        write_model(folder / f"rckd-resnet10t-{seed}", "resnet10t", 1 + seed, training)
     return folder
 
 
@@ -81,7 +94,10 @@ def results(encoders: Path, data: Path, tmp_path_factory: pytest.TempPathFactory
 
 def test_every_sample_is_predicted_once_a_seed(results: Path) -> None:
     rows = read_parts(results, "predictions")
-    whole = rows[rows["probe"] != "finetune"].groupby(["encoder", "probe", "fraction", "seed"])
+    few = rows[rows["probe"].astype(str).str.startswith("few-shot")]
+    whole = rows[rows["probe"].isin(["knn", "linear"])].groupby(
+        ["encoder", "probe", "fraction", "seed"]
+    )
     counts = whole["sample_id"].agg(["size", "nunique"])
     assert len(counts) == 4 * 2 * 2 * 2
     assert (counts == 30).to_numpy().all()
@@ -93,7 +109,15 @@ def test_every_sample_is_predicted_once_a_seed(results: Path) -> None:
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-4)
     best = [names[p.argmax()] for names, p in zip(rows["classes"], probs, strict=True)]
     assert best == rows["predicted"].astype(str).tolist()
+    # Of the ten images of a class two are asked for, so ten cannot be learnt from.
+    assert set(few["probe"]) == {
+        f"few-shot-{k}-{name}" for k in (1, 5) for name in ("prototype", "linear")
+    }
+    episodes = few.groupby(["encoder", "probe", "seed", "fold"])["target"].value_counts()
+    assert (episodes.unstack() == 2).to_numpy().all()
+    assert len(episodes.unstack()) == 4 * 4 * 2 * 20
     overlaps = read_parts(results, "overlaps")
+    assert overlaps["aji"].between(0, 1).all()
     assert set(overlaps["objective"]) == {"random", "rckd"}
     assert (overlaps["both_px"] <= overlaps[["predicted_px", "actual_px"]].min(axis=1)).all()
 
@@ -123,6 +147,7 @@ def test_what_is_there_is_kept_and_what_changed_is_made_again(
 def test_the_report_is_made_of_the_parquet_alone(results: Path, tmp_path: Path) -> None:
     for kind in ("predictions", "overlaps"):
         shutil.copytree(results / kind, tmp_path / kind)
+    shutil.copy(results / "costs.parquet", tmp_path)
     text = write_report(tmp_path, resamples=200)
     scores = pd.read_csv(tmp_path / "report" / "scores.csv")
     key = {"task": "crc-val-sample", "probe": "linear", "fraction": 1.0, "objective": "random"}
@@ -138,6 +163,11 @@ def test_the_report_is_made_of_the_parquet_alone(results: Path, tmp_path: Path) 
     assert "| imagenet, resnet10t |  | *not run* |" in text
     assert "30 images of unknown patients." in text
     assert "rckd, mean-colour" not in text
+    assert "| rckd, resnet10t | 5 a class |" in text
+    assert "| rckd-resnet10t-0 | 100 | 7 | 107 |" in text
+    assert "| rckd-resnet10t-1 | 100 | 0 | ≥ 100 |" in text  # of responses that were there
+    assert "| random-resnet10t-0 | 0 | 0 | 0 |" in text
+    assert "| colour-mean-colour | — | 0 | — |" in text
 
 
 def test_differences_are_paired_and_corrected(results: Path, tmp_path: Path) -> None:
@@ -156,7 +186,7 @@ def test_differences_are_paired_and_corrected(results: Path, tmp_path: Path) -> 
         assert row["difference"] == pytest.approx(values["rckd"] - values["random"], abs=1e-4)
         assert row["low"] <= row["difference"] <= row["high"]
         assert row["p"] <= row["p_holm"] <= 1
-    assert len(list((tmp_path / "report").glob("*.png"))) == 4 + 4 + 2
+    assert len(list((tmp_path / "report").glob("*.png"))) == 8 + 8 + 2
     with Image.open(tmp_path / "report" / "differences-linear.png") as picture:
         assert min(picture.size) > 100
 
@@ -172,6 +202,41 @@ def test_a_run_that_is_not_finished_is_not_paired(results: Path, tmp_path: Path)
     assert {("knn", 0.5), ("linear", 1.0)} <= done
 
 
+def test_regions_are_measured_by_the_pooled_pixels(encoders: Path, tmp_path: Path) -> None:
+    folder, generator = tmp_path / "data" / "glas", np.random.default_rng(1)
+    folder.mkdir(parents=True)
+    rows = ["name,patient ID,grade (GlaS)"]
+    for number in range(6):
+        mask = np.zeros((80, 90), np.uint8)
+        mask[20 : 40 + 5 * number, 30:70] = number + 1
+        pixels = np.where(mask > 0, 90, 200)[..., None] + generator.integers(0, 40, (80, 90, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"train_{number}.bmp")
+        Image.fromarray(mask).save(folder / f"train_{number}_anno.bmp")
+        rows.append(f"train_{number},{number},{['benign', 'malignant'][number % 2]}")
+    (folder / "Grade.csv").write_text("\n".join(rows) + "\n")
+    assert choose_tasks(tmp_path / "data", None) == ("glas", "glas-glands")
+    protocol = replace(
+        PROTOCOL, tasks=("glas-glands",), probes=("segment-frozen",), fractions=(1.0,)
+    )
+    out = tmp_path / "out"
+    said: list[str] = []
+    for _ in range(2):
+        measure_pretraining(
+            find_candidates(encoders), tmp_path / "data", out, protocol, said.append
+        )
+    assert len([line for line in said if "seed" in line]) == 3 * 2  # the second time, nothing
+    text = write_report(out, resamples=100)
+    assert "| random, resnet10t | 100% |" in text
+    scores = pd.read_csv(out / "report" / "scores.csv")
+    mine = scores[(scores["objective"] == "random") & (scores["measure"] == "mean_iou")]
+    found = read_parts(out, "regions")
+    found = found[found["objective"] == "random"]
+    pooled = np.stack(list(found["confusion"])).sum(0).reshape(2, 2)
+    truth, given = np.repeat([0, 0, 1, 1], pooled.ravel()), np.repeat([0, 1, 0, 1], pooled.ravel())
+    oracle = jaccard_score(truth, given, average="macro")
+    assert mine["value"].item() == pytest.approx(oracle, abs=1e-5)
+
+
 def test_names_and_folders_that_do_not_fit_are_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(ModelError, match="no model folder"):
         find_candidates(tmp_path)
@@ -183,5 +248,5 @@ def test_names_and_folders_that_do_not_fit_are_refused(tmp_path: Path, data: Pat
         choose_tasks(data, ["gls"])
     with pytest.raises(LabelledDataError, match="holds none of the folders bach, breakhis"):
         choose_tasks(tmp_path, None)
-    with pytest.raises(NoResultsError, match="neither predictions nor overlaps"):
+    with pytest.raises(NoResultsError, match="none of predictions, overlaps, regions"):
         write_report(tmp_path, resamples=100)

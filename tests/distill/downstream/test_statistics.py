@@ -17,6 +17,7 @@ from distill.downstream.statistics import (
     interval,
     macro_auroc,
     macro_f1,
+    mean_iou,
     patient_weights,
     weighted_mean,
 )
@@ -43,6 +44,12 @@ def sklearn_f1(truth: NDArray[np.int64], guess: NDArray[np.int64], w: NDArray[np
     return float(metrics.f1_score(truth, guess, average="macro", sample_weight=w))
 
 
+def sklearn_jaccard(
+    truth: NDArray[np.int64], guess: NDArray[np.int64], w: NDArray[np.float64]
+) -> float:
+    return float(metrics.jaccard_score(truth, guess, average="macro", sample_weight=w))
+
+
 def sklearn_recall(
     truth: NDArray[np.int64], guess: NDArray[np.int64], w: NDArray[np.float64]
 ) -> float:
@@ -61,6 +68,7 @@ def sklearn_accuracy(
         (accuracy, sklearn_accuracy),
         (balanced_accuracy, sklearn_recall),
         (macro_f1, sklearn_f1),
+        (mean_iou, sklearn_jaccard),
     ],
 )
 def test_counts_are_scikit_learns_for_every_resample(

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from distill.downstream.loaders.bach_regions import load_bach_regions
 from distill.downstream.loaders.bach_wsi import CLASSES, load_bach_wsi, read_outlines
 from distill.errors import LabelledDataError
 from wsi.testing import Specimen, write_slide
@@ -70,3 +72,23 @@ def test_outlines_of_a_class_are_united_and_other_names_refused(tmp_path: Path) 
 def test_slides_without_outlines_are_not_used(folder: Path) -> None:
     with pytest.raises(LabelledDataError, match=r"has an \.xml beside it"):
         load_bach_wsi(folder)
+
+
+def test_every_pixel_of_a_tile_has_its_class(folder: Path) -> None:
+    boxes = [
+        ("Benign", 0, 0, 1000, 2600),
+        ("Carcinoma in situ", 1000, 0, 1536, 2600),
+        ("Carcinoma invasive", 1500, 0, 2048, 1300),
+    ]
+    write_outlines(folder / "WSI" / "A01.xml", boxes)
+    regions = load_bach_regions(folder)
+    assert regions.classes == CLASSES
+    assert {image.case for image in regions.images} == {"A01"}
+    assert len(regions.images) > 8
+    for image in regions.images:
+        x, y = map(int, image.name.split("-")[1:])
+        assert image.pixels.shape == (512, 512, 3)
+        at_y, at_x = np.mgrid[y : y + 512, x : x + 512] + 0.5  # level 0 has 0.5 µm, as the tiles
+        wanted = np.where(at_x < 1000, 1, np.where(at_x < 1536, 2, 0))
+        wanted[(at_x > 1500) & (at_x < 2048) & (at_y < 1300)] = 3  # the graver, where both are
+        np.testing.assert_array_equal(image.regions, wanted)

@@ -158,6 +158,11 @@ def test_glas_as_published_has_masks_and_patients_on_both_sides(tmp_path: Path) 
     np.testing.assert_array_equal(mask, np.full((9, 12), 4))
     with pytest.raises(LabelledDataError, match=r"train_9_anno\.bmp is not there"):
         glas.read_glands(tmp_path, "train_9")
+    glands = glas.load_glands(tmp_path)
+    assert glands.classes == ("between glands", "gland")
+    assert [image.name for image in glands.images] == list(dataset.sample_ids)
+    assert {image.case for image in glands.images} == set("123456")
+    assert (glands.images[0].regions == 1).all()
     (tmp_path / "testA_3.bmp").unlink()
     with pytest.raises(LabelledDataError, match=r"\['testA_3'\] are in only one"):
         glas.load_glas(tmp_path)

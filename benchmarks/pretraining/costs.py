@@ -1,0 +1,91 @@
+"""What each pretraining took: seconds of the student's training and of the teacher's answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.pretraining.candidates import Candidate
+from wsi.atomic import replacing
+
+COSTS_NAME = "costs.parquet"
+SCHEMA = pa.schema(
+    [
+        ("encoder", pa.string()),
+        ("objective", pa.string()),
+        ("architecture", pa.string()),
+        # As the model's card says them; null where it does not.
+        ("training_seconds", pa.float64()),
+        ("teacher_seconds", pa.float64()),
+        ("tiles", pa.float64()),
+        ("responses_computed", pa.float64()),
+    ]
+)
+INTRODUCTION = (
+    "Compute-seconds by the models' cards: the training's, and those in which tasks computed the "
+    "teacher's responses. A *≥* is before a sum that lacks the responses that an earlier "
+    "pretraining had left; — is what a card does not say."
+)
+
+
+def write_costs(out: Path, candidates: Sequence[Candidate]) -> None:
+    """Note what the cards of some encoders say; what is noted of others stays."""
+    rows = {row["encoder"]: row for row in _read(out)}
+    rows |= {candidate.name: _row_of(candidate) for candidate in candidates}
+    table = pa.Table.from_pylist([rows[name] for name in sorted(rows)], SCHEMA)
+    with replacing(out / COSTS_NAME) as tmp:
+        pq.write_table(table, tmp)
+
+
+def read_costs(out: Path) -> pd.DataFrame:
+    """One row an encoder, with `total_seconds`, and `is_least` where responses were reused.
+
+    A pretraining without a teacher has 0 seconds of one; one that is not trained took none at all.
+    """
+    frame = pd.DataFrame(_read(out), columns=SCHEMA.names)
+    is_random = frame["objective"] == "random"
+    training = frame["training_seconds"].mask(is_random & frame["training_seconds"].isna(), 0.0)
+    computed, tiles = frame["responses_computed"], frame["tiles"]
+    frame["training_seconds"] = training
+    frame["teacher_seconds"] = frame["teacher_seconds"].fillna(0.0)
+    frame["total_seconds"] = training + frame["teacher_seconds"]
+    frame["is_least"] = computed.notna() & (computed < tiles)
+    return frame
+
+
+def cost_lines(costs: pd.DataFrame) -> list[str]:
+    """The table of the report, in markdown."""
+    if costs.empty:
+        return []
+    lines = ["## Cost of pretraining", "", INTRODUCTION, ""]
+    lines += ["| encoder | training, s | teacher, s | in all, s |", "|---|--:|--:|--:|"]
+    for row in costs.to_dict("records"):
+        cells = [_seconds(row[f"{part}_seconds"]) for part in ("training", "teacher", "total")]
+        least = "≥ " if row["is_least"] else ""
+        lines.append(f"| {row['encoder']} | {cells[0]} | {cells[1]} | {least}{cells[2]} |")
+    return [*lines, ""]
+
+
+def _read(out: Path) -> list[dict[str, Any]]:
+    path = out / COSTS_NAME
+    return pq.read_table(path).to_pylist() if path.is_file() else []
+
+
+def _row_of(candidate: Candidate) -> dict[str, Any]:
+    measures = candidate.card.training.measures
+    return {
+        "encoder": candidate.name,
+        "objective": candidate.objective,
+        "architecture": candidate.architecture,
+        "training_seconds": measures.get("training_seconds"),
+        "teacher_seconds": measures.get("response_task_seconds"),
+        "tiles": measures.get("tiles"),
+        "responses_computed": measures.get("responses_computed"),
+    }
+
+
+def _seconds(value: float) -> str:
+    return "—" if pd.isna(value) else f"{value:.0f}"

@@ -1,0 +1,1 @@
+"""Teachers that others published: their weights, in networks with the outputs of our own."""
