@@ -31,7 +31,7 @@ def pretrain(
     teacher: Annotated[Path | None, typer.Option(help="For rckd: a teacher's folder.")] = None,
     responses: Annotated[
         Path | None,
-        typer.Option(help="Where the teacher's responses are kept. [default: OUT-responses]"),
+        typer.Option(help="Where the teacher's responses are kept.", show_default="OUT-responses"),
     ] = None,
     mpp: ImageMpp = None,
     tile_mpp: Annotated[float, typer.Option(help="µm per pixel to pretrain at.")] = 0.5,
@@ -39,7 +39,7 @@ def pretrain(
     crop: Annotated[int, typer.Option(help="Edge of what the network sees of a tile.")] = 224,
     embed_px: Annotated[
         int | None,
-        typer.Option(help="Edge of the tiles that the model takes. [default: --crop]"),
+        typer.Option(help="Edge of the tiles that the model takes.", show_default="--crop"),
     ] = None,
     context: Annotated[int, typer.Option(help="Pixels around a tile that the teacher sees.")] = 32,
     slide_tiles: Annotated[int, typer.Option(help="Most tiles from one slide.")] = 500,

@@ -17,8 +17,8 @@ def run(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder; 'raypath demo' makes one in demo/model. "
-            "[default: the one that comes with raypath, nuclei included]"
+            help="Model folder; 'raypath demo' makes one in demo/model.",
+            show_default="the one that comes with raypath, nuclei included",
         ),
     ] = None,
     teacher: Annotated[
@@ -38,11 +38,14 @@ def run(
         typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
     ] = None,
     min_tissue_fraction: Annotated[
-        float | None, typer.Option(help="Least share of tissue in a tile, 0-1. [default: 0.25]")
+        float | None,
+        typer.Option(help="Least share of tissue in a tile, 0-1.", show_default="0.25"),
     ] = None,
     quality: Annotated[
         str | None,
-        typer.Option(help="off keeps every tile, also blurred or inked ones. [default: limits]"),
+        typer.Option(
+            help="off keeps every tile, also blurred or inked ones.", show_default="limits"
+        ),
     ] = None,
     preprocess: Annotated[
         list[str] | None,
@@ -51,17 +54,18 @@ def run(
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Tiles embedded together. [default: 32]")
+        int | None, typer.Option(help="Tiles embedded together.", show_default="32")
     ] = None,
     codec: Annotated[
         str | None,
-        typer.Option(help="auto keeps JPEG tiles unchanged, zstd decodes. [default: auto]"),
+        typer.Option(help="auto keeps JPEG tiles unchanged, zstd decodes.", show_default="auto"),
     ] = None,
     feature_dtype: Annotated[
-        str | None, typer.Option(help="float16 or float32 embeddings on disk. [default: float16]")
+        str | None,
+        typer.Option(help="float16 or float32 embeddings on disk.", show_default="float16"),
     ] = None,
     executor: Annotated[
-        str | None, typer.Option(help="ray, or serial for this process alone. [default: ray]")
+        str | None, typer.Option(help="ray, or serial for this process alone.", show_default="ray")
     ] = None,
     workers: Workers = None,
     address: Address = None,

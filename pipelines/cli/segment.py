@@ -54,7 +54,7 @@ def train(
     ] = "resnet18",
     network: Annotated[
         str | None,
-        typer.Option(help="unet, or fpn, the light one. [default: fpn on a model, else unet]"),
+        typer.Option(help="unet, or fpn, the light one.", show_default="fpn on a model, else unet"),
     ] = None,
     decoder: Annotated[
         str,
@@ -64,7 +64,7 @@ def train(
         str, typer.Option(help="Of the label image that it writes for slides.")
     ] = "segmentation",
     minutes: Annotated[
-        float | None, typer.Option(help="How long to train. [default: 60, without --steps]")
+        float | None, typer.Option(help="How long to train.", show_default="60, without --steps")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
     validation: Annotated[
@@ -72,7 +72,7 @@ def train(
     ] = 0.2,
     mpp: Annotated[
         float | None,
-        typer.Option(help="µm per pixel to train at. [default: that of the first image]"),
+        typer.Option(help="µm per pixel to train at.", show_default="that of the first image"),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
     crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
@@ -82,7 +82,8 @@ def train(
         typer.Option(help="Images without labels, to be labelled by the network and learned from."),
     ] = None,
     pseudo_mpp: Annotated[
-        float | None, typer.Option(help="µm per pixel of those. [default: that of the training]")
+        float | None,
+        typer.Option(help="µm per pixel of those.", show_default="that of the training"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often they are labelled anew.")] = 1,
     confidence: Annotated[
@@ -91,7 +92,7 @@ def train(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     bfloat16: Annotated[
         bool | None,
-        typer.Option(help="Compute in bfloat16. [default: where the processor has it]"),
+        typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")

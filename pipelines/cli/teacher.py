@@ -33,7 +33,7 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the teacher.")],
     encoder: Annotated[str, typer.Option(help="Any convolutional network of timm.")] = "resnet18",
     minutes: Annotated[
-        float | None, typer.Option(help="How long to train. [default: 60, without --steps]")
+        float | None, typer.Option(help="How long to train.", show_default="60, without --steps")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
     validation: Annotated[
@@ -49,7 +49,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = 2e-3,
     bfloat16: Annotated[
         bool | None,
-        typer.Option(help="Compute in bfloat16. [default: where the processor has it]"),
+        typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")

@@ -4,18 +4,22 @@ from importlib.resources import files
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from distill.card import TrainingCard
+from distill.metrics import score
 from distill.teachers.postprocess import Thresholds
-from distill.teachers.teacher import build_net, save_teacher
+from distill.teachers.read import read_labelled
+from distill.teachers.teacher import build_net, load_teacher, read_teacher_card, save_teacher
 from pipelines import defaults
 from pipelines.cli.main import cli
 from pipelines.config import load_config
 from pipelines.demo.alignment import write_colour_model
 from pipelines.errors import ConfigError
 from pipelines.heatmap import read_heatmap
+from pipelines.model import load_model
 from pipelines.records import read_records
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
@@ -40,6 +44,29 @@ def default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_is_looked_for_in_the_package() -> None:
     assert Path(str(files(defaults.PACKAGE))).name == "models"
+
+
+def test_the_one_that_comes_with_the_package_may_be_passed_on() -> None:
+    folder = defaults.default_model()
+    model = load_model(folder)
+    teacher = read_teacher_card(folder)
+    assert model.head is None
+    assert model.encoder.spec == TileSpec(size_px=224, mpp=teacher.mpp)
+    for licence in (model.encoder.licence, teacher.training.data_licence):
+        assert "CC0" in licence
+        assert "NC" not in licence
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    assert len(sizes) == 2
+    assert sum(sizes) < 60e6
+
+
+def test_it_finds_nuclei_of_organs_it_never_saw(shared_data: Path) -> None:
+    teacher = load_teacher(defaults.default_model())
+    images = [i for i in read_labelled(shared_data / "monuseg", mpp=0.25) if i.complete][3:6]
+    found = [teacher.segment(image.pixels, mpp=image.mpp) for image in images]
+    scores = [score(i.instances, f) for i, f in zip(images, found, strict=True)]
+    assert np.mean([s.dice for s in scores]) > 0.65
+    assert np.mean([s.pq for s in scores]) > 0.4
 
 
 def test_without_one_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
