@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.defaults import default_model
+from pipelines.defaults import default_networks
 from pipelines.errors import ConfigError
 from wsi.preprocess import check_names
 from wsi.quality import QualityLimits
@@ -139,7 +139,7 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
                 values[key] = path.parent / values[key]
     values |= {key: value for key, value in flags.items() if value is not None}
     if values.keys().isdisjoint(NETWORKS):
-        values["model"] = values["teacher"] = default_model()
+        values |= default_networks()
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The model of a run that names none: it comes with the package."""
+"""What a run works with that names no network: it comes with the package."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -9,8 +9,8 @@ PACKAGE = "models"
 NAME = "default"
 
 
-def default_model() -> Path:
-    """The folder of the default model, which holds a teacher of nuclei and an encoder.
+def default_networks() -> dict[str, Path]:
+    """The folder of the default teacher of nuclei and, where there is one, of the encoder, by key.
 
     Raises
     ------
@@ -21,11 +21,11 @@ def default_model() -> Path:
     from distill.teachers.teacher import CARD_NAME as TEACHER_CARD_NAME
 
     folder = Path(str(files(PACKAGE))) / NAME
-    missing = [name for name in (CARD_NAME, TEACHER_CARD_NAME) if not (folder / name).is_file()]
-    if missing:
+    if not (folder / TEACHER_CARD_NAME).is_file():
         raise ConfigError(
-            f"no model: none was given, and {folder} has no {' and no '.join(missing)}; give "
-            "--model DIR ('raypath demo' makes one in demo/model), or --teacher DIR for nuclei "
-            "alone ('raypath teacher train' makes one)"
+            f"no model: none was given, and {folder} has no {TEACHER_CARD_NAME}; give --model DIR "
+            "('raypath demo' makes one in demo/model), or --teacher DIR for nuclei alone "
+            "('raypath teacher train' makes one)"
         )
-    return folder
+    networks = {"teacher": folder}
+    return networks | {"model": folder} if (folder / CARD_NAME).is_file() else networks

@@ -18,7 +18,7 @@ def run(
         Path | None,
         typer.Option(
             help="Model folder; 'raypath demo' makes one in demo/model.",
-            show_default="the one that comes with raypath, nuclei included",
+            show_default="none; without --teacher and --segmenter too, nuclei",
         ),
     ] = None,
     teacher: Annotated[
@@ -76,8 +76,8 @@ def run(
 ) -> None:
     """Run slides through a model: pyramids, embeddings, nuclei, predictions, heatmaps, report.
 
-    Without --model, --teacher and --segmenter the model that comes with raypath gives nuclei, their
-    density and embeddings of any H&E slide.
+    Without --model, --teacher and --segmenter the teacher that comes with raypath gives nuclei
+    and their density on H&E slides.
 
     Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
     others are finished. 2: the request was wrong and nothing was done. Run the same command

@@ -19,7 +19,6 @@ from pipelines.config import load_config
 from pipelines.demo.alignment import write_colour_model
 from pipelines.errors import ConfigError
 from pipelines.heatmap import read_heatmap
-from pipelines.model import load_model
 from pipelines.records import read_records
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
@@ -47,21 +46,17 @@ def test_it_is_looked_for_in_the_package() -> None:
 
 
 def test_the_one_that_comes_with_the_package_may_be_passed_on() -> None:
-    folder = defaults.default_model()
-    model = load_model(folder)
-    teacher = read_teacher_card(folder)
-    assert model.head is None
-    assert model.encoder.spec == TileSpec(size_px=224, mpp=teacher.mpp)
-    for licence in (model.encoder.licence, teacher.training.data_licence):
-        assert "CC0" in licence
-        assert "NC" not in licence
-    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-    assert len(sizes) == 2
-    assert sum(sizes) < 60e6
+    networks = defaults.default_networks()
+    assert networks.keys() == {"teacher"}
+    training = read_teacher_card(networks["teacher"]).training
+    assert "CC0" in training.data_licence
+    assert "NC" not in training.data_licence
+    (weights,) = networks["teacher"].glob("*.safetensors")
+    assert weights.stat().st_size < 60e6
 
 
 def test_it_finds_nuclei_of_organs_it_never_saw(shared_data: Path) -> None:
-    teacher = load_teacher(defaults.default_model())
+    teacher = load_teacher(defaults.default_networks()["teacher"])
     images = [i for i in read_labelled(shared_data / "monuseg", mpp=0.25) if i.complete][3:6]
     found = [teacher.segment(image.pixels, mpp=image.mpp) for image in images]
     scores = [score(i.instances, f) for i, f in zip(images, found, strict=True)]
@@ -71,7 +66,7 @@ def test_it_finds_nuclei_of_organs_it_never_saw(shared_data: Path) -> None:
 
 def test_without_one_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "files", lambda package: tmp_path / package)
-    with pytest.raises(ConfigError, match=r"no model: .*default has no model.toml and no teacher"):
+    with pytest.raises(ConfigError, match=r"no model: .*default has no teacher.toml"):
         load_config(None, {})
     with pytest.raises(ConfigError, match=r"give --model DIR .*or --teacher DIR"):
         load_config(None, {})
@@ -82,6 +77,19 @@ def test_a_model_alone_finds_no_nuclei(default: Path) -> None:
     assert load_config(None, {"teacher": Path("t")}).model is None
     both = load_config(None, {})
     assert both.model == both.teacher == default
+
+
+def test_a_teacher_alone_gives_nuclei_and_their_density(default: Path, tmp_path: Path) -> None:
+    (default / "model.toml").unlink()
+    slide = write_slide(tmp_path / "s.svs", Specimen(seed=4, width=900, height=900))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(cli, ["run", str(slide), "-o", str(out), "--executor", "serial"])
+    assert result.exit_code == 0, result.output
+    (record,) = read_records(out / "slides.parquet")
+    assert record.n_nuclei is not None
+    assert not (out / "slides" / "s" / "tiles.h5").exists()
+    heatmap = read_heatmap(out / "slides" / "s" / "heatmap.ome.zarr")
+    assert [channel.name for channel in heatmap.channels] == ["nuclei_density"]
 
 
 def test_it_gives_nuclei_density_and_embeddings(default: Path, tmp_path: Path) -> None:
