@@ -105,10 +105,12 @@ def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
         load_config(path, {})
 
 
-def test_without_a_model_it_says_how_to_get_one(tmp_path: Path) -> None:
+def test_without_a_network_it_takes_the_teacher_that_comes_with_raypath(tmp_path: Path) -> None:
     for path in (None, write(tmp_path, "batch_size = 8\n")):
-        with pytest.raises(ConfigError, match=r"--model.*raypath demo"):
-            load_config(path, {"model": None})
+        config = load_config(path, {"model": None})
+        assert config.teacher is not None
+        assert config.teacher.name == "default"
+        assert config.model is config.segmenter is None
 
 
 @pytest.mark.parametrize(
