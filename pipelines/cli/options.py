@@ -1,5 +1,6 @@
 """Flags that several commands have, with one wording."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,23 @@ ImageMpp = Annotated[
 
 Half = Annotated[
     bool, typer.Option("--half", help="Write the weights in half precision, at half the size.")
+]
+# Of commands that take one network over slides (`pipelines.cli.looking`).
+ResultsFolder = Annotated[
+    Path, typer.Option("-o", "--out", help="Folder for the results, as of run.")
+]
+ImageCodec = Annotated[
+    str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
+]
+Bfloat16 = Annotated[
+    bool, typer.Option(help="Compute in bfloat16: faster where the processor has it.")
+]
+WorthRay = Annotated[
+    str | None,
+    typer.Option(
+        help="ray, or serial for this process alone.",
+        show_default="ray where it is worth its start",
+    ),
 ]
 
 

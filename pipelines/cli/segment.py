@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.looking import look_at_slides
-from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+from pipelines.cli.options import (
+    Address,
+    AsJson,
+    Bfloat16,
+    ImageCodec,
+    Mpp,
+    ResultsFolder,
+    Slides,
+    Workers,
+    WorthRay,
+)
 
 if TYPE_CHECKING:
     from distill.segmentation.pseudo import SelfTeaching
@@ -218,20 +228,11 @@ def evaluate(
 def run(
     slides: Slides,
     weights: Weights,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, as of run.")],
+    out: ResultsFolder,
     mpp: Mpp = None,
-    codec: Annotated[
-        str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
-    ] = "auto",
-    bfloat16: Annotated[
-        bool, typer.Option(help="Compute in bfloat16: faster where the processor has it.")
-    ] = False,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            help="ray, or serial for this process alone. Default: ray where it is worth its start."
-        ),
-    ] = None,
+    codec: ImageCodec = "auto",
+    bfloat16: Bfloat16 = False,
+    executor: WorthRay = None,
     workers: Workers = None,
     address: Address = None,
     as_json: AsJson = False,

@@ -8,7 +8,20 @@ import typer
 
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.looking import look_at_slides
-from pipelines.cli.options import Address, AsJson, Half, ImageMpp, Mpp, Slides, Workers, one_each
+from pipelines.cli.options import (
+    Address,
+    AsJson,
+    Bfloat16,
+    Half,
+    ImageCodec,
+    ImageMpp,
+    Mpp,
+    ResultsFolder,
+    Slides,
+    Workers,
+    WorthRay,
+    one_each,
+)
 
 if TYPE_CHECKING:
     from distill.teachers.teacher import AnyCard
@@ -183,20 +196,11 @@ def evaluate(
 def predict(
     slides: Slides,
     weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, as of run.")],
+    out: ResultsFolder,
     mpp: Mpp = None,
-    codec: Annotated[
-        str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
-    ] = "auto",
-    bfloat16: Annotated[
-        bool, typer.Option(help="Compute in bfloat16: faster where the processor has it.")
-    ] = False,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            help="ray, or serial for this process alone. Default: ray where it is worth its start."
-        ),
-    ] = None,
+    codec: ImageCodec = "auto",
+    bfloat16: Bfloat16 = False,
+    executor: WorthRay = None,
     workers: Workers = None,
     address: Address = None,
     as_json: AsJson = False,
