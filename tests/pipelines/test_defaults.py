@@ -57,11 +57,11 @@ def test_the_one_that_comes_with_the_package_may_be_passed_on() -> None:
 
 def test_it_finds_nuclei_of_organs_it_never_saw(shared_data: Path) -> None:
     teacher = load_teacher(defaults.default_networks()["teacher"])
-    images = [i for i in read_labelled(shared_data / "monuseg", mpp=0.25) if i.complete][3:6]
+    images = [i for i in read_labelled(shared_data / "monuseg", mpp=0.25) if i.complete]
     found = [teacher.segment(image.pixels, mpp=image.mpp) for image in images]
     scores = [score(i.instances, f) for i, f in zip(images, found, strict=True)]
-    assert np.mean([s.dice for s in scores]) > 0.65
-    assert np.mean([s.pq for s in scores]) > 0.4
+    assert np.mean([s.dice for s in scores]) > 0.63  # its card says 0.683
+    assert np.mean([s.pq for s in scores]) > 0.31  # 0.355
 
 
 def test_without_one_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
