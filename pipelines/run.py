@@ -25,7 +25,7 @@ from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob
-from pipelines.spread import Spread, do
+from pipelines.spread import Spread, do, is_verdict
 from wsi.atomic import replacing, sweep
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
@@ -95,7 +95,7 @@ def run_cohort(
     records = {}
     spread = Spread(workers=executor.workers)
     for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
-        if not isinstance(outcome.item, SlideJob):
+        if not is_verdict(outcome):
             continue
         done = outcome.result
         record = done if isinstance(done, SlideRecord) else _failed(outcome.item, outcome.failure)

@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.config import RunConfig
+from pipelines.embedding.work import embedding_parameters, plan_embedding
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.nuclei.density import density_heatmap, density_spec
@@ -17,20 +19,14 @@ from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
 from pipelines.steps.nuclei import (
     DENSITY_OUTPUTS,
-    NucleiPlan,
     find_slide_nuclei,
     plan_nuclei,
     write_density,
 )
+from pipelines.steps.opened import Opened
 from pipelines.steps.predict import OUTPUTS, predict_slide
-from pipelines.steps.reuse import known_tiles
-from pipelines.steps.segment import (
-    SEGMENTATION,
-    SegmentationPlan,
-    plan_slide_segmentation,
-    segment_slide,
-    segmentation_parameters,
-)
+from pipelines.steps.reuse import known_tiles, unknown_tiles
+from pipelines.steps.segment import plan_segmentation, segment_slide
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, replacing, sweep
@@ -45,17 +41,29 @@ from wsi.slide import Slide
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlideJob:
-    """A slide to work on, the folder for its results, and the settings."""
+    """A slide to work on, the folder for its results, and the settings.
+
+    `hands_out` says whether others may do its blocks first.
+    """
 
     entry: Entry
     folder: Path
     config: RunConfig
+    hands_out: bool = False
 
 
-def run_slide(job: SlideJob) -> SlideRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOut:
+    """The work of a slide whose blocks are to be done before the slide is."""
+
+    plans: tuple[BlockPlan[Any, Any], ...]
+
+
+def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
     """Do everything for one slide, skipping the steps whose receipts match.
 
-    A model without a head ends with the embeddings; without a model there are none.
+    A model without a head ends with the embeddings; without a model there are none. A job that
+    `hands_out` ends with a plan where there is more than one block to be done, and else as any.
 
     Raises
     ------
@@ -69,18 +77,24 @@ def run_slide(job: SlideJob) -> SlideRecord:
         spec = model.encoder.spec if model else density_spec(seen.resolution.mpp)
         grid = lay_grid(slide, seen, spec, job.config)
         source = content_digest(ref.path)
-        nuclei = None
-        if job.config.teacher:
-            nuclei = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
-        classes = None
-        if job.config.segmenter:
-            classes = plan_slide_segmentation(
-                slide, ref, job.folder, seen, job.config, source=source
-            )
-        job.folder.mkdir(parents=True, exist_ok=True)
-        sweep(job.folder)
+        opened = Opened(
+            slide=slide, ref=ref, look=seen, config=job.config, folder=job.folder, source=source
+        )
+        nuclei = plan_nuclei(opened) if job.config.teacher else None
+        classes = plan_segmentation(opened) if job.config.segmenter else None
         receipts = Receipts(folder=job.folder, source=source)
         base = _base_parameters(job, seen, mask=edited or ref.mask)
+        embedding = base | embedding_parameters(job.config, model) if model else {}
+        if job.hands_out:
+            plans: list[BlockPlan[Any, Any] | None] = [nuclei, classes]
+            if model and not receipts.holds("embed", embedding):
+                new = unknown_tiles(grid, known_tiles(receipts, embedding))
+                plans.insert(0, plan_embedding(opened, new, model))
+            left = [p for p in plans if p and len(p.blocks) > 1 and not p.is_done(receipts, base)]
+            if left:
+                return HandedOut(plans=tuple(left))
+        job.folder.mkdir(parents=True, exist_ok=True)
+        sweep(job.folder)
         receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))
         image = receipts.do(
             "pyramid",
@@ -90,13 +104,12 @@ def run_slide(job: SlideJob) -> SlideRecord:
         )
         record = _describe(job.entry, slide, seen)
         if model:
-            embedding = base | _embedding_parameters(job.config, model)
-            embedded = _embed(slide, job, seen, grid, model, receipts, embedding)
+            embedded = _embed(opened, grid, model, receipts, embedding)
             record = _with_embedding(record, embedded, grid, reused=receipts.reused)
             if is_sparse(grid, job.config):
                 record = replace(record, flags=(*record.flags, "little_tissue"))
-        found = find_slide_nuclei(slide, job.folder, nuclei, seen, receipts, base) if nuclei else {}
-        areas = segment_slide(slide, job.folder, classes, seen, receipts, base) if classes else {}
+        found = find_slide_nuclei(opened, nuclei, receipts, base) if nuclei else {}
+        areas = segment_slide(opened, classes, receipts, base) if classes else {}
     density = density_heatmap(job.folder / NUCLEI_NAME, grid) if nuclei else None
     if nuclei:
         record = _with_nuclei(record, found)
@@ -129,42 +142,6 @@ def run_slide(job: SlideJob) -> SlideRecord:
     return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlocksPlan:
-    """The blocks a slide is worked on in before its own task; none where that was done."""
-
-    nuclei: NucleiPlan | None
-    segmentation: SegmentationPlan | None
-
-
-def plan_blocks(job: SlideJob) -> BlocksPlan:
-    """The blocks in which a slide's nuclei are to be found and its tissue is to be segmented.
-
-    Raises
-    ------
-    RayPathError
-        If the slide cannot be used.
-    """
-    ref, edited = job.entry.ref, _edited_tissue(job)
-    source = content_digest(ref.path)
-    nuclei = classes = None
-    with open_slide(ref) as slide:
-        seen = look(slide, ref, edited=edited)
-        if job.config.teacher:
-            nuclei = plan_nuclei(slide, ref, job.folder, seen, job.config, source=source)
-        if job.config.segmenter:
-            classes = plan_slide_segmentation(
-                slide, ref, job.folder, seen, job.config, source=source
-            )
-    base = _base_parameters(job, seen, mask=edited or ref.mask)
-    receipts = Receipts(folder=job.folder, source=source)
-    if nuclei and receipts.holds("nuclei", base | nuclei.search.parameters):
-        nuclei = None
-    if classes and receipts.holds(SEGMENTATION, base | segmentation_parameters(classes)):
-        classes = None
-    return BlocksPlan(nuclei=nuclei, segmentation=classes)
-
-
 def _edited_tissue(job: SlideJob) -> Path | None:
     """The outline of the tissue, if a person edited it."""
     outline = job.folder / TISSUE_NAME
@@ -172,27 +149,18 @@ def _edited_tissue(job: SlideJob) -> Path | None:
 
 
 def _embed(
-    slide: Slide,
-    job: SlideJob,
-    seen: Look,
+    opened: Opened,
     grid: TileGrid,
     model: Model,
     receipts: Receipts,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
     def embed() -> dict[str, Any]:
-        return embed_slide(
-            slide,
-            job.folder / TILES_NAME,
-            name=job.entry.ref.slide_id,
-            look=seen,
-            grid=grid,
-            model=model,
-            config=job.config,
-            known=known_tiles(receipts, parameters),
-        )
+        return embed_slide(opened, grid, model, known=known_tiles(receipts, parameters))
 
-    return receipts.do("embed", parameters, (TILES_NAME,), embed)
+    embedded = receipts.do("embed", parameters, (TILES_NAME,), embed)
+    forget_blocks(opened.folder, "embed")
+    return embedded
 
 
 def _with_embedding(
@@ -236,18 +204,6 @@ def _base_parameters(job: SlideJob, seen: Look, *, mask: Path | None) -> dict[st
         "mpp": seen.resolution.mpp,
         "mpp_source": seen.resolution.source.value,
         "mask": digest(mask) if mask is not None else None,
-    }
-
-
-def _embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
-    return {
-        "encoder": model.card.encoder.model_dump(),
-        "tile": model.card.tile.model_dump(),
-        "stride_px": config.stride_px,
-        "min_tissue_fraction": config.min_tissue_fraction,
-        "quality": config.quality.model_dump(),
-        "preprocess": config.preprocess,
-        "feature_dtype": config.feature_dtype,
     }
 
 

@@ -1,103 +1,82 @@
-"""The tasks of a cohort: a slide is one, but the blocks a network looks at go before it.
+"""The tasks of a cohort: a slide is one, and of a large one the blocks go before it.
 
-They take nearly all of the time, and spread over all workers, so that one large slide keeps a
+Blocks take nearly all of the time, and spread over all workers, so that one large slide keeps a
 cluster busy. What a block's task does not get done, the slide's own does.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from cluster.executor import Outcome
-from pipelines.nuclei.search import BlockTask, search_block
+from pipelines.blockwise.work import BlockTask
 from pipelines.records import SlideRecord
-from pipelines.segmentation.task import SegmentTask, do_block
-from pipelines.slide import BlocksPlan, SlideJob, plan_blocks, run_slide
+from pipelines.slide import HandedOut, SlideJob, run_slide
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanTask:
-    """A slide whose blocks are to be named."""
-
-    job: SlideJob
-
-
-Part = BlockTask | SegmentTask
-Task = PlanTask | Part | SlideJob
-Done = BlocksPlan | SlideRecord | None
+Task = SlideJob | BlockTask[Any]
+Done = SlideRecord | HandedOut | None
 
 
 def do(task: Task) -> Done:
     """Do a task, where it runs."""
-    if isinstance(task, PlanTask):
-        return plan_blocks(task.job)
     if isinstance(task, BlockTask):
-        search_block(task)
-        return None
-    if isinstance(task, SegmentTask):
-        do_block(task)
+        task.work.do(task.block)
         return None
     return run_slide(task)
 
 
+def is_verdict(outcome: Outcome[Task, Done]) -> TypeGuard[Outcome[SlideJob, SlideRecord]]:
+    """Whether a task was the last of its slide."""
+    return isinstance(outcome.item, SlideJob) and not isinstance(outcome.result, HandedOut)
+
+
 @dataclass(slots=True, kw_only=True)
-class _Searched:
+class _Spreading:
     """A slide whose blocks are on their way."""
 
     job: SlideJob
-    blocks: Iterator[Part]
+    tasks: Iterator[BlockTask[Any]]
     running: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class Spread:
-    """Names the tasks of jobs: first their blocks, where there are several workers, then they."""
+    """Names the tasks of jobs: where there are several workers, first a large slide's blocks."""
 
     workers: int
-    _slides: dict[Path, _Searched] = field(default_factory=dict)
+    _slides: dict[Path, _Spreading] = field(default_factory=dict)
 
     def first_tasks(self, jobs: Iterable[SlideJob]) -> Iterator[Task]:
         """The beginning of each job."""
-        for job in jobs:
-            has_blocks = job.config.teacher or job.config.segmenter
-            yield PlanTask(job=job) if has_blocks and self.workers > 1 else job
+        return (replace(job, hands_out=self.workers > 1) for job in jobs)
 
     def follow(self, outcome: Outcome[Task, Done]) -> list[Task]:
         """What is to be done after a task: see `Executor.map`."""
+        if is_verdict(outcome):
+            return []
         task = outcome.item
         if isinstance(task, SlideJob):
-            return []
-        if isinstance(task, PlanTask):
-            if not isinstance(outcome.result, BlocksPlan):
-                return [task.job]  # it fails again, with a verdict
-            parts = _parts(outcome.result)
-            slide = self._slides[task.job.folder] = _Searched(job=task.job, blocks=parts)
+            assert isinstance(outcome.result, HandedOut)  # else it would have been the verdict
+            job = replace(task, hands_out=False)
+            slide = _Spreading(job=job, tasks=_block_tasks(outcome.result))
+            self._slides[job.folder] = slide
             room = HANDED_OUT * self.workers
         else:
-            slide = self._slides[_slide_folder(task)]
+            slide = self._slides[task.work.folder.parent]
             slide.running -= 1
             room = 1
-        tasks: list[Task] = list(islice(slide.blocks, room))
+        tasks: list[Task] = list(islice(slide.tasks, room))
         slide.running += len(tasks)
         if not tasks and not slide.running:
-            return [slide.job]
+            return [self._slides.pop(slide.job.folder).job]
         return tasks
 
 
-def _parts(plan: BlocksPlan) -> Iterator[Part]:
-    """The tasks of a slide's blocks."""
-    if plan.nuclei:
-        for block in plan.nuclei.blocks:
-            yield BlockTask(search=plan.nuclei.search, block=block)
-    if plan.segmentation:
-        for block in plan.segmentation.blocks:
-            yield SegmentTask(segmentation=plan.segmentation.segmentation, block=block)
-
-
-def _slide_folder(task: Part) -> Path:
-    """The folder of the slide that a block belongs to, in which the blocks have theirs."""
-    work = task.search if isinstance(task, BlockTask) else task.segmentation
-    return work.folder.parent
+def _block_tasks(handed_out: HandedOut) -> Iterator[BlockTask[Any]]:
+    for plan in handed_out.plans:
+        for block in plan.blocks:
+            yield BlockTask(work=plan.work, block=block)

@@ -4,8 +4,8 @@ import numpy as np
 
 from distill.teachers.labelled import Instances
 from distill.teachers.teacher import Teacher, resize_labels
+from pipelines.blockwise.frame import ENLARGED
 from pipelines.errors import UsageError
-from pipelines.nuclei.frame import ENLARGED
 from wsi.plan import ReadPlan, TileSpec, plan_read
 from wsi.slide import Pixels, Slide
 from wsi.tiles import read_tile

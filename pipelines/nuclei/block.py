@@ -15,13 +15,18 @@ from distill.teachers.labelled import Instances
 from distill.teachers.postprocess import separate
 from distill.teachers.predict import predict_maps
 from distill.teachers.teacher import Teacher
-from pipelines.nuclei.frame import MARGIN_PX, WINDOW_PX, Block, NucleiFrame
+from pipelines.blockwise.frame import Block, BlockFrame
 from pipelines.nuclei.measure import MEASURES, Shape, measure, shapes_of
 from pipelines.nuclei.table import MASK_FIELDS, META, mask_columns
 from pipelines.readable import SQUARE_PX, Box, Unreadable, read_known
 from wsi.atomic import replacing
 from wsi.slide import Slide
 
+# 1728 + 2 × 96 pixels are three windows of 768 whose middle 640 are kept. Larger windows see less
+# twice but take more memory: 1024 take 0.8 GB beyond the weights, 512 take 1.7 times as long.
+CORE_PX = 1728
+MARGIN_PX = 96  # 24 µm at 40×: no nucleus with its centre in a block reaches further out of it
+WINDOW_PX = 768  # of the network, see `distill.teachers.predict`
 # Blocks see the same nucleus with slightly different surroundings, so that its centre may move
 # by a fraction of a pixel. Within this distance of the border both neighbours keep it, and
 # `pipelines.nuclei.merge` decides.
@@ -51,14 +56,14 @@ class FoundNuclei:
 
 
 def find_nuclei(
-    slide: Slide, frame: NucleiFrame, block: Block, teacher: Teacher, *, bfloat16: bool = False
+    slide: Slide, frame: BlockFrame, block: Block, teacher: Teacher, *, bfloat16: bool = False
 ) -> FoundNuclei:
     """Find the nuclei whose centre lies in a block, or hardly outside it.
 
     Nuclei that touch what does not decode are left out, and what is longer than `LONGEST_PX` or
     reaches out of what the block sees is not a nucleus: that does not depend on the block.
     """
-    seen = frame.seen(block)
+    seen = frame.seen(block, margin_px=MARGIN_PX)
     pixels, bad = read_known(slide, seen, spec=frame.spec, plan=frame.plan, scale=frame.scale)
     maps = predict_maps(teacher.net, pixels, window_px=WINDOW_PX, bfloat16=bfloat16)
     nuclei = separate(maps, teacher.thresholds)
@@ -123,7 +128,7 @@ def _distance_outside(points: NDArray[np.float64], box: Box) -> NDArray[np.float
     return np.asarray(np.maximum(np.max(beyond, axis=0), 0))
 
 
-def _is_whole(shape: Shape, seen: Box, frame: NucleiFrame) -> bool:
+def _is_whole(shape: Shape, seen: Box, frame: BlockFrame) -> bool:
     """Whether a nucleus lies within what a block sees, and is not too long for one."""
     (height, width), (frame_height, frame_width) = shape.mask.shape, frame.shape
     left, top, right, bottom = seen

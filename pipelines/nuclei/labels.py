@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from dask.base import tokenize
 from numpy.typing import NDArray
 
+from pipelines.blockwise.frame import Block
 from pipelines.labels import publish_labels
-from pipelines.nuclei.frame import MARGIN_PX, Block
+from pipelines.nuclei.block import MARGIN_PX
 from pipelines.nuclei.table import MASK_COLUMNS, NucleiInfo, mask_of, read_info
 
 LABEL = "nuclei"

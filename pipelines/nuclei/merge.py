@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.blockwise.frame import Block, BlockFrame, on_tissue
 from pipelines.nuclei.block import FoundNuclei
-from pipelines.nuclei.frame import Block, NucleiFrame, on_tissue
 from pipelines.nuclei.table import MASK_COLUMNS, mask_of
 from wsi.tissue import Tissue
 
@@ -31,7 +31,7 @@ class _Border:
 
 
 def merge_blocks(
-    frame: NucleiFrame,
+    frame: BlockFrame,
     blocks: Sequence[Block],
     read: Callable[[Block], FoundNuclei],
     tissue: Tissue,

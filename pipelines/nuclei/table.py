@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.nuclei.frame import Block
+from pipelines.blockwise.frame import Block
 from pipelines.nuclei.measure import MEASURES, Shape
 from pipelines.readable import Unreadable
 from wsi.atomic import replacing

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from distill.segmentation.segmenter import Segmenter
 from distill.segmentation.windows import Lattice, blend_rows
-from pipelines.nuclei.frame import Block, NucleiFrame
+from pipelines.blockwise.frame import Block, BlockFrame
 from pipelines.readable import SQUARE_PX, Unreadable, read_known
 from pipelines.segmentation.lattice import Looked, windows_of
 from wsi.atomic import replacing
@@ -30,7 +30,7 @@ class SegmentedBlock:
 
 def segment_block(
     slide: Slide,
-    frame: NucleiFrame,
+    frame: BlockFrame,
     block: Block,
     looked: Looked,
     segmenter: Segmenter,
@@ -97,7 +97,7 @@ def read_segmented(path: Path) -> SegmentedBlock:
 
 def _read(
     slide: Slide,
-    frame: NucleiFrame,
+    frame: BlockFrame,
     corner: tuple[int, int],
     windows: Looked,
     lattice: Lattice,

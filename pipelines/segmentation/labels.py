@@ -8,9 +8,9 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from pipelines.nuclei.frame import Block
+from pipelines.blockwise.frame import Block
 from pipelines.segmentation.block import NOT_LOOKED, Labels, read_segmented
-from pipelines.segmentation.task import Segmentation
+from pipelines.segmentation.work import SegmentationWork
 from wsi.tissue import Tissue
 
 # Okabe and Ito's colours, told apart by the colour-blind too; the background is a light grey.
@@ -37,7 +37,7 @@ def fraction_colour_of(index: int) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def lazy_labels(of: Segmentation, blocks: Sequence[Block], tissue: Tissue) -> da.Array:
+def lazy_labels(of: SegmentationWork, blocks: Sequence[Block], tissue: Tissue) -> da.Array:
     """The labels (H, W) uint8 of a slide in pixels of its frame, put together when computed.
 
     A pixel whose centre is not on tissue is `NOT_LOOKED`.
@@ -72,7 +72,7 @@ def on_tissue(
 
 
 def _block_labels(
-    *, of: Segmentation, known: frozenset[Block], tissue: Tissue, block_info: dict[Any, Any]
+    *, of: SegmentationWork, known: frozenset[Block], tissue: Tissue, block_info: dict[Any, Any]
 ) -> Labels:
     (top, bottom), (left, right) = block_info[None]["array-location"]
     block = Block(row=top // of.frame.core_px, column=left // of.frame.core_px)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.segmentation.windows import Lattice
-from pipelines.nuclei.frame import Block, NucleiFrame
+from pipelines.blockwise.frame import Block, BlockFrame
 from wsi.tissue import Tissue
 
 LATTICE = Lattice()
@@ -13,7 +13,7 @@ CORE_PX = 8 * LATTICE.stride_px  # edge of a block; a ninth row and column only 
 Looked = NDArray[np.bool_]
 
 
-def windows_on_tissue(frame: NucleiFrame, tissue: Tissue, lattice: Lattice) -> Looked:
+def windows_on_tissue(frame: BlockFrame, tissue: Tissue, lattice: Lattice) -> Looked:
     """Which windows of a frame have any tissue where they weigh anything, (rows, columns).
 
     A pixel of tissue has all windows that weigh in it, whichever block they are looked at for.
@@ -34,7 +34,7 @@ def windows_on_tissue(frame: NucleiFrame, tissue: Tissue, lattice: Lattice) -> L
     return np.asarray(count > 0)
 
 
-def windows_of(looked: Looked, frame: NucleiFrame, block: Block, lattice: Lattice) -> Looked:
+def windows_of(looked: Looked, frame: BlockFrame, block: Block, lattice: Lattice) -> Looked:
     """The part of a frame's windows that reach into a block.
 
     Blocks begin where a window's stride does: `core_px` must be a multiple of it.

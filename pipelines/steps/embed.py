@@ -3,25 +3,24 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pipelines.config import RunConfig
+from pipelines.embedding.tiles import embed_tiles, fit_to_slide
+from pipelines.embedding.work import embed_blocks, plan_embedding
 from pipelines.model import Model
+from pipelines.runfolder import TILES_NAME
 from pipelines.steps.look import Look
+from pipelines.steps.opened import Opened
 from pipelines.steps.reuse import complete
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import TileSpec, plan_read
-from wsi.preprocess import Step, apply_steps, fit_steps, needs_sample
-from wsi.quality import KEPT, QualityLimits, count_poor, find_poor, measure_quality
+from wsi.preprocess import Step
+from wsi.quality import QualityLimits, count_poor
 from wsi.slide import Slide
-from wsi.tiles import read_batches
-from wsi.tilestore import LeftOut, TileTable, write_tiles
+from wsi.tilestore import TileTable, write_tiles
 
-SAMPLE_TILES = 32  # of a slide, that steps which must see its stain are fitted to
 LITTLE_TISSUE = 0.5  # share of the fullest tile's tissue that a tile needs on a sparse slide
 
 
@@ -62,20 +61,13 @@ def is_sparse(grid: TileGrid, config: RunConfig) -> bool:
 
 
 def embed_slide(
-    slide: Slide,
-    path: Path,
-    *,
-    name: str,
-    look: Look,
-    grid: TileGrid,
-    model: Model,
-    config: RunConfig,
-    known: TileTable | None = None,
+    opened: Opened, grid: TileGrid, model: Model, *, known: TileTable | None = None
 ) -> dict[str, Any]:
     """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
 
     Tiles that are in `known`, see `known_tiles`, are taken from there. Those whose quality is
-    beyond the configuration's limits are not embedded.
+    beyond the configuration's limits are not embedded. Many tiles are embedded in blocks, see
+    `plan_embedding`, with the same result.
 
     Raises
     ------
@@ -84,14 +76,16 @@ def embed_slide(
     UnreadableRegionError
         If not one tile could be read.
     """
-    steps = _fit(slide, grid, config)
-    if needs_sample(config.preprocess):
-        known = None  # another choice of tiles is another sample, which changes every tile
+    config = opened.config
+    steps = fit_to_slide(opened.slide, grid, config)
+    attributes = _attributes(opened, grid, model) | _treatment(config.quality.limits, steps)
 
     def embed(grid: TileGrid) -> TileTable:
-        attributes = _attributes(slide, name, look, grid, model)
-        table = _embed(slide, grid, model, config, steps)
-        return replace(table, attributes=attributes | _treatment(config.quality.limits, steps))
+        plan = plan_embedding(opened, grid, model)
+        if len(plan.blocks) > 1:
+            return replace(embed_blocks(plan), attributes=attributes)
+        table = embed_tiles(opened.slide, grid, model, config, steps)
+        return replace(table, attributes=attributes)
 
     table, n_reused = complete(grid, known, embed)
     excluded = count_poor(table.left_out.reason)
@@ -100,7 +94,7 @@ def embed_slide(
         raise UnreadableRegionError(f"none of the {len(table.invalid)} tiles decodes")
     if len(table.coords) == 0:
         raise PoorQualityError(_all_are_poor(excluded))
-    write_tiles(path, table, dtype=config.feature_dtype)
+    write_tiles(opened.folder / TILES_NAME, table, dtype=config.feature_dtype)
     mostly = ["mostly_excluded"] if n_excluded > len(table.coords) else []
     return {
         "n_tiles": len(table.coords),
@@ -112,48 +106,6 @@ def embed_slide(
     }
 
 
-def _embed(
-    slide: Slide, grid: TileGrid, model: Model, config: RunConfig, steps: Sequence[Step]
-) -> TileTable:
-    """Read a grid's tiles, measure them, and embed the good ones; without attributes."""
-    coords, measures, reasons, embeddings, invalid = [], [], [], [], []
-    for batch in read_batches(slide, grid, batch_size=config.batch_size):
-        quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
-        wrong = find_poor(quality, config.quality.limits)
-        coords.append(batch.coords)
-        invalid.append(batch.invalid)
-        measures.append(quality)
-        reasons.append(wrong)
-        pixels = apply_steps(steps, batch.pixels[wrong == KEPT])
-        embeddings.append(model.encoder.embed(pixels))
-    at, measured, reason = np.concatenate(coords), np.concatenate(measures), np.concatenate(reasons)
-    kept, poor = reason == KEPT, reason != KEPT
-    return TileTable(
-        coords=at[kept],
-        embeddings=np.concatenate(embeddings),
-        invalid=np.concatenate(invalid),
-        attributes={},
-        quality=measured[kept],
-        left_out=LeftOut(coords=at[poor], quality=measured[poor], reason=reason[poor]),
-    )
-
-
-def _fit(slide: Slide, grid: TileGrid, config: RunConfig) -> tuple[Step, ...]:
-    """The configuration's steps, fitted to the slide where they have to see it.
-
-    That takes at most `SAMPLE_TILES` tiles, evenly over the grid, of which the good ones count.
-    """
-    tiles = [np.zeros((0, grid.spec.size_px, grid.spec.size_px, 3), np.uint8)]
-    if needs_sample(config.preprocess):
-        count = min(SAMPLE_TILES, len(grid.coords))
-        some = np.linspace(0, len(grid.coords) - 1, count).round().astype(np.int64)
-        few = replace(grid, coords=grid.coords[some], tissue_fraction=grid.tissue_fraction[some])
-        for batch in read_batches(slide, few, batch_size=config.batch_size):
-            quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
-            tiles.append(batch.pixels[find_poor(quality, config.quality.limits) == KEPT])
-    return fit_steps(config.preprocess, np.concatenate(tiles))
-
-
 def _all_are_poor(excluded: dict[str, int]) -> str:
     counts = ", ".join(f"{name} {count}" for name, count in excluded.items())
     return (
@@ -163,11 +115,10 @@ def _all_are_poor(excluded: dict[str, int]) -> str:
     )
 
 
-def _attributes(
-    slide: Slide, name: str, look: Look, grid: TileGrid, model: Model
-) -> dict[str, Any]:
+def _attributes(opened: Opened, grid: TileGrid, model: Model) -> dict[str, Any]:
     """TRIDENT's attributes, whose magnifications are only for people, and ours, which are exact."""
-    level0_mpp = look.resolution.mpp
+    resolution, slide = opened.look.resolution, opened.slide
+    level0_mpp = resolution.mpp
     width, height = slide.dimensions
     return {
         "patch_size": grid.spec.size_px,
@@ -175,12 +126,12 @@ def _attributes(
         "level0_magnification": round(10 / level0_mpp),
         "target_magnification": round(10 / grid.spec.mpp),
         "overlap": grid.spec.size_px - grid.stride_px,
-        "name": name,
+        "name": opened.ref.slide_id,
         "level0_width": width,
         "level0_height": height,
         "mpp": grid.spec.mpp,
         "level0_mpp": level0_mpp,
-        "mpp_source": look.resolution.source.value,
+        "mpp_source": resolution.source.value,
         "stride": grid.stride_px,
         "level": grid.plan.level,
         "bounds_x": int(slide.properties.get("openslide.bounds-x", 0)),

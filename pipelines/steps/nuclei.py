@@ -1,41 +1,31 @@
 """Nuclei: a slide's tissue through the teacher, into a table, outlines, labels and a density."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distill.teachers.teacher import read_teacher_card
-from pipelines.config import RunConfig
+from pipelines.blockwise.frame import Block, blocks_on_tissue
+from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.heatmap import Heatmap, write_heatmap
-from pipelines.nuclei.frame import CORE_PX, Block, blocks_on_tissue, lay_frame
+from pipelines.nuclei.block import CORE_PX
 from pipelines.nuclei.geojson import write_nuclei_geojson
 from pipelines.nuclei.labels import LABEL, write_nuclei_labels
-from pipelines.nuclei.search import NucleiSearch, forget_blocks, join_blocks, plan_search
+from pipelines.nuclei.work import NucleiWork, join_blocks
 from pipelines.picture import write_picture
-from pipelines.receipts import Receipts, code_version
+from pipelines.receipts import Receipts
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, NUCLEI_GEOJSON_NAME, NUCLEI_NAME
-from pipelines.steps.look import Look
+from pipelines.steps.opened import Opened
 from wsi.atomic import digest, replacing
-from wsi.ref import SlideRef
-from wsi.slide import Slide
 
 PICTURE_NAME = "heatmap.png"
 DENSITY_OUTPUTS = (HEATMAP_NAME, PICTURE_NAME)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NucleiPlan:
-    """A search for nuclei, and the blocks it goes through."""
-
-    search: NucleiSearch
-    blocks: tuple[Block, ...]
+NucleiPlan = BlockPlan[NucleiWork, Block]
 
 
-def plan_nuclei(
-    slide: Slide, ref: SlideRef, folder: Path, look: Look, config: RunConfig, *, source: str
-) -> NucleiPlan:
-    """Lay the blocks over the slide's tissue; `source` is the digest of the slide's bytes.
+def plan_nuclei(opened: Opened) -> NucleiPlan:
+    """Lay the blocks in which the teacher looks over the slide's tissue.
 
     Raises
     ------
@@ -44,44 +34,46 @@ def plan_nuclei(
     ResolutionError
         If the slide is too coarse for it.
     """
-    assert config.teacher is not None  # who calls this has looked
-    card = read_teacher_card(config.teacher)
-    frame = lay_frame(slide, level0_mpp=look.resolution.mpp, teacher_mpp=card.mpp, core_px=CORE_PX)
-    search = plan_search(
-        ref,
-        frame,
-        level0_mpp=look.resolution.mpp,
-        teacher=config.teacher,
-        teacher_sha256=card.sha256,
-        thresholds=card.thresholds.model_dump(),
-        bfloat16=config.bfloat16,
-        folder=folder,
-        made_from={"input": source, "code_version": code_version()},
+    teacher = opened.config.teacher
+    assert teacher is not None  # who calls this has looked
+    card = read_teacher_card(teacher)
+    frame = opened.lay_frame(card.mpp, core_px=CORE_PX)
+    parameters = {
+        "mpp": frame.mpp,
+        "core_px": frame.core_px,
+        "teacher": card.sha256,
+        "thresholds": card.thresholds.model_dump(),
+        "bfloat16": opened.config.bfloat16,
+    }
+    work = NucleiWork(
+        ref=opened.ref,
+        frame=frame,
+        level0_mpp=opened.look.resolution.mpp,
+        network=teacher,
+        sha256=card.sha256,
+        bfloat16=opened.config.bfloat16,
+        parameters=parameters,
+        folder=opened.blocks_folder(NucleiWork.step, parameters),
     )
-    return NucleiPlan(search=search, blocks=tuple(blocks_on_tissue(frame, look.tissue)))
+    return BlockPlan(work=work, blocks=tuple(blocks_on_tissue(frame, opened.look.tissue)))
 
 
 def find_slide_nuclei(
-    slide: Slide,
-    folder: Path,
-    plan: NucleiPlan,
-    look: Look,
-    receipts: Receipts,
-    base: dict[str, Any],
+    opened: Opened, plan: NucleiPlan, receipts: Receipts, base: dict[str, Any]
 ) -> dict[str, Any]:
     """Write `nuclei.parquet`, `nuclei.geojson` and ``labels/nuclei``; returns what was found.
 
     `base` is what the nuclei depend on besides the slide's bytes and the teacher.
     """
+    folder, work = opened.folder, plan.work
     table = folder / NUCLEI_NAME
-    parameters = base | plan.search.parameters
     found = receipts.do(
-        "nuclei",
-        parameters,
+        work.step,
+        base | work.parameters,
         (NUCLEI_NAME,),
-        partial(join_blocks, slide, plan.search, plan.blocks, look.tissue, table),
+        partial(join_blocks, opened.slide, work, plan.blocks, opened.look.tissue, table),
     )
-    forget_blocks(folder)
+    forget_blocks(folder, work.step)
     made_from = {"nuclei": digest(table)}
 
     def outlines() -> dict[str, Any]:

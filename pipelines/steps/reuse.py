@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.embedding.tiles import join_tables, part_of
 from pipelines.receipts import Receipts
 from pipelines.runfolder import TILES_NAME
 from wsi.grid import TileGrid
+from wsi.preprocess import needs_sample
 from wsi.tilestore import LeftOut, TileTable, read_tiles
 
 CHOOSING = ("mask", "min_tissue_fraction")  # parameters that pick tiles and change none
@@ -24,8 +26,11 @@ def known_tiles(receipts: Receipts, parameters: Mapping[str, Any]) -> TileTable 
     """The tiles of the last embedding, if it differed from this one in the choice of tiles only.
 
     Slide, code version and all other `parameters` (of the step ``embed``) must be the same, and
-    `tiles.h5` as it was written; else None.
+    `tiles.h5` as it was written; else None. Nor are any known where steps are fitted to a sample:
+    another choice of tiles is another sample, which changes every tile.
     """
+    if needs_sample(parameters["preprocess"]):
+        return None
     receipt = receipts.standing("embed")
     if receipt is None or TILES_NAME not in receipt["outputs"]:
         return None
@@ -34,40 +39,31 @@ def known_tiles(receipts: Receipts, parameters: Mapping[str, Any]) -> TileTable 
     return read_tiles(receipts.folder / TILES_NAME)
 
 
+def unknown_tiles(grid: TileGrid, known: TileTable | None) -> TileGrid:
+    """The tiles of a grid that were not dealt with yet.
+
+    Tiles known not to decode are not tried again: the slide's bytes are the same.
+    """
+    if known is None:
+        return grid
+    dealt_with = np.concatenate([known.coords, known.invalid, known.left_out.coords])
+    return part_of(grid, ~_is_in(grid.coords, dealt_with))
+
+
 def complete(
     grid: TileGrid, known: TileTable | None, embed: Callable[[TileGrid], TileTable]
 ) -> tuple[TileTable, int]:
     """Embed the tiles of `grid` that are not known; the table of all, and how many were known.
 
-    The table has the grid's order, as if all had been embedded now. Tiles known not to decode
-    are not tried again: the slide's bytes are the same.
+    The table has the grid's order, as if all had been embedded now.
     """
     if known is None:
         return embed(grid), 0
-    dealt_with = np.concatenate([known.coords, known.invalid, known.left_out.coords])
-    new = ~_is_in(grid.coords, dealt_with)
-    if not new.any():
+    new = unknown_tiles(grid, known)
+    if len(new.coords) == 0:
         return _pick(known, grid), len(grid.coords)
-    todo = replace(grid, coords=grid.coords[new], tissue_fraction=grid.tissue_fraction[new])
-    fresh = embed(todo)
-    return _pick(_join(known, fresh), grid), int((~new).sum())
-
-
-def _join(known: TileTable, fresh: TileTable) -> TileTable:
-    both = (known, fresh)
-    measured = [table.quality for table in both if table.quality is not None]
-    return replace(
-        fresh,
-        coords=np.concatenate([table.coords for table in both]),
-        embeddings=np.concatenate([table.embeddings for table in both]),
-        invalid=np.concatenate([table.invalid for table in both]),
-        quality=np.concatenate(measured) if len(measured) == len(both) else None,
-        left_out=LeftOut(
-            coords=np.concatenate([table.left_out.coords for table in both]),
-            quality=np.concatenate([table.left_out.quality for table in both]),
-            reason=np.concatenate([table.left_out.reason for table in both]),
-        ),
-    )
+    joined = join_tables([known, embed(new)])
+    return _pick(joined, grid), len(grid.coords) - len(new.coords)
 
 
 def _pick(table: TileTable, grid: TileGrid) -> TileTable:

@@ -1,7 +1,7 @@
 """Segmentation: a slide's tissue through a segmenter, into labels, outlines and areas."""
 
+import hashlib
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,11 @@ from typing import Any
 import dask
 
 from distill.segmentation.segmenter import SegmenterCard, read_segmenter_card
-from pipelines.config import RunConfig
+from pipelines.blockwise.frame import Block, blocks_on_tissue
+from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.labels import publish_labels
-from pipelines.nuclei.frame import Block, blocks_on_tissue, lay_frame
 from pipelines.readable import unseen_tissue_mm2
-from pipelines.receipts import Receipts, code_version
+from pipelines.receipts import Receipts
 from pipelines.runfolder import (
     IMAGE_NAME,
     SEGMENTATION_GEOJSON_NAME,
@@ -24,38 +24,21 @@ from pipelines.segmentation.geojson import write_segmentation_geojson
 from pipelines.segmentation.labels import colour_of, lazy_labels
 from pipelines.segmentation.lattice import CORE_PX, LATTICE, windows_on_tissue
 from pipelines.segmentation.picture import write_segmentation_picture
-from pipelines.segmentation.task import (
-    Segmentation,
-    SegmentTask,
-    do_block,
-    forget_segmented,
-    plan_segmentation,
-    unreadable_in,
-)
+from pipelines.segmentation.work import SegmentationWork, unreadable_in
 from pipelines.steps.look import Look
+from pipelines.steps.opened import Opened
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, replacing
 from wsi.labels import label_areas
-from wsi.ref import SlideRef
-from wsi.slide import Slide
+from wsi.tissue import Tissue
 
-SEGMENTATION = "segmentation"  # the step in the receipt
 OPACITY = 140  # of a label's colour, 0-255
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentationPlan:
-    """A segmentation, the segmenter's card, and the blocks it goes through."""
-
-    segmentation: Segmentation
-    card: SegmenterCard
-    blocks: tuple[Block, ...]
+SegmentationPlan = BlockPlan[SegmentationWork, Block]
 
 
-def plan_slide_segmentation(
-    slide: Slide, ref: SlideRef, folder: Path, look: Look, config: RunConfig, *, source: str
-) -> SegmentationPlan:
-    """Lay the blocks over the slide's tissue; `source` is the digest of the slide's bytes.
+def plan_segmentation(opened: Opened) -> SegmentationPlan:
+    """Lay the blocks in which the segmenter looks over the slide's tissue.
 
     Raises
     ------
@@ -64,43 +47,49 @@ def plan_slide_segmentation(
     ResolutionError
         If the slide is too coarse for it.
     """
-    assert config.segmenter is not None  # who calls this has looked
-    card = read_segmenter_card(config.segmenter)
-    frame = lay_frame(slide, level0_mpp=look.resolution.mpp, teacher_mpp=card.mpp, core_px=CORE_PX)
-    segmentation = plan_segmentation(
-        ref,
-        frame,
-        windows_on_tissue(frame, look.tissue, LATTICE),
-        level0_mpp=look.resolution.mpp,
-        segmenter=config.segmenter,
+    segmenter, level0_mpp = opened.config.segmenter, opened.look.resolution.mpp
+    assert segmenter is not None  # who calls this has looked
+    card = read_segmenter_card(segmenter)
+    frame = opened.lay_frame(card.mpp, core_px=CORE_PX)
+    looked = windows_on_tissue(frame, opened.look.tissue, LATTICE)
+    parameters = {
+        "mpp": frame.mpp,
+        "core_px": frame.core_px,
+        "segmenter": card.sha256,
+        "bfloat16": opened.config.bfloat16,
+        "name": card.name,
+        "classes": card.classes,
+    }
+    windows = hashlib.sha256(looked.tobytes()).hexdigest()
+    work = SegmentationWork(
+        ref=opened.ref,
+        frame=frame,
+        level0_mpp=level0_mpp,
+        looked=looked,
+        network=segmenter,
         sha256=card.sha256,
-        bfloat16=config.bfloat16,
-        folder=folder,
-        made_from={"input": source, "code_version": code_version()},
+        bfloat16=opened.config.bfloat16,
+        parameters=parameters,
+        folder=opened.blocks_folder(SegmentationWork.step, parameters | {"windows": windows}),
     )
-    blocks = tuple(blocks_on_tissue(frame, look.tissue))
-    return SegmentationPlan(segmentation=segmentation, card=card, blocks=blocks)
+    return BlockPlan(work=work, blocks=tuple(blocks_on_tissue(frame, opened.look.tissue)))
 
 
 def segment_slide(
-    slide: Slide,
-    folder: Path,
-    plan: SegmentationPlan,
-    look: Look,
-    receipts: Receipts,
-    base: dict[str, Any],
+    opened: Opened, plan: SegmentationPlan, receipts: Receipts, base: dict[str, Any]
 ) -> dict[str, Any]:
     """Write ``labels/<name>``, areas, outlines and a picture; returns the areas.
 
     `base` is what the segmentation depends on besides the slide's bytes and the segmenter.
     """
-    of, card = plan.segmentation, plan.card
+    of, folder, slide = plan.work, opened.folder, opened.slide
+    card = read_segmenter_card(of.network)
     label = f"{IMAGE_NAME}/labels/{card.name}"
-    labels = partial(_write_labels, folder, plan, look)
-    found = receipts.do(SEGMENTATION, base | segmentation_parameters(plan), (label,), labels)
-    if SEGMENTATION not in receipts.reused:
+    labels = partial(_write_labels, folder, plan, card, opened.look.tissue)
+    found = receipts.do(of.step, base | of.parameters, (label,), labels)
+    if of.step not in receipts.reused:
         receipts.renew("pyramid")
-    forget_segmented(folder)
+    forget_blocks(folder, of.step)
     made_from = base | {"labels": digest(folder / label), "areas": found}
 
     def outlines() -> dict[str, Any]:
@@ -113,7 +102,7 @@ def segment_slide(
             slide_id=of.ref.slide_id,
             origin=scanned_corner(slide),
         )
-        _write_areas(folder / SEGMENTATION_NAME, plan, look, found, drawn)
+        _write_areas(folder / SEGMENTATION_NAME, of, card, opened.look, found, drawn)
         write_segmentation_picture(
             folder / SEGMENTATION_PICTURE_NAME,
             folder / IMAGE_NAME,
@@ -130,17 +119,14 @@ def segment_slide(
     return found
 
 
-def segmentation_parameters(plan: SegmentationPlan) -> dict[str, Any]:
-    """What a slide's labels depend on besides its bytes and its tissue."""
-    return plan.segmentation.parameters | {"name": plan.card.name, "classes": plan.card.classes}
-
-
-def _write_labels(folder: Path, plan: SegmentationPlan, look: Look) -> dict[str, Any]:
+def _write_labels(
+    folder: Path, plan: SegmentationPlan, card: SegmenterCard, tissue: Tissue
+) -> dict[str, Any]:
     """Segment what is not segmented yet, put the blocks together and measure them."""
-    of, card = plan.segmentation, plan.card
+    of = plan.work
     for block in plan.blocks:
-        do_block(SegmentTask(segmentation=of, block=block))
-    labels = lazy_labels(of, plan.blocks, look.tissue)
+        of.do(block)
+    labels = lazy_labels(of, plan.blocks, tissue)
     publish_labels(
         folder / IMAGE_NAME,
         card.name,
@@ -160,9 +146,7 @@ def _write_labels(folder: Path, plan: SegmentationPlan, look: Look) -> dict[str,
         name: areas[n + 1].area_mm2 if n + 1 in areas else 0.0
         for n, name in enumerate(card.classes)
     }
-    unseen = unseen_tissue_mm2(
-        look.tissue, unreadable_in(of, plan.blocks), level0_mpp=of.level0_mpp
-    )
+    unseen = unseen_tissue_mm2(tissue, unreadable_in(of, plan.blocks), level0_mpp=of.level0_mpp)
     return {
         "area_mm2": {name: round(area, 6) for name, area in by_class.items()},
         "unseen_mm2": round(unseen, 6),
@@ -172,15 +156,16 @@ def _write_labels(folder: Path, plan: SegmentationPlan, look: Look) -> dict[str,
 
 def _write_areas(
     path: Path,
-    plan: SegmentationPlan,
+    of: SegmentationWork,
+    card: SegmenterCard,
     look: Look,
     found: dict[str, Any],
     drawn: dict[str, Any],
 ) -> None:
-    card, areas = plan.card, found["area_mm2"]
+    areas = found["area_mm2"]
     looked = sum(areas.values())
     said = {
-        "slide_id": plan.segmentation.ref.slide_id,
+        "slide_id": of.ref.slide_id,
         "name": card.name,
         "classes": [
             {
@@ -194,7 +179,7 @@ def _write_areas(
         "looked_mm2": round(looked, 6),
         "tissue_mm2": round(look.tissue_mm2, 6),
         "unreadable_tissue_mm2": found["unseen_mm2"],
-        "mpp": plan.segmentation.frame.mpp,
+        "mpp": of.frame.mpp,
         "outline_um": drawn["outline_um"],
         "n_outlines": drawn["n_pieces"],
         "segmenter": {

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.teachers.teacher import Teacher
+from pipelines.blockwise.frame import Block, BlockFrame, blocks_on_tissue, lay_frame
 from pipelines.nuclei.block import FoundNuclei, find_nuclei
-from pipelines.nuclei.frame import Block, NucleiFrame, blocks_on_tissue, lay_frame
 from pipelines.nuclei.merge import merge_blocks
 from wsi.slide import Pixels, Slide
 from wsi.tissue import Tissue
@@ -72,7 +72,7 @@ def draw_blobs(width: int, height: int, *, seed: int = 0, step: int = 26) -> Blo
 class Joined:
     """What came out of a slide: its frame, and a row for each nucleus."""
 
-    frame: NucleiFrame
+    frame: BlockFrame
     rows: list[dict[str, Any]]
     found: dict[Block, FoundNuclei]
 
@@ -87,7 +87,7 @@ def search(
     slide: Slide, teacher: Teacher, core_px: int, *, mpp: float = MPP, tissue: Tissue | None = None
 ) -> Joined:
     """Look for nuclei in blocks of a size, and join them."""
-    frame = lay_frame(slide, level0_mpp=mpp, teacher_mpp=teacher.mpp, core_px=core_px)
+    frame = lay_frame(slide, level0_mpp=mpp, network_mpp=teacher.mpp, core_px=core_px)
     tissue = tissue or everywhere(slide)
     blocks = blocks_on_tissue(frame, tissue)
     found = {block: find_nuclei(slide, frame, block, teacher) for block in blocks}

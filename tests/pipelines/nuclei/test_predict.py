@@ -27,7 +27,7 @@ from pipelines.cli.main import cli
 from pipelines.config import RunConfig
 from pipelines.heatmap import read_heatmap
 from pipelines.manifest import Entry
-from pipelines.nuclei import search
+from pipelines.nuclei import work
 from pipelines.nuclei.table import mask_of
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
@@ -75,8 +75,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch, blob_teacher: Teacher) -> None:
     """Have blocks looked at by the teacher made by hand."""
-    search.teacher_of.cache_clear()
-    monkeypatch.setattr(search, "load_teacher", lambda path: blob_teacher)
+    work.teacher_of.cache_clear()
+    monkeypatch.setattr(work, "load_teacher", lambda path: blob_teacher)
 
 
 def predict(slide: Path, weights: Path, out: Path, *more: str) -> SlideRecord:
@@ -205,7 +205,7 @@ def test_a_killed_search_goes_on_with_the_blocks_that_are_left(
 ) -> None:
     monkeypatch.setattr("pipelines.steps.nuclei.CORE_PX", 320)
     slide = write(tmp_path / "s.svs", blobs)
-    real, asked = search.find_nuclei, []
+    real, asked = work.find_nuclei, []
 
     def killed_at_the_third(*arguments: Any, **options: Any) -> Any:
         asked.append(arguments[2])
@@ -213,7 +213,7 @@ def test_a_killed_search_goes_on_with_the_blocks_that_are_left(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(search, "find_nuclei", killed_at_the_third)
+    monkeypatch.setattr(work, "find_nuclei", killed_at_the_third)
     with pytest.raises((KeyboardInterrupt, FileNotFoundError)):
         predict(slide, weights, tmp_path / "out")
     assert len(asked) == 3
@@ -235,13 +235,13 @@ def test_blocks_spread_over_workers_give_the_same(
     entry = Entry(ref=SlideRef.of(slide))
     config = RunConfig(teacher=weights)
     asked = []
-    real = search.find_nuclei
+    real = work.find_nuclei
 
     def count(*arguments: Any, **options: Any) -> Any:
         asked.append(arguments[2])
         return real(*arguments, **options)
 
-    monkeypatch.setattr(search, "find_nuclei", count)
+    monkeypatch.setattr(work, "find_nuclei", count)
     for name, executor in (("one", SerialExecutor()), ("two", ThreadExecutor(2))):
         (record,) = run_cohort([entry], tmp_path / name, config, executor)
         assert record.verdict == "ok"

@@ -12,7 +12,7 @@ from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import Teacher, build_net, save_teacher
 from pipelines.cli.main import cli
 from pipelines.heatmap import read_heatmap
-from pipelines.nuclei import search
+from pipelines.nuclei import work
 from pipelines.records import read_records
 from tests.pipelines.nuclei.blobs import MPP
 from wsi.testing import Specimen, write_slide
@@ -21,8 +21,8 @@ from wsi.testing import Specimen, write_slide
 def test_the_density_is_the_last_channel_of_the_prediction(
     demo: Any, blob_teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search.teacher_of.cache_clear()
-    monkeypatch.setattr(search, "load_teacher", lambda path: blob_teacher)
+    work.teacher_of.cache_clear()
+    monkeypatch.setattr(work, "load_teacher", lambda path: blob_teacher)
     save_teacher(
         build_net("mobilenetv3_small_050"),
         tmp_path / "t",

@@ -10,7 +10,7 @@ from distill.card import TrainingCard
 from distill.segmentation.network import build_network
 from distill.segmentation.segmenter import Segmenter, SegmenterCard
 from distill.segmentation.windows import Lattice
-from pipelines.nuclei.frame import NucleiFrame, blocks_on_tissue, lay_frame
+from pipelines.blockwise.frame import BlockFrame, blocks_on_tissue, lay_frame
 from pipelines.readable import SQUARE_PX
 from pipelines.segmentation.block import SegmentedBlock, segment_block
 from pipelines.segmentation.lattice import windows_on_tissue
@@ -59,10 +59,10 @@ def segment(
     *,
     level0_mpp: float = 0.5,
     tissue: Tissue | None = None,
-) -> tuple[NDArray[np.uint8], NucleiFrame, list[SegmentedBlock]]:
+) -> tuple[NDArray[np.uint8], BlockFrame, list[SegmentedBlock]]:
     """Segment in blocks of a size, and put them side by side."""
     tissue = tissue or everywhere()
-    frame = lay_frame(slide, level0_mpp=level0_mpp, teacher_mpp=0.5, core_px=core_px)
+    frame = lay_frame(slide, level0_mpp=level0_mpp, network_mpp=0.5, core_px=core_px)
     looked = windows_on_tissue(frame, tissue, LATTICE)
     labels = np.zeros(frame.shape, np.uint8)
     blocks = []

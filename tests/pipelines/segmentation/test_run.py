@@ -24,7 +24,7 @@ from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
-from pipelines.segmentation import task
+from pipelines.segmentation import work
 from tests.distill.segmentation.test_windows import Near
 from wsi.atomic import digest
 from wsi.ref import SlideRef
@@ -69,9 +69,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have blocks looked at by a network that calls dark what is dark."""
-    task.segmenter_of.cache_clear()
+    work.segmenter_of.cache_clear()
     made = Segmenter(net=Near(), card=card_of(1.0))
-    monkeypatch.setattr(task, "load_segmenter", lambda path: made)
+    monkeypatch.setattr(work, "load_segmenter", lambda path: made)
 
 
 def write(path: Path, pixels: Pixels) -> Path:
@@ -193,7 +193,7 @@ def test_a_killed_run_goes_on_and_workers_share_the_blocks(
     straight = tmp_path / "straight"
     segment(slide, weights, straight)
     monkeypatch.setattr("pipelines.steps.segment.CORE_PX", 384)
-    real, asked = task.segment_block, []
+    real, asked = work.segment_block, []
 
     def killed_at_the_second(*arguments: Any, **options: Any) -> Any:
         asked.append(arguments[2])
@@ -201,7 +201,7 @@ def test_a_killed_run_goes_on_and_workers_share_the_blocks(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(task, "segment_block", killed_at_the_second)
+    monkeypatch.setattr(work, "segment_block", killed_at_the_second)
     with pytest.raises((KeyboardInterrupt, FileNotFoundError)):
         segment(slide, weights, tmp_path / "killed")
     segment(slide, weights, tmp_path / "killed")

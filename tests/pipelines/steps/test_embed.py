@@ -16,10 +16,12 @@ from pipelines.heatmap import make_heatmap
 from pipelines.model import Model
 from pipelines.steps.embed import embed_slide, lay_grid
 from pipelines.steps.look import Look
+from pipelines.steps.opened import Opened
 from wsi.errors import PoorQualityError
 from wsi.plan import TileSpec
 from wsi.preprocess import NOT_ESTIMATED, apply_steps, fit_steps
 from wsi.quality import MEASURES
+from wsi.ref import SlideRef
 from wsi.resolution import MppSource, Resolution
 from wsi.slide import Pixels, Slide
 from wsi.testing import Specimen, render
@@ -69,15 +71,9 @@ def embed(
     )
     config = RunConfig(model=folder, batch_size=7, feature_dtype="float32", **settings)
     grid = lay_grid(slide, look, model.encoder.spec, config)
-    facts = embed_slide(
-        slide,
-        folder / "tiles.h5",
-        name="made",
-        look=look,
-        grid=grid,
-        model=model,
-        config=config,
-    )
+    ref = SlideRef(path=folder / "made.svs", slide_id="made")
+    opened = Opened(slide=slide, ref=ref, look=look, config=config, folder=folder, source="")
+    facts = embed_slide(opened, grid, model)
     return facts, read_tiles(folder / "tiles.h5")
 
 

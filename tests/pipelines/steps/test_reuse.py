@@ -11,6 +11,7 @@ import pytest
 from distill.encoders import Encoder, create_encoder
 from pipelines.config import QualityConfig, RunConfig
 from pipelines.demo.alignment import write_colour_model
+from pipelines.embedding import work as embedding_work
 from pipelines.manifest import Entry
 from pipelines.records import SlideRecord
 from pipelines.slide import SlideJob, run_slide
@@ -89,7 +90,11 @@ def places(table: TileTable) -> set[tuple[int, int]]:
     return {(x, y) for x, y in table.coords.tolist()}
 
 
-def test_an_edit_costs_only_its_own_tiles(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block_tiles", [embedding_work.BLOCK_TILES, 14])
+def test_an_edit_costs_only_its_own_tiles(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_tiles: int
+) -> None:
+    monkeypatch.setattr(embedding_work, "BLOCK_TILES", block_tiles)
     first, n_first = bench.run()
     before = bench.tiles()
     assert n_first == first.n_tiles == len(before.coords)

@@ -1,4 +1,4 @@
-"""The pixels in which a slide's nuclei are looked for, and the blocks they are cut into."""
+"""The pixels in which a network looks at a slide, and the square blocks they are cut into."""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +11,6 @@ from wsi.plan import ReadPlan, TileSpec, plan_read
 from wsi.slide import Slide
 from wsi.tissue import Tissue
 
-# 1728 + 2 × 96 pixels are three windows of 768 whose middle 640 are kept. Larger windows see less
-# twice but take more memory: 1024 take 0.8 GB beyond the weights, 512 take 1.7 times as long.
-CORE_PX = 1728
-MARGIN_PX = 96  # 24 µm at 40×: no nucleus with its centre in a block reaches further out of it
-WINDOW_PX = 768  # of the network, see `distill.teachers.predict`
 SAME_MPP = 0.1  # relative difference within which pixels are not resampled: nuclei vary more
 ENLARGED = 2.1  # a teacher for 40× looks at slides scanned at 20×
 
@@ -29,8 +24,8 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NucleiFrame:
-    """A slide at the resolution its nuclei are looked for at.
+class BlockFrame:
+    """A slide at the resolution a network looks at it.
 
     Attributes
     ----------
@@ -67,15 +62,15 @@ class NucleiFrame:
         height, width = self.shape
         return left, top, min(left + self.core_px, width), min(top + self.core_px, height)
 
-    def seen(self, block: Block) -> Box:
+    def seen(self, block: Block, *, margin_px: int) -> Box:
         """What is read for a block: its core and as much around it as the slide has."""
         left, top, right, bottom = self.core(block)
         height, width = self.shape
         return (
-            max(left - MARGIN_PX, 0),
-            max(top - MARGIN_PX, 0),
-            min(right + MARGIN_PX, width),
-            min(bottom + MARGIN_PX, height),
+            max(left - margin_px, 0),
+            max(top - margin_px, 0),
+            min(right + margin_px, width),
+            min(bottom + margin_px, height),
         )
 
     def neighbours(self, block: Block) -> list[Block]:
@@ -89,11 +84,11 @@ class NucleiFrame:
         ]
 
 
-def lay_frame(slide: Slide, *, level0_mpp: float, teacher_mpp: float, core_px: int) -> NucleiFrame:
-    """Choose the resolution for a teacher: the slide's own, halved or doubled, if that is near.
+def lay_frame(slide: Slide, *, level0_mpp: float, network_mpp: float, core_px: int) -> BlockFrame:
+    """Choose the resolution for a network: the slide's own, halved or doubled, if that is near.
 
-    Pixels of the slide's own grid need no resampling, and a teacher bears a tenth of difference;
-    otherwise it is the teacher's resolution exactly. Level 0 is enlarged up to `ENLARGED` times.
+    Pixels of the slide's own grid need no resampling, and a network bears a tenth of difference;
+    otherwise it is the network's own exactly. Level 0 is enlarged up to `ENLARGED` times.
 
     Parameters
     ----------
@@ -105,7 +100,7 @@ def lay_frame(slide: Slide, *, level0_mpp: float, teacher_mpp: float, core_px: i
     ResolutionError
         If the slide is coarser than that.
     """
-    wanted = teacher_mpp / level0_mpp
+    wanted = network_mpp / level0_mpp
     halved: float = 2.0 ** round(math.log2(wanted))
     scale = halved if abs(halved / wanted - 1) <= SAME_MPP else wanted
     mpp = level0_mpp * scale
@@ -116,10 +111,10 @@ def lay_frame(slide: Slide, *, level0_mpp: float, teacher_mpp: float, core_px: i
         enlarged=ENLARGED,
     )
     width, height = (math.ceil(length / scale - 1e-9) for length in slide.dimensions)
-    return NucleiFrame(mpp=mpp, scale=scale, shape=(height, width), core_px=core_px, plan=plan)
+    return BlockFrame(mpp=mpp, scale=scale, shape=(height, width), core_px=core_px, plan=plan)
 
 
-def blocks_on_tissue(frame: NucleiFrame, tissue: Tissue) -> list[Block]:
+def blocks_on_tissue(frame: BlockFrame, tissue: Tissue) -> list[Block]:
     """The blocks with any tissue in their core, row by row."""
     rows, columns = np.nonzero(tissue.mask)
     edge = frame.core_px * frame.scale / tissue.downsample  # of a block, in pixels of the mask

@@ -1,0 +1,93 @@
+"""Work that is done block by block, so that workers share a slide and a killed run goes on.
+
+A piece of work says what a block is, how one is done and where it is stored; all else is here.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pipelines.receipts import Receipts, code_version
+from wsi.atomic import remove
+from wsi.ref import SlideRef
+
+BlockT = TypeVar("BlockT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockWork(ABC, Generic[BlockT]):
+    """Work on a slide, with all that a block of it needs; travels to where blocks are done.
+
+    Attributes
+    ----------
+    step
+        Name of the step in the receipt, and in the resources table.
+    parameters
+        What the result depends on besides the slide, its tissue and its resolution.
+    folder
+        Where the blocks that are done are kept, see `blocks_folder`.
+    """
+
+    step: ClassVar[str]
+    ref: SlideRef
+    parameters: dict[str, Any] = field(hash=False)
+    folder: Path
+
+    @abstractmethod
+    def path(self, block: BlockT) -> Path:
+        """Where a block is stored, in `folder`."""
+
+    @abstractmethod
+    def make(self, block: BlockT) -> None:
+        """Do a block and store it at its path, whole or not at all; the same bytes each time."""
+
+    def do(self, block: BlockT) -> None:
+        """Do a block, unless that was done."""
+        if not self.path(block).exists():
+            self.make(block)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockTask(Generic[BlockT]):
+    """A block that is to be done."""
+
+    work: BlockWork[BlockT]
+    block: BlockT
+
+
+WorkT = TypeVar("WorkT", bound=BlockWork[Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlan(Generic[WorkT, BlockT]):
+    """Work, and the blocks it falls into."""
+
+    work: WorkT
+    blocks: tuple[BlockT, ...]
+
+    def is_done(self, receipts: Receipts, base: dict[str, Any]) -> bool:
+        """Whether an earlier run finished it; `base` is what every step depends on."""
+        return receipts.holds(self.work.step, base | self.work.parameters)
+
+
+def blocks_folder(folder: Path, step: str, *, source: str, depends: dict[str, Any]) -> Path:
+    """Where a step's blocks are kept in a slide's `folder` until all are done.
+
+    The name holds a digest of the code, of the slide's bytes (`source`) and of what else a block
+    `depends` on, so none is taken for one of other work.
+    """
+    key = json.dumps({"input": source, "code_version": code_version()} | depends)
+    return folder / f"{_mark(step)}{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def forget_blocks(folder: Path, step: str) -> None:
+    """Remove the stored blocks of a step, whatever they depended on, from a slide's folder."""
+    for left_over in folder.glob(f"{_mark(step)}*"):
+        remove(left_over)
+
+
+def _mark(step: str) -> str:
+    return f".partial-{step}-"

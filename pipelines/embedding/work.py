@@ -1,0 +1,136 @@
+"""Embedding a large slide's tiles in blocks: a block is a run of tiles in the grid's order."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.blockwise.work import BlockPlan, BlockWork
+from pipelines.config import RunConfig
+from pipelines.embedding.tiles import embed_tiles, fit_to_slide, join_tables, part_of
+from pipelines.model import Model, load_model
+from pipelines.steps.opened import Opened
+from wsi.atomic import replacing
+from wsi.grid import TileGrid
+from wsi.lazy import borrowed
+from wsi.preprocess import Step
+from wsi.tilestore import TileTable, read_tiles, write_tiles
+
+# About the work of ten seconds on a CPU: enough that opening the slide does not count, and a slide
+# of 50,000 tiles keeps a hundred workers busy.
+BLOCK_TILES = 512
+GRID_NAME = "grid.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileBlock:
+    """The tiles of a grid from number `first` up to, not including, number `last`."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingWork(BlockWork[TileBlock]):
+    """An encoder, and the grid of tiles that it is to embed.
+
+    Attributes
+    ----------
+    frame
+        The grid without its tiles, which lie in the folder: they can be too many to travel.
+    sha256
+        Digest of the model, whose folder is in `config`.
+    """
+
+    step = "embed"
+    frame: TileGrid = field(compare=False)
+    config: RunConfig
+    sha256: str
+
+    def path(self, block: TileBlock) -> Path:
+        """Where a block is stored."""
+        return self.folder / f"{block.first}-{block.last}.h5"
+
+    def make(self, block: TileBlock) -> None:
+        """Embed and store a run of tiles, with all 32 bits of their embeddings."""
+        assert self.config.model is not None  # who planned this has loaded it
+        model = _model_of(self.config.model, self.sha256)
+        some = part_of(_grid_of(self), slice(block.first, block.last))
+        steps = _steps_of(self)
+        with borrowed(self.ref) as slide:
+            table = embed_tiles(slide, some, model, self.config, steps)
+        write_tiles(self.path(block), table, dtype="float32")
+
+
+EmbeddingPlan = BlockPlan[EmbeddingWork, TileBlock]
+
+
+def plan_embedding(opened: Opened, grid: TileGrid, model: Model) -> EmbeddingPlan:
+    """Cut a grid into blocks; where there are several, its tiles are stored in their folder.
+
+    A block is whole batches, so that the encoder sees the same tiles together as without blocks.
+    """
+    parameters = embedding_parameters(opened.config, model)
+    tiles = hashlib.sha256(grid.coords.tobytes()).hexdigest()
+    folder = opened.blocks_folder(EmbeddingWork.step, parameters | {"tiles": tiles})
+    count, batch = len(grid.coords), opened.config.batch_size
+    length = max(1, BLOCK_TILES // batch) * batch
+    firsts = range(0, count, length)
+    if len(firsts) > 1 and not (folder / GRID_NAME).exists():
+        with replacing(folder / GRID_NAME) as tmp, tmp.open("wb") as stream:
+            np.savez(stream, coords=grid.coords, tissue_fraction=grid.tissue_fraction)
+    work = EmbeddingWork(
+        ref=opened.ref,
+        parameters=parameters,
+        folder=folder,
+        frame=part_of(grid, slice(0)),
+        config=opened.config,
+        sha256=model.sha256,
+    )
+    blocks = tuple(TileBlock(first=n, last=min(n + length, count)) for n in firsts)
+    return BlockPlan(work=work, blocks=blocks)
+
+
+def embed_blocks(plan: EmbeddingPlan) -> TileTable:
+    """Do the blocks that are not done yet, and join all; without attributes."""
+    for block in plan.blocks:
+        plan.work.do(block)
+    return join_tables([read_tiles(plan.work.path(block)) for block in plan.blocks])
+
+
+def embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
+    """What embeddings depend on besides slide and tissue."""
+    return {
+        "encoder": model.card.encoder.model_dump(),
+        "tile": model.card.tile.model_dump(),
+        "stride_px": config.stride_px,
+        "min_tissue_fraction": config.min_tissue_fraction,
+        "quality": config.quality.model_dump(),
+        "preprocess": config.preprocess,
+        "feature_dtype": config.feature_dtype,
+    }
+
+
+@lru_cache(maxsize=1)
+def _model_of(folder: Path, sha256: str) -> Model:
+    """Load a model once a process for each digest."""
+    return load_model(folder)
+
+
+@lru_cache(maxsize=1)
+def _grid_of(work: EmbeddingWork) -> TileGrid:
+    """Read the grid once a process."""
+    with np.load(work.folder / GRID_NAME) as stored:
+        return replace(
+            work.frame, coords=stored["coords"], tissue_fraction=stored["tissue_fraction"]
+        )
+
+
+@lru_cache(maxsize=1)
+def _steps_of(work: EmbeddingWork) -> tuple[Step, ...]:
+    """Fit the steps once a process: they are functions, which do not travel."""
+    with borrowed(work.ref) as slide:
+        return fit_to_slide(slide, _grid_of(work), work.config)

@@ -1,0 +1,178 @@
+"""Tiles of one slide embedded in one task, in blocks, or by several workers: the same bytes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.executor import Executor, Outcome
+from cluster.ray_executor import RayExecutor
+from cluster.serial import SerialExecutor
+from cluster.threads import ThreadExecutor
+from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
+from distill.encoders import create_encoder
+from pipelines.blockwise.work import BlockTask
+from pipelines.config import RunConfig
+from pipelines.embedding import work
+from pipelines.manifest import Entry
+from pipelines.model import save_model
+from pipelines.run import run_cohort
+from wsi.atomic import digest
+from wsi.plan import TileSpec
+from wsi.ref import SlideRef
+from wsi.testing import Specimen, write_slide
+from wsi.tilestore import read_tiles
+
+EDGE = 32
+SETTINGS: dict[str, dict[str, Any]] = {"plain": {}, "fitted": {"preprocess": ("macenko",)}}
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("slide")
+    return write_slide(folder / "s.svs", Specimen(seed=7, width=2600, height=2300, pen=True))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with random weights: its sums depend on which tiles it sees together."""
+    folder = tmp_path_factory.mktemp("model")
+    spec = TileSpec(size_px=EDGE, mpp=1.0)
+    encoder = create_encoder("mobilenetv3_small_050", spec=spec)
+    card = ModelCard(
+        encoder=EncoderCard(
+            architecture="mobilenetv3_small_050",
+            identifier=encoder.identifier,
+            dim=encoder.dim,
+            mean=encoder.mean,
+            std=encoder.std,
+            licence="Apache-2.0",
+        ),
+        tile=TileCard(size_px=EDGE, mpp=1.0),
+        training=TrainingCard(data="none", data_licence="none", method="none", measures={}),
+    )
+    save_model(folder, card, encoder)
+    return folder
+
+
+class Counting:
+    """An executor that counts the blocks which were tasks of their own."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.workers = executor.workers
+        self.blocks = 0
+
+    def map(
+        self, task: Callable[[Any], Any], items: Iterable[Any], **follow: Any
+    ) -> Iterator[Outcome[Any, Any]]:
+        for outcome in self.executor.map(task, items, **follow):
+            assert outcome.failure is None, outcome.failure
+            self.blocks += isinstance(outcome.item, BlockTask)
+            yield outcome
+
+
+def run(
+    slide: Path, model: Path, out: Path, executor: Executor, settings: str = "plain"
+) -> tuple[str, int]:
+    """Digest of `tiles.h5`, and the blocks that were tasks; nothing else is left of them."""
+    config = RunConfig(model=model, **SETTINGS[settings])
+    counting = Counting(executor)
+    entry = Entry(ref=SlideRef(path=slide, slide_id="s"))
+    (record,) = run_cohort([entry], out, config, counting)
+    assert record.verdict == "ok", record.message
+    assert not list((out / "slides" / "s").glob(".partial*"))
+    return digest(out / "slides" / "s" / "tiles.h5"), counting.blocks
+
+
+@pytest.fixture(scope="module", params=list(SETTINGS))
+def in_one_task(
+    request: pytest.FixtureRequest,
+    slide: Path,
+    model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, str]:
+    """The settings' name, and the digest of what one task makes of all tiles at once."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "BLOCK_TILES", 1 << 20)
+        made, blocks = run(slide, model, out, ThreadExecutor(2), request.param)
+    assert blocks == 0
+    table = read_tiles(out / "slides" / "s" / "tiles.h5")
+    assert len(table.coords) > work.BLOCK_TILES  # so that workers which nobody patched cut it
+    assert len(table.left_out.coords) > 0
+    return request.param, made
+
+
+@pytest.mark.parametrize("where", ["serial", "threads", "ray"])
+def test_cut_and_spread_the_bytes_are_the_same(
+    in_one_task: tuple[str, str],
+    slide: Path,
+    model: Path,
+    tmp_path: Path,
+    where: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, expected = in_one_task
+    places: dict[str, Callable[[], AbstractContextManager[Executor]]] = {
+        "serial": lambda: nullcontext(SerialExecutor()),
+        "threads": lambda: nullcontext(ThreadExecutor(2)),
+        "ray": lambda: RayExecutor(workers=2),
+    }
+    if where != "ray":  # in whose workers nothing is patched
+        monkeypatch.setattr(work, "BLOCK_TILES", 150)
+    with places[where]() as executor:
+        made, blocks = run(slide, model, tmp_path, executor, name)
+    assert made == expected
+    assert (blocks > 1) == (where != "serial")
+
+
+def test_a_killed_run_goes_on_with_the_blocks_that_are_left(
+    in_one_task: tuple[str, str],
+    slide: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, expected = in_one_task
+    monkeypatch.setattr(work, "BLOCK_TILES", 150)
+    real, asked = work.embed_tiles, []
+
+    def killed_at_the_third(*arguments: Any) -> Any:
+        asked.append(tuple(arguments[1].coords[0]))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(work, "embed_tiles", killed_at_the_third)
+    with pytest.raises((KeyboardInterrupt, FileNotFoundError)):
+        run(slide, model, tmp_path, SerialExecutor(), name)
+    made, _ = run(slide, model, tmp_path, SerialExecutor(), name)
+    assert made == expected
+    assert len(asked) == len(set(asked)) + 1  # the third twice, no other
+    assert asked[2] == asked[3]
+
+
+def test_blocks_are_whole_batches_and_cover_the_grid_once(
+    slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "BLOCK_TILES", 100)
+    seen: list[Any] = []
+    real = work.EmbeddingWork.make
+
+    def watch(self: Any, block: Any) -> None:
+        seen.append(block)
+        real(self, block)
+
+    monkeypatch.setattr(work.EmbeddingWork, "make", watch)
+    run(slide, model, tmp_path, ThreadExecutor(2))
+    seen.sort(key=lambda block: block.first)
+    assert [b.first for b in seen] == [0, *(b.last for b in seen[:-1])]
+    assert {b.last - b.first for b in seen[:-1]} == {96}  # three batches of 32
+    table = read_tiles(tmp_path / "slides" / "s" / "tiles.h5")
+    assert seen[-1].last == len(table.coords) + len(table.invalid) + len(table.left_out.coords)
+    rows = np.lexsort(table.coords.T)
+    np.testing.assert_array_equal(rows, np.arange(len(rows)))  # the grid's order: row by row
