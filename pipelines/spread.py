@@ -14,6 +14,7 @@ from pipelines.nuclei.search import BlockTask, search_block
 from pipelines.records import SlideRecord
 from pipelines.segmentation.task import SegmentTask, do_block
 from pipelines.slide import BlocksPlan, SlideJob, plan_blocks, run_slide
+from wsi.ref import SlideRef
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
@@ -41,6 +42,16 @@ def do(task: Task) -> Done:
         do_block(task)
         return None
     return run_slide(task)
+
+
+def slide_of(task: Task) -> SlideRef:
+    """The slide a task is of."""
+    if isinstance(task, BlockTask):
+        return task.search.ref
+    if isinstance(task, SegmentTask):
+        return task.segmentation.ref
+    job = task.job if isinstance(task, PlanTask) else task
+    return job.entry.ref
 
 
 @dataclass(slots=True, kw_only=True)
