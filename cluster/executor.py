@@ -1,11 +1,13 @@
 """The contract of an executor: tasks in, one outcome an item out, whatever happens."""
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
+from cluster.retries import PASSING_ERRNOS, wait_s
 from wsi.errors import RayPathError
 
 Item = TypeVar("Item")
@@ -19,8 +21,10 @@ class Failure:
     Attributes
     ----------
     kind
-        Machine-readable: the error's `kind`, ``"unexpected"`` for errors that are a defect of
-        ours, ``"worker_lost"`` when the process died.
+        Machine-readable: the error's `kind`, ``"io_error"`` for what disks and networks raise
+        and may not raise the next time, ``"unexpected"`` for errors that are a defect of ours.
+        Where the task had a process of its own: ``"worker_lost"`` when it died, ``"node_lost"``
+        when its machine did, ``"out_of_memory"`` and ``"timed_out"`` when it was ended.
     message
         For a person.
     trace
@@ -62,7 +66,8 @@ class Executor(Protocol):
 
         Items are taken from the iterable only as there is room for them, so neither a long
         manifest nor its results pile up. An exception in `task` becomes a `Failure` of its item
-        and never reaches the caller. `task` and the items must be picklable.
+        and never reaches the caller. A failure that can pass (see `cluster.retries`) is tried
+        again first. `task` and the items must be picklable.
         """
 
 
@@ -87,7 +92,30 @@ def attempt(task: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]
     except Exception as error:
         if isinstance(error, RayPathError):
             kind, message = error.kind, str(error)
+        elif isinstance(error, OSError) and error.errno in PASSING_ERRNOS:
+            kind, message = "io_error", f"{type(error).__name__}: {error}"
         else:
             kind, message = "unexpected", f"{type(error).__name__}: {error}"
         failure = Failure(kind=kind, message=message, trace=traceback.format_exc())
         return Outcome(item=item, failure=failure)
+
+
+def persist(task: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    """`attempt`, and again after a while as long as the failure is one that can pass."""
+    tries = 1
+    while True:
+        outcome = attempt(task, item)
+        if outcome.failure is None:
+            return outcome
+        seconds = wait_s(outcome.failure.kind, tries)
+        if seconds is None:
+            return replace(outcome, failure=after(tries, outcome.failure))
+        time.sleep(seconds)
+        tries += 1
+
+
+def after(tries: int, failure: Failure) -> Failure:
+    """The failure that is left after so many tries."""
+    if tries == 1:
+        return failure
+    return replace(failure, message=f"{failure.message} (tried {tries} times)")

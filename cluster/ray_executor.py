@@ -1,12 +1,19 @@
 """Tasks on Ray: a local one started here, or a cluster somewhere else."""
 
+import heapq
 import logging
+import math
 import os
 import socket
+import time
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 # Nothing is reported to anyone, and the warning about a future default is not the user's concern.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -15,20 +22,52 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 from cluster.errors import ClusterError
-from cluster.executor import Failure, Item, Outcome, Result, Supply, attempt
+from cluster.executor import Failure, Item, Outcome, Result, Supply, after, persist
+from cluster.limits import Limits, enforced
+from cluster.lost import explain, first_line, tell
 from cluster.resources import available_cpus
+from cluster.retries import wait_s
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
 CONNECT_S = 5.0
 OBJECT_STORE_BYTES = 256 << 20  # results are small records; pixels never pass through
-RETRIES_OF_A_LOST_WORKER = 1  # a slide that kills two workers is to blame itself
+LOST = frozenset({"worker_lost", "node_lost", "out_of_memory"})  # for the driver to retry
+
+
+@dataclass(slots=True, order=True)
+class _Try(Generic[Item]):
+    """An item on its way, for the first time or again; ordered by when it is due."""
+
+    due_s: float = 0.0
+    item: Item = field(kw_only=True, compare=False)
+    key: str = field(default="", compare=False)  # where its process leaves why it ended
+    lost: Counter[str] = field(default_factory=Counter, compare=False)
+
+    def wait_s(self, failure: Failure | None) -> float | None:
+        """Seconds before it is tried again; None if it is not."""
+        if failure is None or failure.kind not in LOST:
+            return None
+        self.lost[failure.kind] += 1
+        return wait_s(failure.kind, self.lost[failure.kind])
 
 
 class RayExecutor:
     """The `Executor` on Ray; a context manager that shuts down the Ray it started."""
 
-    def __init__(self, *, address: str | None = None, workers: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        workers: int | None = None,
+        allow: Callable[[Any], Limits] | None = None,
+    ) -> None:
         """Connect to the cluster at `address`, or start a local Ray with `workers` CPUs.
+
+        Parameters
+        ----------
+        allow
+            What the task of an item may take, asked where it runs; None for no limits. What goes
+            beyond is a failure of kind ``"out_of_memory"`` or ``"timed_out"``.
 
         Raises
         ------
@@ -48,6 +87,9 @@ class RayExecutor:
             )
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = max(1, int(resources.get("CPU", 1)))
+        nodes = [node for node in ray.nodes() if node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
+        self._workers_a_node = math.ceil(self.workers / max(1, len(nodes)))
+        self._allow = allow
 
     def map(
         self,
@@ -56,17 +98,37 @@ class RayExecutor:
         *,
         follow: Callable[[Outcome[Item, Result]], Iterable[Item]] | None = None,
     ) -> Iterator[Outcome[Item, Result]]:
-        """See `Executor.map`; a worker that dies becomes a failure of kind ``"worker_lost"``."""
-        remote: Any = ray.remote(num_cpus=1, max_retries=RETRIES_OF_A_LOST_WORKER)(attempt)
+        """See `Executor.map`; what a lost worker or node was doing is done again by another one.
+
+        Ray itself would retry at once, not tell a slide's fault from a node's, and never give up
+        on a task that its memory monitor ended.
+        """
+        remote: Any = ray.remote(num_cpus=1, max_retries=0)(_work)
         room = self.workers + WAITING_PER_WORKER * self.workers
-        running: dict[Any, Item] = {}
+        running: dict[Any, _Try[Item]] = {}
+        later: list[_Try[Item]] = []  # a heap: the next one due first
         supply = Supply(items)
         while True:
-            for item in islice(supply, room - len(running)):
-                running[remote.remote(task, item)] = item
-            if not running:
+            free = room - len(running) - len(later)
+            begun = [_Try(item=item) for item in islice(supply, max(free, 0))]
+            while later and later[0].due_s <= time.monotonic():
+                begun.append(heapq.heappop(later))
+            for each in begun:
+                each.key = uuid.uuid4().hex
+                done = remote.remote(task, each.item, each.key, self._allow, self._workers_a_node)
+                running[done] = each
+            if not running and not later:
                 return
-            outcome = _take(running)
+            ended = _wait(running, later)
+            if ended is None:
+                continue
+            tried = running.pop(ended)
+            outcome = _result(ended, tried)
+            seconds = tried.wait_s(outcome.failure)
+            if seconds is not None:
+                tried.due_s = time.monotonic() + seconds
+                heapq.heappush(later, tried)
+                continue
             if follow:
                 supply.ahead.extend(follow(outcome))
             yield outcome
@@ -115,25 +177,40 @@ def connect(address: str) -> None:
         ) from error
 
 
-def _take(running: dict[Any, Item]) -> Outcome[Item, Any]:
-    """Wait for the next task to end, and forget it."""
-    (done,), _ = ray.wait(list(running), num_returns=1)
-    item = running.pop(done)
+def _work(
+    task: Callable[[Item], Result],
+    item: Item,
+    key: str,
+    allow: Callable[[Item], Limits] | None,
+    workers: int,
+) -> Outcome[Item, Result]:
+    """What runs on a worker: the task within its limits."""
+    if allow is None:
+        return persist(task, item)
+    with enforced(allow(item), workers=workers, tell=partial(tell, key)):
+        return persist(task, item)
+
+
+def _wait(running: dict[Any, _Try[Item]], later: list[_Try[Item]]) -> Any | None:
+    """A task that has ended; None if the next retry is due before."""
+    timeout = max(0.0, later[0].due_s - time.monotonic()) if later else None
+    if not running:
+        time.sleep(timeout or 0.0)
+        return None
+    ended, _ = ray.wait(list(running), num_returns=1, timeout=timeout)
+    return ended[0] if ended else None
+
+
+def _result(ended: Any, tried: _Try[Item]) -> Outcome[Item, Any]:
+    """What a task that has ended leaves: its outcome, or why there is none."""
     try:
-        outcome: Outcome[Item, Any] = ray.get(done)
+        outcome: Outcome[Item, Any] = ray.get(ended)
     except ray.exceptions.RayTaskError as error:
-        # `attempt` catches what the task raises: here it or its result did not travel.
-        message = f"{type(error.cause).__name__}: {_first(error.cause)}"
-        return Outcome(
-            item=item, failure=Failure(kind="unexpected", message=message, trace=str(error))
-        )
+        # `persist` catches what the task raises: here it or its result did not travel.
+        message = f"{type(error.cause).__name__}: {first_line(error.cause)}"
+        failure = Failure(kind="unexpected", message=message, trace=str(error))
     except ray.exceptions.RayError as error:
-        message = f"the process that worked on it died ({type(error).__name__}): {_first(error)}"
-        return Outcome(item=item, failure=Failure(kind="worker_lost", message=message))
-    return outcome
-
-
-def _first(error: BaseException) -> str:
-    """The first line of Ray's explanation, which can be a page long."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no reason given"
+        failure = after(tried.lost.total() + 1, explain(error, tried.key))
+    else:
+        return outcome
+    return Outcome(item=tried.item, failure=failure)

@@ -15,6 +15,22 @@ def available_cpus(cgroup: Path = CGROUP) -> int:
     return max(1, min(n for n in counts if n))
 
 
+def available_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes this process may use: the least of the machine's memory, the cgroup's and SLURM's."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, then version 1
+        try:
+            limit = (cgroup / name).read_text().strip()
+        except OSError:
+            continue
+        if limit != "max":
+            sizes.append(int(limit))
+    slurm = os.environ.get("SLURM_MEM_PER_NODE", "")  # in MiB
+    if slurm.isdigit() and int(slurm) > 0:  # 0 is all of the node
+        sizes.append(int(slurm) << 20)
+    return min(sizes)
+
+
 def _cgroup_cpus(cgroup: Path) -> int | None:
     """CPUs of the cgroup's quota (version 2, then version 1); None without one."""
     try:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from cluster.executor import Item, Outcome, Result, Supply, attempt
+from cluster.executor import Item, Outcome, Result, Supply, persist
 
 
 class SerialExecutor:
-    """The `Executor` without a cluster."""
+    """The `Executor` without a cluster.
+
+    Nothing limits what a task takes: to end it would be to end this process.
+    """
 
     workers = 1
 
@@ -20,7 +23,7 @@ class SerialExecutor:
         """See `Executor.map`."""
         supply = Supply(items)
         for item in supply:
-            outcome = attempt(task, item)
+            outcome = persist(task, item)
             if follow:
                 supply.ahead.extend(follow(outcome))
             yield outcome

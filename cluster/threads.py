@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
-from cluster.executor import Item, Outcome, Result, Supply, attempt
+from cluster.executor import Item, Outcome, Result, Supply, persist
 
 WAITING_PER_WORKER = 1  # tasks handed out beyond those that run, so that no thread waits for us
 
 
 class ThreadExecutor:
-    """The `Executor` without a cluster, `workers` tasks at a time."""
+    """The `Executor` without a cluster, `workers` tasks at a time.
+
+    Nothing limits what a task takes: to end it would be to end this process.
+    """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
@@ -30,7 +33,7 @@ class ThreadExecutor:
         try:
             while True:
                 for item in islice(supply, room - len(running)):
-                    running.add(pool.submit(attempt, task, item))
+                    running.add(pool.submit(persist, task, item))
                 if not running:
                     return
                 done = wait(running, return_when=FIRST_COMPLETED).done.pop()

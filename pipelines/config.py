@@ -15,6 +15,7 @@ from pydantic import (
 
 from pipelines.defaults import default_networks
 from pipelines.errors import ConfigError
+from pipelines.limits import LimitsConfig
 from wsi.preprocess import check_names
 from wsi.quality import QualityLimits
 
@@ -98,6 +99,7 @@ class RunConfig(BaseModel):
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None
     workers: int | None = Field(default=None, gt=0)
+    limits: LimitsConfig = LimitsConfig()
 
     @field_validator("quality", mode="before")
     @classmethod
@@ -144,7 +146,11 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         known = ", ".join(
-            [*RunConfig.model_fields, *map("quality.{}".format, QualityConfig.model_fields)]
+            [
+                *RunConfig.model_fields,
+                *map("quality.{}".format, QualityConfig.model_fields),
+                *map("limits.{}".format, LimitsConfig.model_fields),
+            ]
         )
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{wrong} (known keys: {known})") from error

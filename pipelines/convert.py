@@ -31,7 +31,9 @@ from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
 from wsi.remote import is_remote
 
-CAN_BE_CONTINUED = frozenset({"disk_full", "worker_lost"})
+CAN_BE_CONTINUED = frozenset(
+    {"disk_full", "io_error", "node_lost", "out_of_memory", "timed_out", "worker_lost"}
+)
 HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
 
 

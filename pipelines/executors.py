@@ -1,9 +1,11 @@
 """Which executor does the work: this process, a local Ray, or a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from cluster.executor import Executor
+from cluster.limits import Limits
 from cluster.resources import available_cpus
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
@@ -23,9 +25,15 @@ LOOKED_AT_ALONE_BYTES = 10 << 20  # of slides in which nuclei are found: a minut
 
 
 def make_executor(
-    executor: str, *, address: str | None, workers: int | None
+    executor: str,
+    *,
+    address: str | None,
+    workers: int | None,
+    allow: Callable[[Any], Limits] | None = None,
 ) -> AbstractContextManager[Executor]:
     """``"serial"``, ``"threads"`` or ``"ray"``; ends what it started when its context ends.
+
+    `allow` tells what a task may take, see `RayExecutor`; the other two have no limits.
 
     Raises
     ------
@@ -40,7 +48,7 @@ def make_executor(
         raise UsageError(f"--executor {executor}: known are ray, serial, threads")
     from cluster.ray_executor import RayExecutor
 
-    return RayExecutor(address=address, workers=workers)
+    return RayExecutor(address=address, workers=workers, allow=allow)
 
 
 def nuclei_executor(entries: Sequence[Entry]) -> str:

@@ -14,6 +14,7 @@ from cluster.executor import Outcome
 from pipelines.blockwise.work import BlockTask
 from pipelines.records import SlideRecord
 from pipelines.slide import HandedOut, SlideJob, run_slide
+from wsi.ref import SlideRef
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
@@ -27,6 +28,11 @@ def do(task: Task) -> Done:
         task.work.do(task.block)
         return None
     return run_slide(task)
+
+
+def slide_of(task: Task) -> SlideRef:
+    """The slide a task is of."""
+    return task.work.ref if isinstance(task, BlockTask) else task.entry.ref
 
 
 def is_verdict(outcome: Outcome[Task, Done]) -> TypeGuard[Outcome[SlideJob, SlideRecord]]:

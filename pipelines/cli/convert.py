@@ -54,12 +54,15 @@ def convert(
     Exit code 1 when a slide failed; the others are converted. An interrupted conversion leaves
     its work in OUT/.partial-*; the same command with --resume goes on from there.
     """
+    from functools import partial
+
     from cluster.resources import available_cpus
     from pipelines.cli.progress import slide_progress
-    from pipelines.conversion.tasks import ConvertJob
+    from pipelines.conversion.tasks import ConvertJob, slide_of
     from pipelines.convert import convert_slides
     from pipelines.errors import UsageError
     from pipelines.executors import conversion_executor, make_executor
+    from pipelines.limits import LimitsConfig, task_limits
     from pipelines.manifest import read_cohort
     from wsi.pyramid.options import PyramidOptions
 
@@ -95,8 +98,9 @@ def convert(
         for entry in entries
     )
     verdicts = []
+    allow = partial(task_limits, LimitsConfig(), slide_of)
     with (
-        make_executor(wanted, address=address, workers=workers) as runner,
+        make_executor(wanted, address=address, workers=workers, allow=allow) as runner,
         slide_progress(len(entries), as_json=as_json, unit="MP") as report,
     ):
         for record in convert_slides(jobs, runner):

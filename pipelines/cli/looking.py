@@ -22,11 +22,15 @@ def look_at_slides(
 
     Without `executor` it is Ray where that is worth its start. `unit` is what progress counts.
     """
+    from functools import partial
+
     from pipelines.cli.progress import slide_progress
     from pipelines.config import load_config
     from pipelines.executors import make_executor, nuclei_executor
+    from pipelines.limits import task_limits
     from pipelines.manifest import read_cohort
     from pipelines.run import prepare, run_cohort
+    from pipelines.spread import slide_of
 
     workers, address = flags["workers"], flags["address"]
     entries = read_cohort(slides, mpp=flags["mpp"])
@@ -34,8 +38,9 @@ def look_at_slides(
         executor = "ray" if workers or address else nuclei_executor(entries)
     settings = load_config(None, flags | {"executor": executor})
     prepare(entries, out, settings)  # before Ray is started for nothing
+    allow = partial(task_limits, settings.limits, slide_of)
     with (
-        make_executor(executor, address=address, workers=workers) as runner,
+        make_executor(executor, address=address, workers=workers, allow=allow) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
         records = run_cohort(entries, out, settings, runner, report=report)

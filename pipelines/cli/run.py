@@ -83,11 +83,15 @@ def run(
     others are finished. 2: the request was wrong and nothing was done. Run the same command
     again to go on after an interruption: finished steps are not done twice.
     """
+    from functools import partial
+
     from pipelines.cli.progress import slide_progress
     from pipelines.config import load_config
     from pipelines.executors import make_executor
+    from pipelines.limits import task_limits
     from pipelines.manifest import read_cohort
     from pipelines.run import prepare, run_cohort
+    from pipelines.spread import slide_of
 
     flags = {
         "model": model,
@@ -111,7 +115,10 @@ def run(
     prepare(entries, out, settings)  # before Ray is started for nothing
     with (
         make_executor(
-            settings.executor, address=settings.address, workers=settings.workers
+            settings.executor,
+            address=settings.address,
+            workers=settings.workers,
+            allow=partial(task_limits, settings.limits, slide_of),
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):

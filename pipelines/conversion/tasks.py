@@ -132,6 +132,11 @@ class FinishTask:
 Task = BeginTask | MaskTask | PartTask | FinishTask
 
 
+def slide_of(task: Task) -> SlideRef:
+    """The slide a task is of."""
+    return task.job.ref
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """What a task has to say, and the most memory its process used meanwhile, in bytes."""

@@ -1,5 +1,6 @@
 """The contract of an executor, run against every one of them."""
 
+import errno
 import os
 import sys
 import threading
@@ -18,7 +19,7 @@ from cluster.executor import Executor, Outcome
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
-from wsi.errors import NoTissueError
+from wsi.errors import NoTissueError, UnreachableSlideError, UnreadableRegionError
 from wsi.ref import SlideRef
 
 
@@ -143,6 +144,38 @@ def test_an_error_is_followed_too(executor: Executor) -> None:
     assert outcomes[20].result == 20
 
 
+def test_what_can_pass_is_tried_again(executor: Executor, tmp_path: Path) -> None:
+    """The server of item 1 answers the third time, that of item 2 never."""
+
+    def ask(number: int) -> int:
+        tries = tmp_path / str(number)
+        tries.write_text(f"{tries.read_text() if tries.exists() else ''}x")
+        if number == 1 and tries.read_text() == "xxx":
+            return number
+        raise OSError(errno.ESTALE, "stale file handle") if number == 1 else UnreachableSlideError(
+            "no answer"
+        )
+
+    outcomes = by_item(executor.map(ask, [1, 2]))
+    assert outcomes[1].result == 1
+    failure = outcomes[2].failure
+    assert failure is not None
+    assert (failure.kind, failure.message) == ("unreachable", "no answer (tried 4 times)")
+    assert (tmp_path / "2").read_text() == "xxxx"
+
+
+def test_what_cannot_pass_is_not_tried_again(executor: Executor, tmp_path: Path) -> None:
+    def decode(number: int) -> int:
+        tries = tmp_path / str(number)
+        tries.write_text(f"{tries.read_text() if tries.exists() else ''}x")
+        raise UnreadableRegionError("corrupt") if number else OSError(errno.ENOENT, "no such file")
+
+    outcomes = by_item(executor.map(decode, [0, 1]))
+    kinds = {item: outcome.failure.kind for item, outcome in outcomes.items() if outcome.failure}
+    assert kinds == {0: "unexpected", 1: "unreadable_region"}
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"x"}
+
+
 def test_an_error_of_the_items_reaches_the_caller(executor: Executor) -> None:
     def torn() -> Iterator[int]:
         yield 1
@@ -187,34 +220,6 @@ def test_a_caller_who_stops_ends_the_threads() -> None:
 def test_ray_works_in_other_processes(ray_executor: RayExecutor) -> None:
     outcomes = by_item(ray_executor.map(lambda _: os.getpid(), range(4)))
     assert os.getpid() not in {outcome.result for outcome in outcomes.values()}
-
-
-def test_a_lost_worker_is_the_failure_of_its_item_alone(ray_executor: RayExecutor) -> None:
-    def die_at_two(number: int) -> int:
-        if number == 2:
-            os._exit(1)
-        return number
-
-    outcomes = by_item(ray_executor.map(die_at_two, range(6)))
-    failure = outcomes.pop(2).failure
-    assert failure is not None
-    assert failure.kind == "worker_lost"
-    assert "died" in failure.message
-    assert "\n" not in failure.message
-    assert {item: outcome.result for item, outcome in outcomes.items()} == {
-        n: n for n in (0, 1, 3, 4, 5)
-    }
-
-
-def test_a_lost_worker_is_replaced_once(ray_executor: RayExecutor, tmp_path: Path) -> None:
-    def die_at_first(mark: Path) -> str:
-        if not mark.exists():
-            mark.touch()
-            os._exit(1)
-        return "done"
-
-    (outcome,) = ray_executor.map(die_at_first, [tmp_path / "tried"])
-    assert outcome.result == "done"
 
 
 def test_a_result_that_cannot_travel_is_our_defect(ray_executor: RayExecutor) -> None:
