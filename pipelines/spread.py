@@ -11,9 +11,11 @@ from pathlib import Path
 
 from cluster.executor import Outcome
 from pipelines.nuclei.search import BlockTask, search_block
+from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
 from pipelines.segmentation.task import SegmentTask, do_block
-from pipelines.slide import BlocksPlan, SlideJob, plan_blocks, run_slide
+from pipelines.slide import BlocksPlan, SlideJob, plan_blocks
+from pipelines.unchanged import run_unchanged
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
@@ -31,7 +33,18 @@ Done = BlocksPlan | SlideRecord | None
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs."""
+    """Do a task, where it runs.
+
+    Raises
+    ------
+    RayPathError
+        If the slide cannot be used, or its results not be written.
+    """
+    with explained_output(_results(task), go_on=GO_ON):
+        return _do(task)
+
+
+def _do(task: Task) -> Done:
     if isinstance(task, PlanTask):
         return plan_blocks(task.job)
     if isinstance(task, BlockTask):
@@ -40,7 +53,7 @@ def do(task: Task) -> Done:
     if isinstance(task, SegmentTask):
         do_block(task)
         return None
-    return run_slide(task)
+    return run_unchanged(task)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +108,13 @@ def _parts(plan: BlocksPlan) -> Iterator[Part]:
     if plan.segmentation:
         for block in plan.segmentation.blocks:
             yield SegmentTask(segmentation=plan.segmentation.segmentation, block=block)
+
+
+def _results(task: Task) -> Path:
+    """The folder of the slide that a task is about."""
+    if isinstance(task, PlanTask):
+        return task.job.folder
+    return task.folder if isinstance(task, SlideJob) else _slide_folder(task)
 
 
 def _slide_folder(task: Part) -> Path:
