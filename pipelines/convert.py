@@ -12,6 +12,7 @@ from cluster.executor import Executor, Failure, Outcome, attempt
 from cluster.serial import SerialExecutor
 from pipelines.conversion.do import do
 from pipelines.conversion.tasks import (
+    GO_ON,
     BeginTask,
     Begun,
     Converted,
@@ -22,9 +23,9 @@ from pipelines.conversion.tasks import (
     MaskTask,
     PartTask,
     Task,
-    explained_output,
 )
 from pipelines.errors import UsageError
+from pipelines.output import explained_output
 from wsi.atomic import remove
 from wsi.errors import SlideNotFoundError
 from wsi.pyramid.options import PyramidOptions
@@ -313,7 +314,7 @@ def _lock(job: ConvertJob) -> int:
             f"{job.path} exists: use --overwrite to replace it, --resume to keep it if it is "
             "complete, or another folder"
         )
-    with explained_output(job):
+    with explained_output(job.path, go_on=GO_ON):
         job.partial.mkdir(parents=True, exist_ok=True)
     lock = os.open(job.partial, os.O_RDONLY)
     try:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -13,9 +13,10 @@ from typing import Any
 import distill
 import pipelines
 import wsi
-from wsi.atomic import digest, replacing
+from wsi.atomic import digest, remove, replacing
 
 RECEIPT_NAME = "receipt.json"
+OWN_DIGEST = "sha256"  # key of the digest over everything else in the file
 
 
 @cache
@@ -115,16 +116,64 @@ class Receipts:
         path = self.folder / name
         return digest(path) if path.exists() else None
 
+    def made_from(self, step: str) -> str | None:
+        """Digest of the slide that a step was last done on, by whatever code; None if never."""
+        receipt = self._read().get(step)
+        return receipt.get("input") if isinstance(receipt, dict) else None
+
+    def forget(self, *, keep: Iterable[str] = ()) -> None:
+        """Remove every receipt, and what the steps wrote but for the outputs in `keep`."""
+        for receipt in self._read().values():
+            for name in receipt["outputs"]:
+                if name not in keep:
+                    remove(self.folder / name)
+        remove(self.folder / RECEIPT_NAME)
+
     def _write(self, receipts: dict[str, Any]) -> None:
-        with replacing(self.folder / RECEIPT_NAME) as tmp:
-            tmp.write_text(json.dumps(receipts, indent=1))
+        _write_receipts(self.folder, receipts)
 
     def _read(self) -> dict[str, Any]:
         try:
-            receipts = json.loads((self.folder / RECEIPT_NAME).read_text())
+            return read_receipts(self.folder)
         except (OSError, ValueError):
             return {}  # a missing or torn receipt only costs the work again
-        return receipts if isinstance(receipts, dict) else {}
+
+
+def read_receipts(folder: Path) -> dict[str, Any]:
+    """The receipts in a folder by step, just as they were written.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    ValueError
+        If a byte of the file is another than was written.
+    """
+    text = (folder / RECEIPT_NAME).read_text(encoding="utf-8")
+    receipts = json.loads(text)
+    if not isinstance(receipts, dict) or text != _as_text(
+        {step: receipt for step, receipt in receipts.items() if step != OWN_DIGEST}
+    ):
+        raise ValueError(f"{folder / RECEIPT_NAME} is not as it was written")
+    del receipts[OWN_DIGEST]
+    return receipts
+
+
+def seal(folder: Path, names: Iterable[str]) -> None:
+    """Write a receipt for files of a run that no step of a slide wrote."""
+    outputs = {name: digest(folder / name) for name in names}
+    _write_receipts(folder, {"run": {"code_version": code_version(), "outputs": outputs}})
+
+
+def _write_receipts(folder: Path, receipts: Mapping[str, Any]) -> None:
+    with replacing(folder / RECEIPT_NAME) as tmp:
+        tmp.write_text(_as_text(receipts), encoding="utf-8")
+
+
+def _as_text(receipts: Mapping[str, Any]) -> str:
+    """The file's text, whose last value is a digest of the others."""
+    own = hashlib.sha256(json.dumps(receipts).encode()).hexdigest()
+    return json.dumps({**receipts, OWN_DIGEST: own}, indent=1)
 
 
 def _as_stored(parameters: Mapping[str, Any]) -> Any:

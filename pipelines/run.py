@@ -19,14 +19,16 @@ from distill.segmentation.segmenter import (
 from distill.teachers.teacher import AnyCard, load_teacher, read_teacher_card
 from pipelines.config import NETWORKS, RunConfig
 from pipelines.errors import UsageError
+from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
-from pipelines.receipts import code_version
+from pipelines.output import GO_ON, explained_output, stop_if_full
+from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob
 from pipelines.spread import Spread, do, is_verdict
-from wsi.atomic import replacing, sweep
+from wsi.atomic import replacing
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
 
@@ -59,16 +61,33 @@ def run_cohort(
     Raises
     ------
     ModelError, UsageError
-        Before any work: see `prepare`.
+        Before any work: see `prepare` and `held`.
+    DiskFullError, OutputPermissionError, LockLostError
+        If the folder can no longer be written; what is finished stays, and is not done again.
     """
-    from pipelines.report.report import write_report
-
     given = {name: getattr(config, name) for name in NETWORKS}
     resolved = {name: folder.resolve() for name, folder in given.items() if folder}
     config = config.model_copy(update=resolved)
     prepared = prepare(entries, out, config)
+    with held(out) as lock, explained_output(out, go_on=GO_ON):
+        return _run_held(entries, out, config, executor, prepared, lock, report)
+
+
+def _run_held(
+    entries: Sequence[Entry],
+    out: Path,
+    config: RunConfig,
+    executor: Executor,
+    prepared: "Prepared",
+    lock: Lock,
+    report: Callable[[SlideRecord], None] | None,
+) -> tuple[SlideRecord, ...]:
+    """Run every slide in a folder that nobody else works in."""
+    from pipelines.report.report import REPORT_NAME, write_report
+
     # The verdicts of an earlier run are not those of this one.
     (out / RECORDS_NAME).unlink(missing_ok=True)
+    (out / RECEIPT_NAME).unlink(missing_ok=True)
     run: dict[str, Any] = {
         "raypath_version": version("raypath"),
         "code_version": code_version(),
@@ -97,6 +116,8 @@ def run_cohort(
     for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
         if not is_verdict(outcome):
             continue
+        lock.check()
+        stop_if_full(outcome.failure)
         done = outcome.result
         record = done if isinstance(done, SlideRecord) else _failed(outcome.item, outcome.failure)
         records[record.slide_id] = record
@@ -108,6 +129,7 @@ def run_cohort(
     run |= {"finished": _now(), "counts": {v: counts[v] for v in ("ok", "partial", "failed")}}
     _write_run(out, run)
     write_report(out)
+    seal(out, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
     return ordered
 
 
@@ -209,7 +231,6 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
             )
     try:
         (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
-        sweep(out)
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
     return Prepared(model=model, teacher=teacher, segmenter=segmenter)

@@ -12,8 +12,10 @@ from typing import Any, TypeGuard
 
 from cluster.executor import Outcome
 from pipelines.blockwise.work import BlockTask
+from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
-from pipelines.slide import HandedOut, SlideJob, run_slide
+from pipelines.slide import HandedOut, SlideJob
+from pipelines.unchanged import run_unchanged
 from wsi.ref import SlideRef
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
@@ -23,11 +25,18 @@ Done = SlideRecord | HandedOut | None
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs."""
-    if isinstance(task, BlockTask):
-        task.work.do(task.block)
-        return None
-    return run_slide(task)
+    """Do a task, where it runs.
+
+    Raises
+    ------
+    RayPathError
+        If the slide cannot be used, or its results not be written.
+    """
+    with explained_output(_results(task), go_on=GO_ON):
+        if isinstance(task, BlockTask):
+            task.work.do(task.block)
+            return None
+        return run_unchanged(task)
 
 
 def slide_of(task: Task) -> SlideRef:
@@ -72,7 +81,7 @@ class Spread:
             self._slides[job.folder] = slide
             room = HANDED_OUT * self.workers
         else:
-            slide = self._slides[task.work.folder.parent]
+            slide = self._slides[_results(task)]
             slide.running -= 1
             room = 1
         tasks: list[Task] = list(islice(slide.tasks, room))
@@ -86,3 +95,8 @@ def _block_tasks(handed_out: HandedOut) -> Iterator[BlockTask[Any]]:
     for plan in handed_out.plans:
         for block in plan.blocks:
             yield BlockTask(work=plan.work, block=block)
+
+
+def _results(task: Task) -> Path:
+    """The folder of a task's slide, in which the blocks have theirs."""
+    return task.work.folder.parent if isinstance(task, BlockTask) else task.folder

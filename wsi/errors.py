@@ -60,7 +60,7 @@ class MissingResolutionError(ResolutionError):
 class SourceChangedError(SlideError, OSError):
     """The slide's file is not what it was when the work on it began."""
 
-    kind = "input_changed"
+    kind = "slide_changed"
 
 
 class OutputError(RayPathError, OSError):
@@ -78,7 +78,7 @@ class DiskFullError(OutputError):
 class OutputPermissionError(OutputError):
     """Writing there is not allowed."""
 
-    kind = "no_permission"
+    kind = "not_writable"
 
 
 class NotBrightfieldError(SlideError, ValueError):

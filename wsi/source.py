@@ -88,5 +88,5 @@ def check_unchanged(path: Path, before: Source) -> None:
     if now != before:
         raise SourceChangedError(
             f"{path} changed while it was read ({before.size} bytes then, {now.size} now): "
-            "wait until it is copied completely, then convert it again"
+            "wait until it is copied completely, then do it again"
         )

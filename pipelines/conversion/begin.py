@@ -1,7 +1,6 @@
 """The beginning of a slide's conversion: look at it, and lay out all that is known at once."""
 
 import json
-import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 import zarr
 
 from pipelines.conversion.finish import describe
-from pipelines.conversion.tasks import Begun, Converted, ConvertJob, existing_folder
+from pipelines.conversion.tasks import Begun, Converted, ConvertJob
 from pipelines.errors import UsageError
+from pipelines.output import free_bytes
 from pipelines.receipts import code_version
 from wsi.atomic import digest, remove, replacing
 from wsi.errors import DiskFullError
@@ -84,7 +84,7 @@ def begin(job: ConvertJob) -> Begun:
 def _check_room(job: ConvertJob, plan: PyramidPlan) -> None:
     """Refuse to begin a copy that cannot end; what is encoded has a size nobody knows before."""
     needed = sum(int(level.lengths.sum()) for level in plan.copied.values())
-    free = shutil.disk_usage(existing_folder(job.path.parent)).free
+    free = free_bytes(job.path.parent)
     if needed > free:
         raise DiskFullError(
             f"{job.path.name} needs about {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free "

@@ -4,6 +4,7 @@ from pipelines.conversion.begin import begin
 from pipelines.conversion.finish import finish
 from pipelines.conversion.parts import opened, write_mask, write_part
 from pipelines.conversion.tasks import (
+    GO_ON,
     BeginTask,
     Begun,
     Converted,
@@ -12,9 +13,9 @@ from pipelines.conversion.tasks import (
     MaskTask,
     PartTask,
     Task,
-    explained_output,
 )
 from pipelines.memory import measured_peak
+from pipelines.output import explained_output
 from wsi.pyramid.parts import Invalid
 
 
@@ -28,7 +29,7 @@ def do(task: Task) -> Done:
     SlideError, OutputError
         If the slide cannot be read, or the pyramid not be written.
     """
-    with measured_peak() as peak, explained_output(task.job):
+    with measured_peak() as peak, explained_output(task.job.path, go_on=GO_ON):
         said: Begun | Masked | Invalid | Converted
         if isinstance(task, BeginTask):
             said = begin(task.job)

@@ -10,14 +10,9 @@ continued:
     image/              the pyramid, which gets its final name when it is complete
 """
 
-import errno
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsi.errors import DiskFullError, OutputPermissionError
 from wsi.pyramid.options import PyramidOptions
 from wsi.pyramid.parts import Invalid
 from wsi.pyramid.plan import Part, PyramidPlan
@@ -25,8 +20,7 @@ from wsi.ref import SlideRef
 from wsi.source import Source
 
 PARTIAL = ".partial-"
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+GO_ON = "go on with --resume"  # where the disk was full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,28 +137,3 @@ class Done:
 
     said: Begun | Masked | Invalid | Converted
     peak_rss_bytes: int
-
-
-@contextmanager
-def explained_output(job: ConvertJob) -> Iterator[None]:
-    """Turn the system's refusals to write into errors that say what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            free = shutil.disk_usage(existing_folder(job.path.parent)).free
-            raise DiskFullError(
-                f"no room to write {job.path} ({error.strerror}; {free / 1e6:.0f} MB are free "
-                f"there): make room or lift the limit, then go on with --resume"
-            ) from error
-        if error.errno in NOT_ALLOWED and str(error.filename).startswith(str(job.path.parent)):
-            raise OutputPermissionError(
-                f"writing to {job.path.parent} is not allowed ({error.strerror}): "
-                "choose another folder with --out, or change its permissions"
-            ) from error
-        raise
-
-
-def existing_folder(folder: Path) -> Path:
-    """The folder itself, or the nearest above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())

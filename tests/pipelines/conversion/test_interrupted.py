@@ -197,6 +197,6 @@ def test_a_slide_that_changes_while_it_is_read_is_refused(
 
     job = ConvertJob(ref=SlideRef.of(copy), path=path, options=PyramidOptions())
     (record,) = convert_slides([job], Grows())
-    assert (record.verdict, record.reason) == ("failed", "input_changed")
+    assert (record.verdict, record.reason) == ("failed", "slide_changed")
     assert str(copy) in (record.message or "")
     assert not list(path.parent.iterdir())

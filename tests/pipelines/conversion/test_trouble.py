@@ -110,7 +110,7 @@ def test_a_folder_that_may_not_be_written_to(small_slide: Path, tmp_path: Path) 
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.startswith("no_permission"), done.stderr
+    assert done.stdout.startswith("not_writable"), done.stderr
     assert "--out" in done.stdout
 
 

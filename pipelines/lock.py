@@ -1,0 +1,247 @@
+"""One run at a time in a folder: who holds it says so in a file, and shows that it is alive.
+
+`lock.json` names the process. On the same machine its number and start tell whether it lives; of
+another machine only its heartbeat does, a number in the file that grows. Who waits for that number
+counts the seconds with a clock of its own, so neither clocks that differ nor one that is set back
+matter. Creating the file exclusively, and replacing it, is all that is asked of the file system,
+which NFS can do; `flock` it often cannot.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.errors import UsageError
+from pipelines.output import GO_ON, explained_output
+from pipelines.processes import is_alive, process_space, start_of
+from wsi.atomic import sweep
+
+LOCK_NAME = "lock.json"
+BEAT_S = 10.0
+SILENT_S = 60.0  # no beat for so long, and nobody holds it: NFS may show a change this late
+LOOK_S = 2.0
+MAX_BYTES = 4096  # of a lock's file: one write, which no reader sees half of
+
+
+class HeldError(UsageError):
+    """Another run works in the folder."""
+
+    kind = "held"
+
+
+class LockLostError(UsageError):
+    """Another run took the folder over while this one gave no sign of life."""
+
+    kind = "lock_lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A process that holds a folder.
+
+    Attributes
+    ----------
+    token
+        Unlike that of any other holder.
+    space
+        What process numbers are unique in, see `pipelines.processes.process_space`.
+    start
+        When the process began, in the system's own unit: tells it from a later one of its number.
+    since
+        For people.
+    """
+
+    token: str
+    host: str
+    space: str
+    pid: int
+    start: str
+    since: str
+
+    @classmethod
+    def me(cls) -> "Holder":
+        """The process that asks, from now on."""
+        return cls(
+            token=uuid.uuid4().hex,
+            host=socket.gethostname(),
+            space=process_space(),
+            pid=os.getpid(),
+            start=start_of(os.getpid()) or "",
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Lock:
+    """A folder that is held by this process."""
+
+    path: Path
+    holder: Holder
+    _file: int
+    _beat: int = 0
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Make sure that the folder is still ours.
+
+        Raises
+        ------
+        LockLostError
+            If another process has taken it over.
+        """
+        found = _read(self.path)
+        if found is not None and found[0].token != self.holder.token:
+            raise LockLostError(
+                f"{self.path.parent} was taken over by {_name(found[0])} because this process gave "
+                f"no sign of life for {SILENT_S:g} s (was it suspended?): let that one finish"
+            )
+
+    def beat(self) -> None:
+        """Show that this process lives. In place: the file of whoever took over stays as it is."""
+        self._beat += 1
+        os.pwrite(self._file, _content(self.holder, self._beat), 0)
+        os.fsync(self._file)
+
+    def _beat_until_ended(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            try:
+                self.beat()
+            except OSError:
+                # A missed beat: the next may come through, and `check` tells if it came too late.
+                continue
+
+    def release(self) -> None:
+        """Give the folder up, unless another process has it."""
+        found = _read(self.path)
+        if found is not None and found[0].token == self.holder.token:
+            self.path.unlink(missing_ok=True)
+        os.close(self._file)
+
+
+@contextmanager
+def held(folder: Path, *, say: Callable[[str], None] = lambda _: None) -> Iterator[Lock]:
+    """Hold `folder`, which exists, and remove what a killed process left half-written in it.
+
+    `say` is called with a line when it has to be waited whether another machine's process lives.
+
+    Raises
+    ------
+    HeldError
+        If another process holds it.
+    DiskFullError, OutputPermissionError
+        If nothing can be written there.
+    """
+    path = folder / LOCK_NAME
+    with explained_output(path, go_on=GO_ON):
+        lock = _take(path, Holder.me(), say)
+    heart = threading.Thread(target=lock._beat_until_ended, daemon=True)
+    heart.start()
+    try:
+        sweep(folder)
+        yield lock
+    finally:
+        lock._ended.set()
+        heart.join()
+        lock.release()
+
+
+def _take(path: Path, holder: Holder, say: Callable[[str], None]) -> Lock:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return _take_over(path, holder, say)
+    os.write(file, _content(holder, 0))
+    os.fsync(file)
+    return Lock(path=path, holder=holder, _file=file)
+
+
+def _take_over(path: Path, holder: Holder, say: Callable[[str], None]) -> Lock:
+    """Take a lock whose holder is gone.
+
+    Of several that find it so at the same time one may: it holds a lock on being the successor
+    while it looks once more and replaces the file.
+    """
+    before = _refuse_alive(path, say)
+    claim = path.with_name(f"{path.name}.{before.token if before else 'unknown'}")
+    with _claimed(_take(claim, holder, say)) as lock:
+        now = _read(path)
+        if now is not None and (before is None or now[0].token != before.token):
+            raise _held(path, now[0])
+        if path.exists():
+            # The claim's file becomes the lock's: whole at every moment.
+            os.replace(claim, path)
+            return Lock(path=path, holder=holder, _file=lock._file)
+    lock.release()
+    return _take(path, holder, say)
+
+
+@contextmanager
+def _claimed(lock: Lock) -> Iterator[Lock]:
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _refuse_alive(path: Path, say: Callable[[str], None]) -> Holder | None:
+    """Who held the lock and does not live any more; None where the file does not say who.
+
+    Raises
+    ------
+    HeldError
+        If the holder lives.
+    """
+    found = _read(path)
+    if found is not None and found[0].space == process_space():
+        if is_alive(found[0].pid, found[0].start):
+            raise _held(path, found[0])
+        return found[0]
+    say(
+        f"{path} names {_name(found[0]) if found else 'nobody'}: waiting at most {SILENT_S:g} s "
+        "for a sign of life"
+    )
+    waited_until = time.monotonic() + SILENT_S
+    while time.monotonic() < waited_until:
+        time.sleep(LOOK_S)
+        now = _read(path)
+        if now is not None and now != found:
+            raise _held(path, now[0])
+        if now is None and not path.exists():
+            break
+    return found[0] if found else None
+
+
+def _held(path: Path, holder: Holder) -> HeldError:
+    return HeldError(
+        f"{path.parent} is held by {_name(holder)}, since {holder.since}: wait for it, end it, or "
+        f"choose another folder with --out; if you are sure that it is gone, remove {path}"
+    )
+
+
+def _name(holder: Holder) -> str:
+    return f"process {holder.pid} on {holder.host}"
+
+
+def _content(holder: Holder, beat: int) -> bytes:
+    """A lock's file, of one size: a shorter text would leave the end of a longer one."""
+    text = json.dumps(asdict(holder) | {"beat": beat})
+    return text.encode().ljust(MAX_BYTES - 1) + b"\n"
+
+
+def _read(path: Path) -> tuple[Holder, int] | None:
+    """The holder and its beat; None where there is no file, or nothing in it yet."""
+    try:
+        said = json.loads(path.read_bytes())
+        beat = int(said.pop("beat"))
+        return Holder(**said), beat
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,75 @@
+"""The system's refusals to write, as errors that say what to do."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster.executor import Failure
+from wsi.errors import DiskFullError, OutputPermissionError
+
+GO_ON = "run the same command again, which goes on where this one stopped"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@contextmanager
+def explained_output(path: Path, *, go_on: str) -> Iterator[None]:
+    """Turn the system's refusals to write `path` into errors that say what to do.
+
+    `go_on` ends the sentence "make room or lift the limit, then …".
+
+    Raises
+    ------
+    DiskFullError
+        If the disk, a quota or a limit on a file's size is exhausted.
+    OutputPermissionError
+        If nothing may be written there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise DiskFullError(
+                f"no room to write {path} ({_said(error)}; {free_bytes(path) / 1e6:.0f} MB are "
+                f"free there): make room or lift the limit, then {go_on}"
+            ) from error
+        if error.errno in NOT_ALLOWED and _concerns(error, path.parent):
+            raise OutputPermissionError(
+                f"writing to {path.parent} is not allowed ({_said(error)}): "
+                "choose another folder with --out, or change its permissions"
+            ) from error
+        raise
+
+
+def stop_if_full(failure: Failure | None) -> None:
+    """End a run whose slide failed because the disk is full: the others would fail as well.
+
+    Raises
+    ------
+    DiskFullError
+        If it did.
+    """
+    if failure is not None and failure.kind == DiskFullError.kind:
+        raise DiskFullError(failure.message)
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that are free where `path` is, or would be."""
+    return shutil.disk_usage(existing_folder(path)).free
+
+
+def existing_folder(folder: Path) -> Path:
+    """The folder itself, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def _concerns(error: OSError, folder: Path) -> bool:
+    """Whether the refusal is about something in `folder`, and not about the slide, say."""
+    return str(error.filename).startswith(str(folder))
+
+
+def _said(error: OSError) -> str:
+    """What the system said; libraries leave `strerror` long or empty."""
+    return errno.errorcode.get(error.errno or 0, "") + f": {error.strerror or error}"[:200]
