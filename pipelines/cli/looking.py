@@ -43,7 +43,7 @@ def look_at_slides(
         make_executor(executor, address=address, workers=workers, allow=allow) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
-        records = run_cohort(entries, out, settings, runner, report=report)
+        counts = run_cohort(entries, out, settings, runner, report=report)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
-    if any(record.verdict == "failed" for record in records):
+    if counts["failed"]:
         raise typer.Exit(1)
