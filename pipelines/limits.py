@@ -13,7 +13,6 @@ from wsi.identity import stored_bytes
 from wsi.ref import SlideRef
 
 Task = TypeVar("Task")
-OFF = "off"
 Off = Literal["off"]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -41,13 +40,11 @@ class LimitsConfig(BaseModel):
     minutes_per_gb: float = Field(default=720.0, ge=0)
 
 
-def task_limits(
-    config: LimitsConfig, slide_of: Callable[[Task], SlideRef], task: Task
-) -> Limits:
+def task_limits(config: LimitsConfig, slide_of: Callable[[Task], SlideRef], task: Task) -> Limits:
     """The limits of a task, where `slide_of` tells which slide it is of."""
     memory = config.memory_gb
-    memory_bytes = math.inf if memory == OFF else memory and memory * 2**30
-    if config.minutes == OFF:
+    memory_bytes = math.inf if memory == "off" else memory and memory * 2**30
+    if config.minutes == "off":
         return Limits(memory_bytes=memory_bytes)
     minutes = config.minutes + config.minutes_per_gb * _size(slide_of(task).path) / 1e9
     return Limits(memory_bytes=memory_bytes, seconds=60 * minutes)

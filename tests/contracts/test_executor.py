@@ -152,8 +152,10 @@ def test_what_can_pass_is_tried_again(executor: Executor, tmp_path: Path) -> Non
         tries.write_text(f"{tries.read_text() if tries.exists() else ''}x")
         if number == 1 and tries.read_text() == "xxx":
             return number
-        raise OSError(errno.ESTALE, "stale file handle") if number == 1 else UnreachableSlideError(
-            "no answer"
+        raise (
+            OSError(errno.ESTALE, "stale file handle")
+            if number == 1
+            else UnreachableSlideError("no answer")
         )
 
     outcomes = by_item(executor.map(ask, [1, 2]))
