@@ -23,9 +23,10 @@ import ray
 
 from cluster.errors import ClusterError
 from cluster.executor import Failure, Item, Outcome, Result, Supply, after, persist
-from cluster.limits import Limits, enforced
+from cluster.limits import MOST_OF_NODE, Limits, enforced
 from cluster.lost import explain, first_line, tell
-from cluster.resources import available_cpus
+from cluster.nodes import Nodes
+from cluster.resources import Needs, available_cpus, available_memory
 from cluster.retries import wait_s
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
@@ -60,6 +61,7 @@ class RayExecutor:
         address: str | None = None,
         workers: int | None = None,
         allow: Callable[[Any], Limits] | None = None,
+        needs: Callable[[Any], Needs] | None = None,
     ) -> None:
         """Connect to the cluster at `address`, or start a local Ray with `workers` CPUs.
 
@@ -68,6 +70,8 @@ class RayExecutor:
         allow
             What the task of an item may take, asked where it runs; None for no limits. What goes
             beyond is a failure of kind ``"out_of_memory"`` or ``"timed_out"``.
+        needs
+            What is set aside for the task of an item; None for a CPU each.
 
         Raises
         ------
@@ -84,12 +88,15 @@ class RayExecutor:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
+                _memory=int(MOST_OF_NODE * available_memory()),
             )
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = max(1, int(resources.get("CPU", 1)))
         nodes = [node for node in ray.nodes() if node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
         self._workers_a_node = math.ceil(self.workers / max(1, len(nodes)))
         self._allow = allow
+        self._needs = needs or (lambda _: Needs())
+        self._nodes = Nodes.of_ray()
 
     def map(
         self,
@@ -103,7 +110,7 @@ class RayExecutor:
         Ray itself would retry at once, not tell a slide's fault from a node's, and never give up
         on a task that its memory monitor ended.
         """
-        remote: Any = ray.remote(num_cpus=1, max_retries=0)(_work)
+        remote: Any = ray.remote(max_retries=0)(_work)
         room = self.workers + WAITING_PER_WORKER * self.workers
         running: dict[Any, _Try[Item]] = {}
         later: list[_Try[Item]] = []  # a heap: the next one due first
@@ -115,7 +122,10 @@ class RayExecutor:
                 begun.append(heapq.heappop(later))
             for each in begun:
                 each.key = uuid.uuid4().hex
-                done = remote.remote(task, each.item, each.key, self._allow, self._workers_a_node)
+                options = self._nodes.options(self._needs(each.item))
+                done = remote.options(**options).remote(
+                    task, each.item, each.key, self._allow, self._workers_a_node
+                )
                 running[done] = each
             if not running and not later:
                 return

@@ -1,9 +1,29 @@
-"""What this process may use, as the cgroup and the affinity say, not as the machine boasts."""
+"""What this process may use, as cgroup and affinity say, and what a task needs of a node."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What is set aside for a task.
+
+    Attributes
+    ----------
+    cpus
+        Threads it computes with, too: Ray tells its process by ``OMP_NUM_THREADS``.
+    gpus
+        Share of one, or several; nothing in a cluster without any.
+    memory_bytes
+        Of its process.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
 
 
 def available_cpus(cgroup: Path = CGROUP) -> int:

@@ -4,7 +4,7 @@ Any timm architecture is an encoder; `ENCODERS` holds the ones that are not from
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,6 +42,8 @@ class Encoder:
         Architecture and pretraining in one word, stored beside every embedding.
     licence
         Of the weights, which is that of the data they were trained on.
+    device
+        Where the module is, as PyTorch names it.
     """
 
     module: nn.Module
@@ -51,6 +53,24 @@ class Encoder:
     dim: int
     identifier: str
     licence: str
+    device: str = "cpu"
+
+    def on(self, device: str) -> "Encoder":
+        """The same encoder on another device, to which its module moves.
+
+        Raises
+        ------
+        ModelError
+            If this process sees no such device.
+        """
+        if device == self.device:
+            return self
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ModelError(
+                f"the encoder is to compute on {device}, and no GPU is visible to this process: "
+                "leave --device out, or run it where there is one"
+            )
+        return replace(self, module=self.module.to(device), device=device)
 
     def normalise(self, pixels: Pixels) -> Tensor:
         """Turn (B, S, S, 3) uint8 tiles into the (B, 3, S, S) float32 the module takes."""
@@ -61,7 +81,7 @@ class Encoder:
         """Embed (B, S, S, 3) uint8 tiles: (B, D) float32."""
         if len(pixels) == 0:
             return np.zeros((0, self.dim), np.float32)
-        embeddings: Tensor = self.module(self.normalise(pixels))
+        embeddings: Tensor = self.module(self.normalise(pixels).to(self.device))
         return embeddings.float().cpu().numpy()
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 from pipelines.defaults import default_networks
 from pipelines.errors import ConfigError
 from pipelines.limits import LimitsConfig
+from pipelines.resources import ResourcesConfig
 from wsi.preprocess import check_names
 from wsi.quality import QualityLimits
 
@@ -78,6 +79,8 @@ class RunConfig(BaseModel):
         Of the pyramid: ``"auto"`` keeps the slide's JPEG tiles where it can, ``"zstd"`` never.
     feature_dtype
         Precision of embeddings in `tiles.h5`.
+    device
+        What the encoder computes on; ``"cuda"`` is a GPU of each machine that has tasks.
     executor, address, workers
         Where tasks run: this process, a local Ray with `workers` CPUs, or the Ray at `address`.
     """
@@ -96,10 +99,12 @@ class RunConfig(BaseModel):
     batch_size: int = Field(default=32, gt=0)
     codec: Codec = "auto"
     feature_dtype: Literal["float16", "float32"] = "float16"
+    device: Literal["cpu", "cuda"] = "cpu"
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None
     workers: int | None = Field(default=None, gt=0)
     limits: LimitsConfig = LimitsConfig()
+    resources: ResourcesConfig = ResourcesConfig()
 
     @field_validator("quality", mode="before")
     @classmethod
@@ -150,6 +155,7 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
                 *RunConfig.model_fields,
                 *map("quality.{}".format, QualityConfig.model_fields),
                 *map("limits.{}".format, LimitsConfig.model_fields),
+                *map("resources.{}".format, ResourcesConfig.model_fields),
             ]
         )
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

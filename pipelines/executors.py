@@ -6,7 +6,7 @@ from typing import Any
 
 from cluster.executor import Executor
 from cluster.limits import Limits
-from cluster.resources import available_cpus
+from cluster.resources import Needs, available_cpus
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from pipelines.errors import UsageError
@@ -30,10 +30,12 @@ def make_executor(
     address: str | None,
     workers: int | None,
     allow: Callable[[Any], Limits] | None = None,
+    needs: Callable[[Any], Needs] | None = None,
 ) -> AbstractContextManager[Executor]:
     """``"serial"``, ``"threads"`` or ``"ray"``; ends what it started when its context ends.
 
-    `allow` tells what a task may take, see `RayExecutor`; the other two have no limits.
+    `allow` tells what a task may take, and `needs` what is set aside for it, see `RayExecutor`;
+    the other two have no limits.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def make_executor(
         raise UsageError(f"--executor {executor}: known are ray, serial, threads")
     from cluster.ray_executor import RayExecutor
 
-    return RayExecutor(address=address, workers=workers, allow=allow)
+    return RayExecutor(address=address, workers=workers, allow=allow, needs=needs)
 
 
 def nuclei_executor(entries: Sequence[Entry]) -> str:

@@ -39,23 +39,29 @@ class Model:
         return self.card.head
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, *, device: str = "cpu") -> Model:
     """Load a model's folder; the second time in a process costs a digest only.
+
+    Parameters
+    ----------
+    device
+        That the encoder computes on, as PyTorch names it; the head stays on the CPU.
 
     Raises
     ------
     ModelError
-        If the folder is incomplete, or the weights are not those of the card.
+        If the folder is incomplete, the weights are not those of the card, or there is no such
+        device.
     """
     read_card(folder)  # a missing or wrong card is reported as such, not as a missing file
-    return _load(folder.resolve(), digest(folder))
+    return _load(folder.resolve(), digest(folder), device)
 
 
 @lru_cache(maxsize=1)
-def _load(folder: Path, content: str) -> Model:
+def _load(folder: Path, content: str, device: str) -> Model:
     card = read_card(folder)
     head = _load_head(folder, card.head, dim=card.encoder.dim) if card.head else None
-    encoder = load_encoder(folder, card.encoder, card.tile)
+    encoder = load_encoder(folder, card.encoder, card.tile).on(device)
     return Model(card=card, encoder=encoder, head=head, sha256=content)
 
 

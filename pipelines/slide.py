@@ -72,7 +72,7 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
     """
     ref, edited = job.entry.ref, _edited_tissue(job)
     with open_slide(ref) as slide:
-        model = load_model(job.config.model) if job.config.model else None
+        model = load_model(job.config.model, device=job.config.device) if job.config.model else None
         seen = look(slide, ref, edited=edited)
         spec = model.encoder.spec if model else density_spec(seen.resolution.mpp)
         grid = lay_grid(slide, seen, spec, job.config)

@@ -44,6 +44,11 @@ def slide_of(task: Task) -> SlideRef:
     return task.work.ref if isinstance(task, BlockTask) else task.entry.ref
 
 
+def step_of(task: Task) -> str:
+    """The key of a task in the resources table."""
+    return task.work.step if isinstance(task, BlockTask) else "slide"
+
+
 def is_verdict(outcome: Outcome[Task, Done]) -> TypeGuard[Outcome[SlideJob, SlideRecord]]:
     """Whether a task was the last of its slide."""
     return isinstance(outcome.item, SlideJob) and not isinstance(outcome.result, HandedOut)

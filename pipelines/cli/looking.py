@@ -29,8 +29,9 @@ def look_at_slides(
     from pipelines.executors import make_executor, nuclei_executor
     from pipelines.limits import task_limits
     from pipelines.manifest import read_cohort
+    from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
-    from pipelines.spread import slide_of
+    from pipelines.spread import slide_of, step_of
 
     workers, address = flags["workers"], flags["address"]
     entries = read_cohort(slides, mpp=flags["mpp"])
@@ -39,8 +40,11 @@ def look_at_slides(
     settings = load_config(None, flags | {"executor": executor})
     prepare(entries, out, settings)  # before Ray is started for nothing
     allow = partial(task_limits, settings.limits, slide_of)
+    needs = partial(task_needs, settings.resources, step_of, False)
     with (
-        make_executor(executor, address=address, workers=workers, allow=allow) as runner,
+        make_executor(
+            executor, address=address, workers=workers, allow=allow, needs=needs
+        ) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
         counts = run_cohort(entries, out, settings, runner, report=report)

@@ -64,6 +64,9 @@ def run(
         str | None,
         typer.Option(help="float16 or float32 embeddings on disk.", show_default="float16"),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, or cuda for the encoder.", show_default="cpu")
+    ] = None,
     executor: Annotated[
         str | None, typer.Option(help="ray, or serial for this process alone.", show_default="ray")
     ] = None,
@@ -90,8 +93,9 @@ def run(
     from pipelines.executors import make_executor
     from pipelines.limits import task_limits
     from pipelines.manifest import read_cohort
+    from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
-    from pipelines.spread import slide_of
+    from pipelines.spread import slide_of, step_of
 
     flags = {
         "model": model,
@@ -106,6 +110,7 @@ def run(
         "batch_size": batch_size,
         "codec": codec,
         "feature_dtype": feature_dtype,
+        "device": device,
         "executor": executor,
         "workers": workers,
         "address": address,
@@ -119,6 +124,7 @@ def run(
             address=settings.address,
             workers=settings.workers,
             allow=partial(task_limits, settings.limits, slide_of),
+            needs=partial(task_needs, settings.resources, step_of, settings.device == "cuda"),
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):

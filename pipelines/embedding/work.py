@@ -57,7 +57,7 @@ class EmbeddingWork(BlockWork[TileBlock]):
     def make(self, block: TileBlock) -> None:
         """Embed and store a run of tiles, with all 32 bits of their embeddings."""
         assert self.config.model is not None  # who planned this has loaded it
-        model = _model_of(self.config.model, self.sha256)
+        model = _model_of(self.config.model, self.sha256, self.config.device)
         some = part_of(_grid_of(self), slice(block.first, block.last))
         steps = _steps_of(self)
         with borrowed(self.ref) as slide:
@@ -103,7 +103,9 @@ def embed_blocks(plan: EmbeddingPlan) -> TileTable:
 
 def embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
     """What embeddings depend on besides slide and tissue."""
-    return {
+    # A GPU rounds otherwise than a CPU, all of which round alike.
+    where = {} if config.device == "cpu" else {"device": config.device}
+    return where | {
         "encoder": model.card.encoder.model_dump(),
         "tile": model.card.tile.model_dump(),
         "stride_px": config.stride_px,
@@ -115,9 +117,9 @@ def embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _model_of(folder: Path, sha256: str) -> Model:
+def _model_of(folder: Path, sha256: str, device: str) -> Model:
     """Load a model once a process for each digest."""
-    return load_model(folder)
+    return load_model(folder, device=device)
 
 
 @lru_cache(maxsize=1)

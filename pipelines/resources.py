@@ -1,0 +1,57 @@
+"""The resources table: what the task of each step takes of a node, and how to change it."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster.resources import Needs
+
+Task = TypeVar("Task")
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class StepResources(BaseModel):
+    """What is set aside for one task of a step.
+
+    Attributes
+    ----------
+    cpus
+        That it computes with.
+    gpus
+        Share of a GPU, where the run computes on one (``device = "cuda"``); 0 on the CPU.
+    memory_gb
+        GiB of its process, libraries and network included.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    gpus: NotNegative = 0.0
+    memory_gb: NotNegative = 1.0
+
+
+class ResourcesConfig(BaseModel):
+    """The table, by step; a key is a step whose tasks can be of their own.
+
+    The defaults are rounded up from what tasks were seen to hold on a CPU: see docs/cluster.md.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    slide: StepResources = StepResources(gpus=0.25, memory_gb=1.5)
+    embed: StepResources = StepResources(gpus=0.25, memory_gb=1.5)
+    nuclei: StepResources = StepResources(memory_gb=2.0)
+    segmentation: StepResources = StepResources(memory_gb=2.0)
+
+
+def task_needs(
+    config: ResourcesConfig, step_of: Callable[[Task], str], on_gpu: bool, task: Task
+) -> Needs:
+    """The needs of a task, where `step_of` tells which step it is of."""
+    step: StepResources = getattr(config, step_of(task))
+    return Needs(
+        cpus=step.cpus,
+        gpus=step.gpus if on_gpu else 0.0,
+        memory_bytes=int(step.memory_gb * 2**30),
+    )
