@@ -133,7 +133,7 @@ def made_up_cluster() -> Iterator[Cluster]:
     try:
         yield cluster
     finally:
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

@@ -34,13 +34,15 @@ class StepResources(BaseModel):
 class ResourcesConfig(BaseModel):
     """The table, by step; a key is a step whose tasks can be of their own.
 
-    The defaults are rounded up from what tasks were seen to hold on a CPU: see docs/cluster.md.
+    The defaults are above what tasks with small networks were seen to hold on a CPU, and no more
+    than that: see docs/cluster.md.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slide: StepResources = StepResources(gpus=0.25, memory_gb=1.5)
     embed: StepResources = StepResources(gpus=0.25, memory_gb=1.5)
+    pyramid: StepResources = StepResources(memory_gb=1.5)
     nuclei: StepResources = StepResources(memory_gb=2.0)
     segmentation: StepResources = StepResources(memory_gb=2.0)
 

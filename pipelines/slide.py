@@ -25,17 +25,15 @@ from pipelines.steps.nuclei import (
 )
 from pipelines.steps.opened import Opened
 from pipelines.steps.predict import OUTPUTS, predict_slide
+from pipelines.steps.pyramid import plan_image, pyramid_parameters, write_image
 from pipelines.steps.reuse import known_tiles, unknown_tiles
 from pipelines.steps.segment import plan_segmentation, segment_slide
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
-from wsi.atomic import digest, replacing, sweep
+from wsi.atomic import digest, sweep
 from wsi.grid import TileGrid
 from wsi.identity import content_digest
-from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
-from wsi.pyramid.options import PyramidOptions
-from wsi.pyramid.write import write_pyramid
 from wsi.slide import Slide
 
 
@@ -85,23 +83,22 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
         receipts = Receipts(folder=job.folder, source=source)
         base = _base_parameters(job, seen, mask=edited or ref.mask)
         embedding = base | embedding_parameters(job.config, model) if model else {}
+        pyramid = base | pyramid_parameters(job.config)
         if job.hands_out:
-            plans: list[BlockPlan[Any, Any] | None] = [nuclei, classes]
+            looking = [p for p in (nuclei, classes) if p and not p.is_done(receipts, base)]
+            plans: list[BlockPlan[Any, Any]] = [*looking]
             if model and not receipts.holds("embed", embedding):
                 new = unknown_tiles(grid, known_tiles(receipts, embedding))
-                plans.insert(0, plan_embedding(opened, new, model))
-            left = [p for p in plans if p and len(p.blocks) > 1 and not p.is_done(receipts, base)]
-            if left:
-                return HandedOut(plans=tuple(left))
+                plans.append(plan_embedding(opened, new, model))
+            if not receipts.holds("pyramid", pyramid):
+                plans.append(plan_image(opened))
+            if shared := tuple(plan for plan in plans if len(plan.blocks) > 1):
+                return HandedOut(plans=shared)
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
         receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))
-        image = receipts.do(
-            "pyramid",
-            base | {"codec": job.config.codec},
-            (IMAGE_NAME,),
-            partial(_write_image, slide, job, seen),
-        )
+        image = receipts.do("pyramid", pyramid, (IMAGE_NAME,), partial(write_image, opened))
+        forget_blocks(job.folder, "pyramid")
         record = _describe(job.entry, slide, seen)
         if model:
             embedded = _embed(opened, grid, model, receipts, embedding)
@@ -215,21 +212,6 @@ def _write_tissue(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
         origin = scanned_corner(slide)
         write_tissue(path, seen.tissue, slide_id=job.entry.ref.slide_id, origin=origin)
     return {}
-
-
-def _write_image(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
-    ref = job.entry.ref
-    with replacing(job.folder / IMAGE_NAME) as tmp:
-        written = write_pyramid(
-            slide,
-            tmp,
-            name=ref.slide_id,
-            resolution=seen.resolution,
-            tissue=seen.tissue,
-            tiles=find_tiles(ref.path, slide) if job.config.codec == "auto" else None,
-            options=PyramidOptions(codec=job.config.codec),
-        )
-    return {"invalid_tiles": written.invalid_tiles}
 
 
 def _describe(entry: Entry, slide: Slide, seen: Look) -> SlideRecord:

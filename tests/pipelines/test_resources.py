@@ -16,6 +16,7 @@ from pipelines.resources import ResourcesConfig, task_needs
 from pipelines.segmentation.work import SegmentationWork
 from pipelines.slide import SlideJob
 from pipelines.spread import Task, step_of
+from pipelines.steps.pyramid import PyramidWork
 from wsi.ref import SlideRef
 
 GIB = 1 << 30
@@ -33,7 +34,7 @@ def tasks(config: Any) -> dict[str, Task]:
     """One of each kind; only their kind matters."""
     entry = Entry(ref=SlideRef.of("s.svs"))
     made: dict[str, Task] = {"slide": SlideJob(entry=entry, folder=Path("s"), config=config)}
-    for kind in (EmbeddingWork, NucleiWork, SegmentationWork):
+    for kind in (EmbeddingWork, NucleiWork, PyramidWork, SegmentationWork):
         made[kind.step] = BlockTask(work=kind.__new__(kind), block=None)
     return made
 
