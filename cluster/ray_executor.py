@@ -83,6 +83,7 @@ class RayExecutor:
             connect(address)
         elif self._owns:
             ray.init(
+                address="local",  # else one that runs on this machine would be joined
                 num_cpus=workers or available_cpus(),
                 include_dashboard=False,
                 log_to_driver=False,

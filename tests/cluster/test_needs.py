@@ -31,6 +31,7 @@ def executor() -> Iterator[RayExecutor]:
     """On a Ray of four CPUs, 2 GiB of memory and a GPU that nobody has."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
     ray.init(
+        address="local",
         num_cpus=4,
         num_gpus=1,
         _memory=2 * GIB,
