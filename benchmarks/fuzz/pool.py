@@ -71,6 +71,7 @@ def run_cases(cases: Iterable[Case], scratch: Path, *, workers: int) -> Iterator
         process = context.Process(target=_work, args=(theirs, scratch / str(number)), daemon=True)
         process.start()
         theirs.close()
+        ours.recv()  # it has imported all there is to import, which no case is charged with
         give(ours, process)
 
     def give(pipe: Connection, process: Any) -> None:
@@ -122,6 +123,7 @@ def _work(pipe: Connection, scratch: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (BIGGEST_FILE, BIGGEST_FILE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
+    pipe.send("ready")
     while (case := pipe.recv()) is not None:
         pipe.send(do_case(case, scratch))
 
