@@ -52,7 +52,7 @@ def make_workload(folder: Path, *, slides: int = 3) -> Workload:
     for seed in range(slides):
         path = folder / "slides" / f"slide {seed}.svs"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_slide(path, Specimen(seed=seed, width=900 + 500 * seed, height=1000))
+        write_slide(path, Specimen(seed=seed, width=500 + 200 * seed, height=500))
     encoder = create_encoder(NETWORK, spec=SPEC)
     about = EncoderCard(
         architecture=NETWORK,
