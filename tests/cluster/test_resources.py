@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.resources import available_cpus
+from cluster.resources import available_cpus, available_memory
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +75,25 @@ def test_a_system_without_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert available_cpus(tmp_path) == 6
+
+
+def test_memory_is_the_least_of_machine_cgroup_and_scheduler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    machine = available_memory(tmp_path)
+    assert machine == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory(tmp_path) == machine
+    (tmp_path / "memory.max").write_text("1073741824\n")
+    assert available_memory(tmp_path) == 1 << 30
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "512")
+    assert available_memory(tmp_path) == 512 << 20
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")
+    assert available_memory(tmp_path) == 1 << 30
+
+
+def test_memory_of_cgroup_version_1(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("2147483648\n")
+    assert available_memory(tmp_path) == 2 << 30

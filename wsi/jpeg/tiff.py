@@ -32,7 +32,7 @@ def tiff_tiles(path: Path, slide: Slide) -> JpegTiles | None:
             pages = {(p.imagewidth, p.imagelength): p for p in reversed(_pages(tiff))}
             wanted = [pages.get(dimensions) for dimensions in slide.level_dimensions]
             levels = [_level(path, tiff, page) for page in wanted if page is not None]
-    except tifffile.TiffFileError:
+    except Exception:  # in a malformed file tifffile raises anything, and values have any type
         return None
     found = tuple(level for level in levels if level is not None)
     if len(found) != len(slide.level_dimensions):

@@ -1,0 +1,1 @@
+"""Malformed files, made by seeded mutation of good ones, against everything that parses."""

@@ -1,0 +1,48 @@
+"""Finding and ending processes, only those a given one started. Linux: reads ``/proc``."""
+
+import os
+import signal
+from collections import defaultdict
+from pathlib import Path
+
+IDLE = "ray::IDLE"
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes that `pid` started, directly or not."""
+    children = defaultdict(list)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name in brackets may hold anything; the parent is the second field after it.
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        children[parent].append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        todo += children[todo[0]]
+        found += children[todo.pop(0)]
+    return found
+
+
+def busy_workers(pid: int) -> list[int]:
+    """Ray's workers below `pid` that are at a task."""
+    return [p for p in descendants(pid) if (t := title(p)).startswith("ray::") and t != IDLE]
+
+
+def title(pid: int) -> str:
+    """What a process calls itself; empty if there is none."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return said.split(b"\0")[0].decode(errors="replace")
+
+
+def kill(pid: int) -> bool:
+    """SIGKILL; False if it had ended."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,64 @@
+"""tests/pipelines/test_limits.py — `[limits]` of a run, and what a slide's size allows."""
+
+import math
+import pickle
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.config import load_config
+from pipelines.errors import ConfigError
+from pipelines.limits import LimitsConfig, task_limits
+from wsi.ref import SlideRef
+
+
+@pytest.fixture
+def ref(tmp_path: Path) -> SlideRef:
+    """A file of 10 MB."""
+    path = tmp_path / "slide.svs"
+    path.write_bytes(bytes(10_000_000))
+    return SlideRef.of(path)
+
+
+def itself(ref: SlideRef) -> SlideRef:
+    return ref
+
+
+def test_a_larger_slide_has_longer(ref: SlideRef) -> None:
+    config = LimitsConfig(memory_gb=3.0, minutes=2.0, minutes_per_gb=100.0)
+    limits = task_limits(config, itself, ref)
+    assert limits.memory_bytes == 3 << 30
+    assert limits.seconds == pytest.approx(60 * (2.0 + 100.0 * 0.01))
+
+
+def test_without_a_limit_of_memory_it_is_the_workers_share(ref: SlideRef) -> None:
+    assert task_limits(LimitsConfig(), itself, ref).memory_bytes is None
+
+
+def test_off_is_no_limit(ref: SlideRef) -> None:
+    limits = task_limits(LimitsConfig(memory_gb="off", minutes="off"), itself, ref)
+    assert (limits.memory_bytes, limits.seconds) == (math.inf, math.inf)
+
+
+def test_they_travel_to_workers(ref: SlideRef) -> None:
+    allow = pickle.loads(pickle.dumps(partial(task_limits, LimitsConfig(), itself)))
+    assert allow(ref).seconds > 7200
+
+
+def config(tmp_path: Path, text: str) -> Any:
+    path = tmp_path / "run.toml"
+    path.write_text(f'model = "m"\n[limits]\n{text}\n')
+    return load_config(path, {})
+
+
+def test_the_configuration_has_them(tmp_path: Path) -> None:
+    limits = config(tmp_path, 'memory_gb = 6\nminutes = "off"').limits
+    assert limits == LimitsConfig(memory_gb=6.0, minutes="off")
+
+
+@pytest.mark.parametrize("wrong", ["memory_gb = 0", "minutes = -1", "minuets = 3", "minutes = inf"])
+def test_limits_that_are_none_are_refused(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=r"limits\.minutes_per_gb"):
+        config(tmp_path, wrong)
