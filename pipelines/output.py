@@ -66,8 +66,11 @@ def existing_folder(folder: Path) -> Path:
 
 
 def _concerns(error: OSError, folder: Path) -> bool:
-    """Whether the refusal is about something in `folder`, and not about the slide, say."""
-    return str(error.filename).startswith(str(folder))
+    """Whether the refusal is about something in `folder` or above it, and not about the slide."""
+    if error.errno == errno.EROFS:
+        return True  # nothing but writing is refused so
+    refused = Path(str(error.filename))
+    return refused.is_relative_to(folder) or folder.is_relative_to(refused)
 
 
 def _said(error: OSError) -> str:

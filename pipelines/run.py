@@ -72,7 +72,7 @@ def run_cohort(
     resolved = {name: folder.resolve() for name, folder in given.items() if folder}
     config = config.model_copy(update=resolved)
     prepared = prepare(entries, out, config)
-    with held(out) as lock, explained_output(out, go_on=GO_ON):
+    with explained_output(out / INFO_NAME, go_on=GO_ON), held(out) as lock:
         return _run_held(entries, out, config, executor, prepared, lock, report)
 
 
@@ -205,7 +205,9 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     ModelError
         If the model, the teacher or the segmenter does not load.
     UsageError
-        If the settings do not fit the model, or `out` cannot be written.
+        If the settings do not fit the model, or `out` cannot be the folder.
+    DiskFullError, OutputPermissionError
+        If it cannot be made.
     """
     model = load_model(config.model) if config.model else None
     teacher = None
@@ -233,8 +235,9 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
                 f"{entry.ref.path} would be replaced by results: choose another folder"
             )
     try:
-        (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        with explained_output(out / SLIDES_NAME, go_on=GO_ON):
+            (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
     return Prepared(model=model, teacher=teacher, segmenter=segmenter)
 

@@ -1,0 +1,238 @@
+"""What a run does when its slides change, its disk is full, or its folder is not for it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.executor import Executor, Outcome
+from cluster.serial import SerialExecutor
+from pipelines import unchanged
+from pipelines.config import RunConfig
+from pipelines.demo.alignment import write_colour_model
+from pipelines.lock import LOCK_NAME, HeldError, held
+from pipelines.manifest import read_cohort
+from pipelines.records import SlideRecord, read_records
+from pipelines.run import run_cohort
+from pipelines.slide import SlideJob
+from wsi.atomic import digest
+from wsi.errors import DiskFullError
+from wsi.plan import TileSpec
+from wsi.testing import Specimen, write_slide
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small slides."""
+    folder = tmp_path_factory.mktemp("slides")
+    for seed in (1, 2, 3):
+        write_slide(folder / f"s{seed}.svs", Specimen(seed=seed, width=1100, height=900))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "model"
+    write_colour_model(folder, TileSpec(size_px=64, mpp=1.0))
+    return folder
+
+
+def run(
+    slides: Path, out: Path, model: Path, executor: Executor | None = None
+) -> dict[str, SlideRecord]:
+    config = RunConfig(model=model, executor="serial")
+    run_cohort(read_cohort([slides]), out, config, executor or SerialExecutor())
+    return {record.slide_id: record for record in read_records(out / "slides.parquet")}
+
+
+def results(out: Path) -> dict[str, str]:
+    """Digests of what a run leaves of each slide."""
+    return {folder.name: digest(folder) for folder in (out / "slides").iterdir()}
+
+
+def put_other_bytes(path: Path) -> None:
+    """Another slide of the same size, with the same ends and time: what `cp -p` might do."""
+    stat = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def put_other_slide(path: Path) -> None:
+    write_slide(path, Specimen(seed=9, width=1100, height=900))
+
+
+@pytest.mark.parametrize("change", [put_other_slide, put_other_bytes, Path.unlink])
+def test_nothing_is_kept_of_a_slide_that_changed_meanwhile(
+    slides: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+) -> None:
+    copies = shutil.copytree(slides, tmp_path / "copies")
+    monkeypatch.setattr("wsi.source.END_BYTES", 1000)  # or the ends would be all of it
+    real = unchanged.run_slide
+
+    def change_meanwhile(job: SlideJob) -> SlideRecord:
+        record = real(job)
+        if job.entry.ref.slide_id == "s2":
+            change(job.entry.ref.path)
+        return record
+
+    monkeypatch.setattr(unchanged, "run_slide", change_meanwhile)
+    records = run(copies, tmp_path / "out", model)
+    assert [records[s].verdict for s in ("s1", "s2", "s3")] == ["ok", "failed", "ok"]
+    assert records["s2"].reason == "slide_changed"
+    assert str(copies / "s2.svs") in records["s2"].message
+    left = {p.name for p in (tmp_path / "out" / "slides" / "s2").iterdir()}
+    assert left == {"tissue.geojson"}
+    monkeypatch.setattr(unchanged, "run_slide", real)
+    shutil.copyfile(slides / "s2.svs", copies / "s2.svs")
+    again = run(copies, tmp_path / "out", model)
+    assert again["s2"].verdict == "ok"
+    assert again["s1"].reused == ("tissue", "pyramid", "embed")
+    run(slides, tmp_path / "undisturbed", model)
+    assert results(tmp_path / "out") == results(tmp_path / "undisturbed")
+
+
+def test_a_slide_that_breaks_because_it_is_replaced_says_so(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = shutil.copytree(slides, tmp_path / "copies")
+
+    def fail(job: SlideJob) -> SlideRecord:
+        job.entry.ref.path.write_bytes(b"half a slide")
+        raise ValueError("not a slide")
+
+    monkeypatch.setattr(unchanged, "run_slide", fail)
+    records = run(copies, tmp_path / "out", model)
+    assert {record.reason for record in records.values()} == {"slide_changed"}
+
+
+def test_the_second_run_in_a_folder_does_nothing(slides: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(slides, out, model)
+    before = results(out), digest(out / "run.json")
+    with held(out), pytest.raises(HeldError, match=f"process {os.getpid()}"):
+        run(slides, out, model)
+    assert (results(out), digest(out / "run.json")) == before
+    assert not (out / LOCK_NAME).exists()
+
+
+class Counting(SerialExecutor):
+    """Counts the slides that were worked on."""
+
+    def __init__(self) -> None:
+        self.items = 0
+
+    def map(self, task, items, *, follow=None):  # type: ignore[no-untyped-def]
+        for outcome in super().map(task, items, follow=follow):
+            assert isinstance(outcome, Outcome)
+            self.items += 1
+            yield outcome
+
+
+
+
+def on_a_disk(options: str, folder: Path, *commands: str) -> subprocess.CompletedProcess[str]:
+    """Run shell commands where `folder` is a disk of its own; skip where not allowed."""
+    script = "\n".join([f"mount -t tmpfs -o {options} tmpfs {folder} || exit 77", *commands])
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=300
+    )
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"mounting is not allowed: {done.stderr.strip()}")
+    return done
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="mounting needs unshare")
+def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
+    slides: Path, model: Path, tmp_path: Path
+) -> None:
+    out, copy = tmp_path / "disk", tmp_path / "copy"
+    out.mkdir()
+    raypath = Path(sys.executable).with_name("raypath")
+    command = f"{raypath} run {slides} -o {out} --model {model} --executor serial --json"
+    done = on_a_disk(
+        "size=300k",
+        out,
+        f"{command}; echo first $?",
+        f"mount -o remount,size=100m {out}",
+        f"{command}; echo second $?",
+        f"cp -r {out} {copy}",
+    )
+    first, _, second = done.stdout.partition("first 2\n")
+    assert "second 0" in second, done.stdout + done.stderr
+    verdicts = [json.loads(line)["verdict"] for line in first.splitlines()]
+    assert len(verdicts) < 2, "the run went on though the disk was full"
+    assert "no room to write" in done.stderr
+    assert "MB are free" in done.stderr
+    assert "run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    run(slides, tmp_path / "undisturbed", model)
+    assert results(copy) == results(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("limit", [1_000, 50_000])
+def test_a_limit_on_a_files_size_is_a_full_disk(
+    slides: Path, model: Path, tmp_path: Path, limit: int
+) -> None:
+    code = (
+        "import resource, signal, sys\n"
+        "from pipelines.cli.main import app\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        f"sys.argv = ['raypath', 'run', {str(slides)!r}, '-o', {str(tmp_path / 'out')!r}, "
+        f"'--model', {str(model)!r}, '--executor', 'serial']\n"
+        "app()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2, done.stderr
+    assert "no room to write" in done.stderr
+    assert "EFBIG" in done.stderr
+    run(slides, tmp_path / "out", model)
+    run(slides, tmp_path / "undisturbed", model)
+    assert results(tmp_path / "out") == results(tmp_path / "undisturbed")
+
+
+def test_slides_are_no_longer_handed_out_when_the_disk_is_full(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: SlideJob) -> SlideRecord:
+        raise OSError(28, "No space left on device", str(job.folder / "tiles.h5"))
+
+    monkeypatch.setattr(unchanged, "run_slide", fail)
+    counting = Counting()
+    with pytest.raises(DiskFullError, match="free there"):
+        run(slides, tmp_path / "out", model, counting)
+    assert counting.items == 1
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="mounting needs unshare")
+@pytest.mark.parametrize("read_only", ["before", "meanwhile"])
+def test_a_folder_that_may_not_be_written(
+    slides: Path, model: Path, tmp_path: Path, read_only: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    raypath = Path(sys.executable).with_name("raypath")
+    command = f"{raypath} run {slides} -o {out} --model {model} --executor serial"
+    wait = f"until ls {out}/slides/*/receipt.json 2>/dev/null; do sleep 0.02; done; "
+    if read_only == "before":
+        done = on_a_disk("ro,size=9m", out, f"{command}; echo exit $?")
+    else:
+        turn = f"({wait} mount -o remount,ro {out}) & {command}; echo exit $?"
+        done = on_a_disk("size=9m", out, turn)
+    assert "exit 2" in done.stdout
+    assert f"writing to {out}" in done.stderr
+    assert "EROFS" in done.stderr
+    assert "--out" in done.stderr
+    assert "Traceback" not in done.stderr
