@@ -16,6 +16,7 @@ from pipelines.cli import (
     run,
     segment,
     status,
+    submit,
     teacher,
     view,
 )
@@ -37,6 +38,9 @@ cli.command()(info.info)
 cli.command()(convert.convert)
 cli.command()(run.run)
 cli.command()(status.status)
+cli.command()(submit.submit)
+cli.command()(submit.logs)
+cli.command()(submit.cancel)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
 cli.command()(explain.explain)

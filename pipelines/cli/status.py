@@ -8,6 +8,7 @@ import typer
 
 from pipelines.cli.program import program
 from pipelines.cli.progress import COLOURS
+from pipelines.cli.submit import describe
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -19,24 +20,36 @@ NAMED = 5  # slides being worked on that are shown
 
 
 def status(
-    out: Annotated[Path, typer.Argument(help="A run's folder, where its job sees it or you do.")],
+    out: Annotated[Path | None, typer.Argument(help="A run's folder.", show_default=False)] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every 2 seconds until the run ends.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a look.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a look, or a job, on a line.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A cluster's dashboard, http://HEAD:8265: list its jobs instead."),
+    ] = None,
 ) -> None:
     """Show how far a run is: slides by verdict, speed, time left, slowest step, waiting.
 
-    Works from the folder alone, while the run works, after a crash and at the end. 'raypath jobs'
-    shows what a cluster knows.
+    Works from the folder alone, while the run works, after a crash and at the end.
     """
     import time
 
     from rich.console import Console
     from rich.live import Live
 
+    from pipelines.errors import UsageError
     from pipelines.status.status import RunWatch
 
+    if (out is None) == (address is None):
+        raise UsageError("give either a run's folder, or the --address of a cluster")
+    if address:
+        _show_jobs(address, as_json=as_json)
+        return
+    assert out is not None
     run = RunWatch(out)
     now = run.look()
     if as_json:
@@ -55,6 +68,24 @@ def status(
             time.sleep(LOOK_S)
             now = run.look()
             live.update(_shown(now, out), refresh=True)
+
+
+def _show_jobs(address: str, *, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cluster.jobs import list_jobs
+
+    jobs = [describe(job) for job in list_jobs(address)]
+    if as_json:
+        for job in jobs:
+            typer.echo(json.dumps(job))
+        return
+    table = Table("job", "state", "begun", "out", "message", title=f"jobs at {address}")
+    for job in jobs:
+        table.add_row(*map(Text, job.values()))
+    Console().print(table)
 
 
 def _shown(now: "RunStatus", out: Path) -> "Group":

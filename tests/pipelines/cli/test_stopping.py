@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from pipelines.journal import read_journal
 from pipelines.records import read_records
 from wsi.testing import Specimen, write_slide
 
-PATIENCE_S = 120
+PATIENCE_S = 250
 
 
 def wait_for(sign: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -29,10 +30,8 @@ def wait_for(sign: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("executor", "number", "code"),
     [
-        ("serial", signal.SIGTERM, 143),
         ("serial", signal.SIGINT, 130),
         ("ray", signal.SIGTERM, 143),
-        ("ray", signal.SIGINT, 130),
     ],
 )
 def test_a_signal_ends_a_run_which_can_then_be_finished(
@@ -52,7 +51,7 @@ def test_a_signal_ends_a_run_which_can_then_be_finished(
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: bool(list(out.glob("slides/*/receipt.json"))), process)
+    wait_for(lambda: any(read_journal(out / "records.jsonl")), process)
     os.kill(process.pid, number)
     _, said = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, said
@@ -61,13 +60,11 @@ def test_a_signal_ends_a_run_which_can_then_be_finished(
     assert "Traceback" not in said
     status = json.loads(raypath("status", out, "--json").out)
     assert status["state"] == "interrupted"
-    assert status["done"] < status["total"] == 3
+    assert 1 <= status["done"] < status["total"] == 3
     assert not (out / "slides.parquet").exists()
     finished = raypath(*words)
     assert finished.code == 0, finished.err
     assert [r.verdict for r in read_records(out / "slides.parquet")] == ["ok"] * 3
-    status = json.loads(raypath("status", out, "--json", "--watch").out)
-    assert (status["state"], status["ok"], status["waiting"]) == ("finished", 3, 0)
-    shown = raypath("status", out)
-    assert "3 of 3 slides" in shown.out
-    assert "finished" in shown.out
+    shown = raypath("status", out, "--watch").out
+    assert "3 of 3 slides" in shown
+    assert "finished" in shown
