@@ -4,7 +4,9 @@ import heapq
 import logging
 import math
 import os
+import signal
 import socket
+import threading
 import time
 import uuid
 from collections import Counter
@@ -79,6 +81,7 @@ class RayExecutor:
             If there is no cluster at `address`, or it does not let us in.
         """
         self._owns = not ray.is_initialized()
+        ends = signal.getsignal(signal.SIGTERM)
         if self._owns and address is not None:
             connect(address)
         elif self._owns:
@@ -91,6 +94,8 @@ class RayExecutor:
                 object_store_memory=OBJECT_STORE_BYTES,
                 _memory=int(MOST_OF_NODE * available_memory()),
             )
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ends)  # Ray takes it, to exit without a word
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = max(1, int(resources.get("CPU", 1)))
         nodes = [node for node in ray.nodes() if node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]

@@ -28,6 +28,7 @@ from pipelines.steps.predict import OUTPUTS, predict_slide
 from pipelines.steps.pyramid import plan_image, pyramid_parameters, write_image
 from pipelines.steps.reuse import known_tiles, unknown_tiles
 from pipelines.steps.segment import plan_segmentation, segment_slide
+from pipelines.steps.timing import Timing
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, sweep
@@ -101,8 +102,10 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
         forget_blocks(job.folder, "pyramid")
         record = _describe(job.entry, slide, seen)
         if model:
-            embedded = _embed(opened, grid, model, receipts, embedding)
+            timing = Timing()
+            embedded = _embed(opened, grid, model, receipts, embedding, timing)
             record = _with_embedding(record, embedded, grid, reused=receipts.reused)
+            record = replace(record, waited_s=timing.waited_s, worked_s=timing.worked_s)
             if is_sparse(grid, job.config):
                 record = replace(record, flags=(*record.flags, "little_tissue"))
         found = find_slide_nuclei(opened, nuclei, receipts, base) if nuclei else {}
@@ -151,9 +154,11 @@ def _embed(
     model: Model,
     receipts: Receipts,
     parameters: dict[str, Any],
+    timing: Timing,
 ) -> dict[str, Any]:
     def embed() -> dict[str, Any]:
-        return embed_slide(opened, grid, model, known=known_tiles(receipts, parameters))
+        known = known_tiles(receipts, parameters)
+        return embed_slide(opened, grid, model, timing, known=known)
 
     embedded = receipts.do("embed", parameters, (TILES_NAME,), embed)
     forget_blocks(opened.folder, "embed")

@@ -42,7 +42,7 @@ class BlockWork(ABC, Generic[BlockT]):
 
     @abstractmethod
     def make(self, block: BlockT) -> None:
-        """Do a block and store it at its path, whole or not at all; the same bytes each time."""
+        """Do a block and store it at its path, whole or not at all; the same each time."""
 
     def do(self, block: BlockT) -> None:
         """Do a block, unless that was done."""

@@ -25,6 +25,7 @@ def look_at_slides(
     from functools import partial
 
     from pipelines.cli.progress import slide_progress
+    from pipelines.cli.stopping import stopping_cleanly
     from pipelines.config import load_config
     from pipelines.executors import make_executor, nuclei_executor
     from pipelines.limits import task_limits
@@ -42,6 +43,7 @@ def look_at_slides(
     allow = partial(task_limits, settings.limits, slide_of)
     needs = partial(task_needs, settings.resources, step_of, False)
     with (
+        stopping_cleanly(),
         make_executor(
             executor, address=address, workers=workers, allow=allow, needs=needs
         ) as runner,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines.config import RunConfig
 from pipelines.model import Model
+from pipelines.steps.timing import Timing
 from wsi.grid import TileGrid
 from wsi.preprocess import Step, apply_steps, fit_steps, needs_sample
 from wsi.quality import KEPT, find_poor, measure_quality
@@ -20,11 +21,19 @@ SAMPLE_TILES = 32  # of a slide, that steps which must see its stain are fitted 
 
 
 def embed_tiles(
-    slide: Slide, grid: TileGrid, model: Model, config: RunConfig, steps: Sequence[Step]
+    slide: Slide,
+    grid: TileGrid,
+    model: Model,
+    config: RunConfig,
+    steps: Sequence[Step],
+    timing: Timing,
 ) -> TileTable:
-    """Read a grid's tiles, measure them, and embed the good ones; without attributes."""
+    """Read a grid's tiles, measure them, and embed the good ones; without attributes.
+
+    `timing` is added to.
+    """
     coords, measures, reasons, embeddings, invalid = [], [], [], [], []
-    for batch in read_batches(slide, grid, batch_size=config.batch_size):
+    for batch in timing.over(read_batches(slide, grid, batch_size=config.batch_size)):
         quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
         wrong = find_poor(quality, config.quality.limits)
         coords.append(batch.coords)

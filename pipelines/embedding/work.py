@@ -1,7 +1,7 @@
 """Embedding a large slide's tiles in blocks: a block is a run of tiles in the grid's order."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pipelines.config import RunConfig
 from pipelines.embedding.tiles import embed_tiles, fit_to_slide, join_tables, part_of
 from pipelines.model import Model, load_model
 from pipelines.steps.opened import Opened
+from pipelines.steps.timing import Timing
 from wsi.atomic import replacing
 from wsi.grid import TileGrid
 from wsi.lazy import borrowed
@@ -55,13 +56,14 @@ class EmbeddingWork(BlockWork[TileBlock]):
         return self.folder / f"{block.first}-{block.last}.h5"
 
     def make(self, block: TileBlock) -> None:
-        """Embed and store a run of tiles, with all 32 bits of their embeddings."""
+        """Embed and store a run of tiles, with all 32 bits of their embeddings, and the time."""
         assert self.config.model is not None  # who planned this has loaded it
         model = _model_of(self.config.model, self.sha256, self.config.device)
         some = part_of(_grid_of(self), slice(block.first, block.last))
-        steps = _steps_of(self)
+        steps, timing = _steps_of(self), Timing()
         with borrowed(self.ref) as slide:
-            table = embed_tiles(slide, some, model, self.config, steps)
+            table = embed_tiles(slide, some, model, self.config, steps, timing)
+        table = replace(table, attributes=asdict(timing))
         write_tiles(self.path(block), table, dtype="float32")
 
 
@@ -94,11 +96,15 @@ def plan_embedding(opened: Opened, grid: TileGrid, model: Model) -> EmbeddingPla
     return BlockPlan(work=work, blocks=blocks)
 
 
-def embed_blocks(plan: EmbeddingPlan) -> TileTable:
-    """Do the blocks that are not done yet, and join all; without attributes."""
+def embed_blocks(plan: EmbeddingPlan, timing: Timing) -> TileTable:
+    """Do the blocks that are not done yet, and join all; `timing` is added to."""
     for block in plan.blocks:
         plan.work.do(block)
-    return join_tables([read_tiles(plan.work.path(block)) for block in plan.blocks])
+    tables = [read_tiles(plan.work.path(block)) for block in plan.blocks]
+    for table in tables:
+        timing.waited_s += float(table.attributes["waited_s"])
+        timing.worked_s += float(table.attributes["worked_s"])
+    return join_tables(tables)
 
 
 def embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pipelines.runfolder import TILES_NAME
 from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened
 from pipelines.steps.reuse import complete
+from pipelines.steps.timing import Timing
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import TileSpec, plan_read
@@ -61,13 +62,18 @@ def is_sparse(grid: TileGrid, config: RunConfig) -> bool:
 
 
 def embed_slide(
-    opened: Opened, grid: TileGrid, model: Model, *, known: TileTable | None = None
+    opened: Opened,
+    grid: TileGrid,
+    model: Model,
+    timing: Timing,
+    *,
+    known: TileTable | None = None,
 ) -> dict[str, Any]:
     """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
 
     Tiles that are in `known`, see `known_tiles`, are taken from there. Those whose quality is
     beyond the configuration's limits are not embedded. Many tiles are embedded in blocks, see
-    `plan_embedding`, with the same result.
+    `plan_embedding`, with the same result. `timing` is added to.
 
     Raises
     ------
@@ -83,8 +89,8 @@ def embed_slide(
     def embed(grid: TileGrid) -> TileTable:
         plan = plan_embedding(opened, grid, model)
         if len(plan.blocks) > 1:
-            return replace(embed_blocks(plan), attributes=attributes)
-        table = embed_tiles(opened.slide, grid, model, config, steps)
+            return replace(embed_blocks(plan, timing), attributes=attributes)
+        table = embed_tiles(opened.slide, grid, model, config, steps, timing)
         return replace(table, attributes=attributes)
 
     table, n_reused = complete(grid, known, embed)

@@ -140,8 +140,6 @@ class Counting(SerialExecutor):
             yield outcome
 
 
-
-
 def on_a_disk(options: str, folder: Path, *commands: str) -> subprocess.CompletedProcess[str]:
     """Run shell commands where `folder` is a disk of its own; skip where not allowed."""
     script = "\n".join([f"mount -t tmpfs -o {options} tmpfs {folder} || exit 77", *commands])

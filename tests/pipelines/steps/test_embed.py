@@ -17,6 +17,7 @@ from pipelines.model import Model
 from pipelines.steps.embed import embed_slide, lay_grid
 from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened
+from pipelines.steps.timing import Timing
 from wsi.errors import PoorQualityError
 from wsi.plan import TileSpec
 from wsi.preprocess import NOT_ESTIMATED, apply_steps, fit_steps
@@ -73,7 +74,7 @@ def embed(
     grid = lay_grid(slide, look, model.encoder.spec, config)
     ref = SlideRef(path=folder / "made.svs", slide_id="made")
     opened = Opened(slide=slide, ref=ref, look=look, config=config, folder=folder, source="")
-    facts = embed_slide(opened, grid, model)
+    facts = embed_slide(opened, grid, model, Timing())
     return facts, read_tiles(folder / "tiles.h5")
 
 
