@@ -1,14 +1,17 @@
 """One row a slide: what `slides.parquet`, the report and the viewer say of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from wsi.atomic import replacing
 
+VERDICTS = ("ok", "partial", "failed")
 DICTIONARIES = ("excluded", "segmented_mm2", "seconds")  # fields stored as JSON
+ROWS_AT_ONCE = 1000  # of slides.parquet that are in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +108,12 @@ class SlideRecord:
         return line + (f" [{', '.join(self.flags)}]" if self.flags else "")
 
 
-def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
+def write_records(path: Path, records: Iterable[SlideRecord]) -> None:
     """Write `slides.parquet`, one row a slide; dictionaries are JSON strings.
 
-    Bytes of a path that are not UTF-8 are spelled out: one badly named file must not cost the
-    verdicts on all the others.
+    Records are taken as they are written, so that a long cohort's need not be in memory. Bytes of
+    a path that are not UTF-8 are spelled out: one badly named file must not cost the verdicts on
+    all the others.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -121,10 +125,10 @@ def write_records(path: Path, records: Sequence[SlideRecord]) -> None:
     types |= {"n_reused_tiles": pa.int64()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
-    rows = [_as_row(record) for record in records]
-    rows = [{name: _as_utf8(value) for name, value in row.items()} for row in rows]
-    with replacing(path) as tmp:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp)
+    coming = iter(records)
+    with replacing(path) as tmp, pq.ParquetWriter(tmp, schema) as table:
+        while rows := [_as_row(record) for record in islice(coming, ROWS_AT_ONCE)]:
+            table.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def read_records(path: Path) -> tuple[SlideRecord, ...]:
@@ -141,7 +145,8 @@ def read_records(path: Path) -> tuple[SlideRecord, ...]:
 
 def _as_row(record: SlideRecord) -> dict[str, Any]:
     values = record.as_dict()
-    return values | {name: json.dumps(values[name]) for name in DICTIONARIES}
+    values |= {name: json.dumps(values[name]) for name in DICTIONARIES}
+    return {name: _as_utf8(value) for name, value in values.items()}
 
 
 def _as_utf8(value: Any) -> Any:

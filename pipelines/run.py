@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +18,11 @@ from distill.segmentation.segmenter import (
 from distill.teachers.teacher import AnyCard, load_teacher, read_teacher_card
 from pipelines.config import NETWORKS, RunConfig
 from pipelines.errors import UsageError
+from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.receipts import code_version
-from pipelines.records import SlideRecord, write_records
+from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob
 from pipelines.spread import Spread, do
@@ -40,8 +40,11 @@ def run_cohort(
     executor: Executor,
     *,
     report: Callable[[SlideRecord], None] | None = None,
-) -> tuple[SlideRecord, ...]:
+) -> dict[str, int]:
     """Run every slide and write `run.json`, `slides.parquet` and `report.html`.
+
+    Each slide's record goes into `records.jsonl` as the slide is finished, and no record is kept
+    here: `slides.parquet` is made from that file, in the cohort's order.
 
     Parameters
     ----------
@@ -54,7 +57,7 @@ def run_cohort(
 
     Returns
     -------
-    One record an entry, in the cohort's order.
+    Slides by verdict: ``ok``, ``partial`` and ``failed``.
 
     Raises
     ------
@@ -92,23 +95,23 @@ def run_cohort(
     ]
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: stored_bytes(job.entry.ref.path) or 0, reverse=True)
-    records = {}
+    counts = dict.fromkeys(VERDICTS, 0)
     spread = Spread(workers=executor.workers)
-    for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
-        if not isinstance(outcome.item, SlideJob):
-            continue
-        done = outcome.result
-        record = done if isinstance(done, SlideRecord) else _failed(outcome.item, outcome.failure)
-        records[record.slide_id] = record
-        if report:
-            report(record)
-    ordered = tuple(records[entry.ref.slide_id] for entry in entries)
-    write_records(out / RECORDS_NAME, ordered)
-    counts = Counter(record.verdict for record in ordered)
-    run |= {"finished": _now(), "counts": {v: counts[v] for v in ("ok", "partial", "failed")}}
-    _write_run(out, run)
+    with Journal(out / JOURNAL_NAME) as journal:
+        for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
+            job, done = outcome.item, outcome.result
+            if not isinstance(job, SlideJob):
+                continue
+            record = done if isinstance(done, SlideRecord) else _failed(job, outcome.failure)
+            journal.append(record)
+            counts[record.verdict] += 1
+            if report:
+                report(record)
+    slide_ids = (entry.ref.slide_id for entry in entries)
+    write_records(out / RECORDS_NAME, records_in_order(out / JOURNAL_NAME, slide_ids))
+    _write_run(out, run | {"finished": _now(), "counts": counts})
     write_report(out)
-    return ordered
+    return counts
 
 
 def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError
+from pipelines.journal import JOURNAL_NAME, read_journal
 from pipelines.records import SlideRecord, read_records
 from wsi.atomic import TMP_MARK
 
@@ -24,7 +25,7 @@ NUCLEI_GEOJSON_NAME = "nuclei.geojson"
 SEGMENTATION_NAME = "segmentation.json"
 SEGMENTATION_GEOJSON_NAME = "segmentation.geojson"
 SEGMENTATION_PICTURE_NAME = "segmentation.png"
-UNFINISHED = "unfinished"  # the verdict of a slide in a run that has not written its verdicts
+UNFINISHED = "unfinished"  # the verdict of a slide that a run is not through with
 NOTICE = "Research use only. Not a medical device."
 
 
@@ -45,10 +46,10 @@ class RunFolder:
     info
         `run.json`; empty where there is none yet.
     records
-        One a slide. Before the run has written its verdicts, one for each folder below
-        ``slides``, with the verdict `UNFINISHED`.
+        One a slide. Before the run is finished, those in its journal, and one with the verdict
+        `UNFINISHED` for each other folder below ``slides``.
     is_finished
-        Whether the verdicts are there.
+        Whether every slide has its verdict.
     """
 
     path: Path
@@ -109,10 +110,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _unfinished(path: Path) -> tuple[SlideRecord, ...]:
-    """A record for each folder of a run that is under way."""
+    """The journal of a run that is under way, and a record for each other slide's folder."""
+    finished = {record.slide_id: record for record, _ in read_journal(path / JOURNAL_NAME)}
     folders = (path / SLIDES_NAME).glob("*")
-    names = sorted(f.name for f in folders if f.is_dir() and not f.name.startswith(TMP_MARK))
-    return tuple(_of_folder(path / SLIDES_NAME / name) for name in names)
+    names = {f.name for f in folders if f.is_dir() and not f.name.startswith(TMP_MARK)}
+    under_way = [_of_folder(path / SLIDES_NAME / name) for name in sorted(names - finished.keys())]
+    return (*finished.values(), *under_way)
 
 
 def _of_folder(folder: Path) -> SlideRecord:
@@ -121,7 +124,7 @@ def _of_folder(folder: Path) -> SlideRecord:
         slide_id=folder.name,
         path="",
         verdict=UNFINISHED,
-        message="The run has not written its verdicts yet.",
+        message="The run is not through with it.",
         prediction=prediction.get("prediction"),
         score=(prediction.get("scores") or {}).get(prediction.get("positive")),
         n_tiles=prediction.get("n_tiles"),

@@ -38,7 +38,7 @@ def look_at_slides(
         make_executor(executor, address=address, workers=workers) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
-        records = run_cohort(entries, out, settings, runner, report=report)
+        counts = run_cohort(entries, out, settings, runner, report=report)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
-    if any(record.verdict == "failed" for record in records):
+    if counts["failed"]:
         raise typer.Exit(1)

@@ -115,11 +115,9 @@ def run(
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):
-        records = run_cohort(entries, out, settings, runner, report=report)
-    verdicts = [record.verdict for record in records]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in ("ok", "partial", "failed"))
-    typer.echo(counts, err=True)
+        counts = run_cohort(entries, out, settings, runner, report=report)
+    typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
     typer.echo(f"The report:  {out / 'report.html'}", err=True)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
-    if "failed" in verdicts:
+    if counts["failed"]:
         raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -33,9 +32,9 @@ from pipelines.mil.features import open_features
 from pipelines.mil.training import Bag, TrainedHead, train_head
 from pipelines.model import save_model
 from pipelines.pretraining.tiles import read_places
-from pipelines.records import SlideRecord
+from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
-from pipelines.runfolder import SLIDES_NAME, TILES_NAME
+from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME, TILES_NAME
 from pipelines.sampling import place_in_slides
 from wsi.atomic import remove, replacing
 from wsi.plan import TileSpec
@@ -130,14 +129,13 @@ def run_demo(
         head = _train_head(entries, out, settings.seed)
         save_model(model, card, encoder, head)
     with step("predictions and heatmaps"):
-        records = run_cohort(entries, out, RunConfig(model=model), executor)
+        result.counts = run_cohort(entries, out, RunConfig(model=model), executor)
     with step("compare with the truth"):
+        records = read_records(out / RECORDS_NAME)
         result.alignment = measure_alignment(folder / "alignment", spec=SPEC)
         result.auroc = held_out_auroc(records, positive=POSITIVE)
         test = [s for s in slides if s.split == "test" and s.label == POSITIVE]
         result.heatmap_auroc = heatmap_auroc(_finished(test, records), out)
-    counts = Counter(record.verdict for record in records)
-    result.counts = {verdict: counts[verdict] for verdict in ("ok", "partial", "failed")}
     with replacing(folder / "demo.json") as tmp:
         tmp.write_text(json.dumps(asdict(result), indent=1))
     return result

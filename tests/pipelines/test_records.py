@@ -1,13 +1,13 @@
 """`slides.parquet`: what was said of each slide comes back, for us and for others."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.records import SlideRecord, read_records, write_records
+from pipelines.records import ROWS_AT_ONCE, SlideRecord, read_records, write_records
 
 FULL = SlideRecord(
     slide_id="négative (2) ø",
@@ -93,3 +93,11 @@ def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
     write_records(path, [BARE])
     assert read_records(path) == (BARE,)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_more_records_than_are_in_memory_come_back_in_order(tmp_path: Path) -> None:
+    count = 2 * ROWS_AT_ONCE + 3
+    write_records(tmp_path / "x", (replace(BARE, slide_id=f"s{i}") for i in range(count)))
+    assert [record.slide_id for record in read_records(tmp_path / "x")] == [
+        f"s{i}" for i in range(count)
+    ]

@@ -1,11 +1,13 @@
 """A run's folder is read at every moment of the run."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines.journal import JOURNAL_NAME, Journal
 from pipelines.records import SlideRecord, write_records
 from pipelines.runfolder import UNFINISHED, RunFolder, read_json, read_run
 from pipelines.viewer.library import Library, UnknownSlideError
@@ -29,6 +31,24 @@ def test_an_unfinished_run_lists_its_folders(under_way: Path) -> None:
     assert [record.prediction for record in run.records] == [None, "tumour"]
     assert run.records[1].score == pytest.approx(0.91)
     assert run.counts["ok"] == 0
+
+
+def test_the_journal_of_an_unfinished_run_is_listed_before_what_it_works_on(
+    under_way: Path,
+) -> None:
+    done = SlideRecord(slide_id="positive", path="p.svs", verdict="partial", score=math.nan)
+    gone = SlideRecord(slide_id="gone", path="g.svs", verdict="failed", reason="not_found")
+    with Journal(under_way / JOURNAL_NAME) as journal:
+        journal.append(gone)
+        journal.append(done)
+    run = read_run(under_way)
+    assert not run.is_finished
+    assert [(r.slide_id, r.verdict) for r in run.records] == [
+        ("gone", "failed"),
+        ("positive", "partial"),
+        ("begun", UNFINISHED),
+    ]
+    assert run.records[1].score is None
 
 
 def test_the_library_follows_the_run(under_way: Path) -> None:

@@ -1,0 +1,80 @@
+"""`records.jsonl`: the record of each slide, written the moment the slide is finished.
+
+One JSON object a line, in the order in which slides are finished. The driver of a run keeps no
+record: `slides.parquet` is made from this file at the end, and whoever watches reads it meanwhile.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from pipelines.records import SlideRecord
+
+JOURNAL_NAME = "records.jsonl"
+
+
+class Journal:
+    """A new `records.jsonl` to append to; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("wb")
+
+    def append(self, record: SlideRecord) -> None:
+        """Add a record; when this returns it is in the file, though the process be killed."""
+        self._file.write(json.dumps(record.as_dict()).encode() + b"\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def read_journal(path: Path, *, start: int = 0) -> Iterator[tuple[SlideRecord, int]]:
+    """Yield each record from byte `start` on, with the byte at which the next one begins.
+
+    A last line that a killed process left half-written, or that is being written, is left out:
+    begin there the next time. No file is an empty one.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(start)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            start += len(line)
+            yield _record(line), start
+
+
+def records_in_order(path: Path, slide_ids: Iterable[str]) -> Iterator[SlideRecord]:
+    """Yield the records of `slide_ids` in that order, one in memory at a time.
+
+    Raises
+    ------
+    KeyError
+        If a slide has no record.
+    """
+    begins, begin = {}, 0
+    for record, end in read_journal(path):
+        begins[record.slide_id], begin = begin, end
+    with path.open("rb") as file:
+        for slide_id in slide_ids:
+            file.seek(begins[slide_id])
+            yield _record(file.readline())
+
+
+def _record(line: bytes) -> SlideRecord:
+    values: dict[str, Any] = json.loads(line)
+    values["flags"], values["reused"] = tuple(values["flags"]), tuple(values["reused"])
+    return SlideRecord(**values)
