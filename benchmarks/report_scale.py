@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows.append(row | browse(run / REPORT_NAME, runs=given.runs))
     print(" ".join(f"{name:>12}" for name in rows[0]))
     for row in rows:
-        print(" ".join(f"{value:>12,.4g}" if value % 1 else f"{value:>12,}" for value in row.values()))
+        print(
+            " ".join(f"{value:>12,.4g}" if value % 1 else f"{value:>12,}" for value in row.values())
+        )
 
 
 def make_up(run: Path, out: Path, count: int) -> Path:

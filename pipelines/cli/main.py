@@ -13,6 +13,7 @@ from pipelines.cli import (
     info,
     mil,
     pretrain,
+    report,
     run,
     segment,
     teacher,
@@ -36,6 +37,7 @@ cli.command()(convert.convert)
 cli.command()(run.run)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
+cli.command()(report.report)
 cli.command()(explain.explain)
 cli.add_typer(teacher.teacher, name="teacher")
 cli.add_typer(mil.mil, name="mil")

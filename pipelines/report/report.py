@@ -17,11 +17,13 @@ from pipelines.report.preview import PREVIEW_NAME, data_uri, read_preview
 from pipelines.report.summary import summarise
 from pipelines.runfolder import (
     HEATMAP_NAME,
+    INFO_NAME,
     NOTICE,
     PREDICTION_NAME,
-    RunFolder,
+    is_finished,
     read_json,
-    read_run,
+    slide_folder,
+    stream_run,
 )
 from wsi.atomic import replacing
 
@@ -43,8 +45,8 @@ def write_report(out: Path) -> Path:
     NotARunError
         If `out` holds no run.
     """
-    run = read_run(out)
-    summary = summarise(run.records, urgent=EMBEDDED)
+    summary = summarise(stream_run(out), urgent=EMBEDDED)
+    info = read_json(out / INFO_NAME)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -54,26 +56,26 @@ def write_report(out: Path) -> Path:
     )
     environment.filters["moment"] = _moment
     page = environment.get_template("page.html").stream(
-        name=run.path.resolve().name,
+        name=out.resolve().name,
         notice=NOTICE,
-        info=run.info,
-        about=_about(run),
-        is_finished=run.is_finished,
+        info=info,
+        about=_about(info),
+        is_finished=is_finished(out),
         summary=summary,
         embedded=EMBEDDED,
-        legend=_legend(run),
+        legend=_legend(out),
         colours=REASON_COLOURS,
-        rows=(_row(run, r, embeds=r.slide_id in summary.urgent) for r in run.records),
+        rows=(_row(out, r, embeds=r.slide_id in summary.urgent) for r in stream_run(out)),
     )
-    target = run.path / REPORT_NAME
+    target = out / REPORT_NAME
     with replacing(target) as tmp:
         page.dump(str(tmp), encoding="utf-8")
     return target
 
 
-def _row(run: RunFolder, record: SlideRecord, *, embeds: bool) -> Markup:
+def _row(out: Path, record: SlideRecord, *, embeds: bool) -> Markup:
     """A record with its pictures and what `prediction.json` adds, as JSON within a script."""
-    folder = run.slide_folder(record.slide_id)
+    folder = slide_folder(out, record.slide_id)
     row = {k: v for k, v in record.as_dict().items() if v is not None and v not in ("", (), {})}
     if folder is not None:
         said = read_json(folder / PREDICTION_NAME)
@@ -83,7 +85,7 @@ def _row(run: RunFolder, record: SlideRecord, *, embeds: bool) -> Markup:
         except Exception as error:  # the boundary of one slide: its files may be damaged in any way
             row["trouble"] = f"cannot be drawn: {type(error).__name__}: {error}"
     # Within a script only "<" can end it, or begin a comment.
-    return Markup(json.dumps(row).replace("<", "\\u003c"))  # noqa: S704
+    return Markup(json.dumps(row).replace("<", "\\u003c"))
 
 
 def _pictures(folder: Path, *, embeds: bool) -> dict[str, Any]:
@@ -97,10 +99,10 @@ def _pictures(folder: Path, *, embeds: bool) -> dict[str, Any]:
     return row
 
 
-def _legend(run: RunFolder) -> dict[str, Any] | None:
+def _legend(out: Path) -> dict[str, Any] | None:
     """What the colours mean, from the first slide with a heatmap: a run has one model."""
-    for record in run.records:
-        folder = run.slide_folder(record.slide_id)
+    for record in stream_run(out):
+        folder = slide_folder(out, record.slide_id)
         if folder is None or not (folder / HEATMAP_NAME).exists():
             continue
         try:
@@ -111,7 +113,7 @@ def _legend(run: RunFolder) -> dict[str, Any] | None:
     return None
 
 
-def _about(run: RunFolder) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _about(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Sections of `run.json` as headed lists of (name, value)."""
     titles = {
         "model": "Model",
@@ -121,7 +123,7 @@ def _about(run: RunFolder) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         "machine": "Machine",
     }
     for key, title in titles.items():
-        section = run.info.get(key)
+        section = info.get(key)
         if isinstance(section, dict) and section:
             rows = [(name.replace("_", " "), _value(value)) for name, value in section.items()]
             yield title, rows
