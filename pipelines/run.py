@@ -21,6 +21,7 @@ from pipelines.errors import UsageError
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
+from pipelines.outputs import check_local
 from pipelines.receipts import code_version
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
@@ -185,6 +186,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     UsageError
         If the settings do not fit the model, or `out` cannot be written.
     """
+    check_local(out)
     model = load_model(config.model) if config.model else None
     teacher = None
     if config.teacher:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.errors import UsageError
 from pipelines.journal import JOURNAL_NAME, read_journal
+from pipelines.outputs import check_local
 from pipelines.records import SlideRecord, stream_records
 from wsi.atomic import TMP_MARK
 
@@ -88,6 +89,8 @@ def read_run(path: Path) -> RunFolder:
     ------
     NotARunError
         If `path` is no folder, or none of a run's.
+    UsageError
+        If it is a URL.
     """
     path = Path(path)
     return RunFolder(
@@ -111,6 +114,7 @@ def stream_run(path: Path) -> Iterator[SlideRecord]:
     NotARunError
         If `path` is no folder, or none of a run's.
     """
+    check_local(path)
     if not any((path / name).exists() for name in (INFO_NAME, RECORDS_NAME, SLIDES_NAME)):
         raise NotARunError(
             f"{path} is not the folder of a run: it has no {INFO_NAME}, {RECORDS_NAME} or "

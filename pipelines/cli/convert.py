@@ -61,8 +61,10 @@ def convert(
     from pipelines.errors import UsageError
     from pipelines.executors import conversion_executor, make_executor
     from pipelines.manifest import read_cohort
+    from pipelines.outputs import check_local
     from wsi.pyramid.options import PyramidOptions
 
+    check_local(out)
     _check("--codec", codec, known=("auto", "jpeg", "zstd", "blosc"))
     _check("--ngff", ngff, known=("0.5", "0.4"))
     if resume and overwrite:
