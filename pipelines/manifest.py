@@ -15,7 +15,7 @@ from wsi.errors import UnsupportedSlideError
 from wsi.open import SLIDE_SUFFIXES, ZARR_SUFFIX
 from wsi.readers.omezarr_reader import is_zarr
 from wsi.ref import SlideRef
-from wsi.remote import is_remote, slide_path
+from wsi.remote import file_system, is_remote, slide_path
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
@@ -78,13 +78,16 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     from pyarrow import csv, parquet
 
     try:
-        if path.suffix.lower() == ".parquet":
-            table = parquet.read_table(path)
-        else:
-            as_text = csv.ConvertOptions(
-                column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True
-            )
-            table = csv.read_csv(path, convert_options=as_text)
+        if is_remote(path):
+            file_system(path)  # says which package is missing
+        with path.open("rb") as file:
+            if path.suffix.lower() == ".parquet":
+                table = parquet.read_table(file)
+            else:
+                as_text = csv.ConvertOptions(
+                    column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True
+                )
+                table = csv.read_csv(file, convert_options=as_text)
         columns: list[str] = table.column_names
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise ManifestError(f"manifest {path}: {error}") from error
@@ -125,7 +128,7 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
         slide_id=text.get("slide_id", _slide_id(path)),
         mpp=_mpp(text["mpp"]) if "mpp" in text else None,
         mpp_source="manifest",
-        mask=(folder / text["mask"]).absolute() if "mask" in text else None,
+        mask=_absolute(folder / text["mask"]) if "mask" in text else None,
     )
     return Entry(
         ref=ref,

@@ -1,7 +1,7 @@
 """One row a slide: what `slides.parquet`, the report and the viewer say of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -141,16 +141,22 @@ def write_records(path: Path, records: Iterable[SlideRecord]) -> None:
             table.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def read_records(path: Path) -> tuple[SlideRecord, ...]:
-    """Read `slides.parquet` back."""
+def stream_records(path: Path) -> Iterator[SlideRecord]:
+    """Read `slides.parquet` back, some rows at a time."""
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(path).to_pylist()
-    for row in rows:
-        for name in DICTIONARIES:
-            row[name] = json.loads(row.get(name) or "{}")  # earlier versions had fewer
-        row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
-    return tuple(SlideRecord(**row) for row in rows)
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
+            for row in batch.to_pylist():
+                for name in DICTIONARIES:
+                    row[name] = json.loads(row.get(name) or "{}")  # earlier versions had fewer
+                row["flags"], row["reused"] = tuple(row["flags"] or ()), tuple(row["reused"] or ())
+                yield SlideRecord(**row)
+
+
+def read_records(path: Path) -> tuple[SlideRecord, ...]:
+    """All of `slides.parquet`."""
+    return tuple(stream_records(path))
 
 
 def _as_row(record: SlideRecord) -> dict[str, Any]:

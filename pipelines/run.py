@@ -23,6 +23,7 @@ from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.output import GO_ON, explained_output, stop_if_full
+from pipelines.outputs import check_local
 from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
@@ -214,6 +215,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
     DiskFullError, OutputPermissionError
         If it cannot be made.
     """
+    check_local(out)
     model = load_model(config.model) if config.model else None
     teacher = None
     if config.teacher:

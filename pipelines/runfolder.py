@@ -2,14 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UsageError
 from pipelines.journal import JOURNAL_NAME, read_journal
-from pipelines.records import SlideRecord, read_records
+from pipelines.outputs import check_local
+from pipelines.records import SlideRecord, stream_records
 from wsi.atomic import TMP_MARK
 
 RECORDS_NAME = "slides.parquet"
@@ -66,14 +67,19 @@ class RunFolder:
         return counts
 
     def slide_folder(self, slide_id: str) -> Path | None:
-        """A slide's folder, None where it has none.
+        """See `slide_folder`."""
+        return slide_folder(self.path, slide_id)
 
-        An id that is more than the name of a folder (``../x``) has none, whatever is there.
-        """
-        if slide_id in ("", ".", "..") or any(c in slide_id for c in "/\\\0"):
-            return None
-        folder = self.path / SLIDES_NAME / slide_id
-        return folder if folder.is_dir() else None
+
+def slide_folder(run: Path, slide_id: str) -> Path | None:
+    """A slide's folder in that of a run, None where it has none.
+
+    An id that is more than the name of a folder (``../x``) has none, whatever is there.
+    """
+    if slide_id in ("", ".", "..") or any(c in slide_id for c in "/\\\0"):
+        return None
+    folder = run / SLIDES_NAME / slide_id
+    return folder if folder.is_dir() else None
 
 
 def read_run(path: Path) -> RunFolder:
@@ -83,21 +89,39 @@ def read_run(path: Path) -> RunFolder:
     ------
     NotARunError
         If `path` is no folder, or none of a run's.
+    UsageError
+        If it is a URL.
     """
     path = Path(path)
+    return RunFolder(
+        path=path,
+        records=tuple(stream_run(path)),
+        info=read_json(path / INFO_NAME),
+        is_finished=is_finished(path),
+    )
+
+
+def is_finished(run: Path) -> bool:
+    """Whether every slide of a run has its verdict."""
+    return (run / RECORDS_NAME).exists()
+
+
+def stream_run(path: Path) -> Iterator[SlideRecord]:
+    """The records of a run, of a finished one without holding them all; see `RunFolder`.
+
+    Raises
+    ------
+    NotARunError
+        If `path` is no folder, or none of a run's.
+    """
+    check_local(path)
     if not any((path / name).exists() for name in (INFO_NAME, RECORDS_NAME, SLIDES_NAME)):
         raise NotARunError(
             f"{path} is not the folder of a run: it has no {INFO_NAME}, {RECORDS_NAME} or "
             f"{SLIDES_NAME}/ (give the folder that 'raypath run' wrote to with -o)"
         )
-    is_finished = (path / RECORDS_NAME).exists()
-    records = read_records(path / RECORDS_NAME) if is_finished else _unfinished(path)
-    return RunFolder(
-        path=path,
-        info=read_json(path / INFO_NAME),
-        records=tuple(_without_nan(record) for record in records),
-        is_finished=is_finished,
-    )
+    records = stream_records(path / RECORDS_NAME) if is_finished(path) else _unfinished(path)
+    return map(_without_nan, records)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -109,7 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _unfinished(path: Path) -> tuple[SlideRecord, ...]:
+def _unfinished(path: Path) -> Iterable[SlideRecord]:
     """The journal of a run that is under way, and a record for each other slide's folder."""
     finished = {record.slide_id: record for record, _ in read_journal(path / JOURNAL_NAME)}
     folders = (path / SLIDES_NAME).glob("*")
@@ -139,6 +163,7 @@ def _without_nan(record: SlideRecord) -> SlideRecord:
         tissue_mm2=_finite(record.tissue_mm2),
         nuclei_per_mm2=_finite(record.nuclei_per_mm2),
         score=_finite(record.score),
+        segmented_mm2={k: v for k, v in record.segmented_mm2.items() if math.isfinite(v)},
     )
 
 

@@ -14,6 +14,7 @@ from pipelines.model import Model, load_model
 from pipelines.nuclei.density import density_heatmap, density_spec
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
+from pipelines.report.preview import PREVIEW_NAME, write_preview
 from pipelines.runfolder import IMAGE_NAME, NUCLEI_NAME, TILES_NAME, TISSUE_NAME
 from pipelines.steps.embed import embed_slide, is_sparse, lay_grid
 from pipelines.steps.look import Look, look
@@ -139,6 +140,8 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
             DENSITY_OUTPUTS,
             partial(write_density, job.folder, density, slide_id=ref.slide_id),
         )
+    drawn_from = {"drawn_from": receipts.outputs(receipts.seconds)}
+    receipts.do("preview", drawn_from, (PREVIEW_NAME,), partial(_write_preview, job.folder))
     return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))
 
 
@@ -216,6 +219,11 @@ def _write_tissue(slide: Slide, job: SlideJob, seen: Look) -> dict[str, int]:
     ):  # what a person drew is never overwritten
         origin = scanned_corner(slide)
         write_tissue(path, seen.tissue, slide_id=job.entry.ref.slide_id, origin=origin)
+    return {}
+
+
+def _write_preview(folder: Path) -> dict[str, Any]:
+    write_preview(folder)
     return {}
 
 

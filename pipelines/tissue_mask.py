@@ -1,8 +1,13 @@
-"""A slide's tissue mask, wherever it comes from: detected, or given as an image or polygons."""
+"""A slide's tissue mask, wherever it comes from: detected, given, or stored with its pyramid."""
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
 
 from pipelines.tissue_geojson import read_tissue
+from wsi import ngff
 from wsi.overview import overview_grid, read_overview
 from wsi.ref import SlideRef
 from wsi.slide import Slide
@@ -45,3 +50,16 @@ def scanned_corner(slide: Slide) -> tuple[int, int]:
     """The corner (x, y) of the scanned area, level-0 pixels, from which QuPath counts."""
     x, y = (int(slide.properties.get(f"openslide.bounds-{axis}", 0)) for axis in "xy")
     return x, y
+
+
+def stored_tissue(image: Path) -> Tissue | None:
+    """The tissue mask in a pyramid of ours; None where it has none."""
+    group = zarr.open_group(image, mode="r")
+    if "labels/tissue/0" not in group:
+        return None
+    mask = np.asarray(group["labels/tissue/0"][...]) > 0  # type: ignore[index]
+    ome: Any = group["labels/tissue"].attrs["ome"]
+    ours: Any = group.attrs["raypath"]
+    transforms = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    downsample, _ = ngff.pixel_of(transforms, level0_mpp=float(ours["level0_mpp"]))
+    return Tissue(mask=mask, downsample=downsample)

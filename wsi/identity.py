@@ -11,10 +11,10 @@ import numpy as np
 
 from wsi.atomic import digest
 from wsi.errors import SlideError, UnreachableSlideError
+from wsi.fetched import FETCHED_SUFFIXES
 from wsi.readers.omezarr_reader import OmeZarrReader
-from wsi.remote import file_system, is_remote
+from wsi.remote import file_system, is_remote, object_info, object_version
 
-VERSION_KEYS = ("etag", "md5hash", "content-md5", "last-modified", "lastmodified", "mtime")
 WEB_SCHEMES = ("http://", "https://")
 ASKED_AT_ONCE = 16  # requests for the size of an object, on a web server
 MOST_ASKED = 1000  # objects of a slide on a web server whose size and version are asked for
@@ -23,11 +23,11 @@ MOST_ASKED = 1000  # objects of a slide on a web server whose size and version a
 def content_digest(path: Path) -> str:
     """A token of a slide's content, for receipts.
 
-    Of a local file or folder: the SHA-256 of its bytes. Of a URL: a SHA-256 of the names, sizes
-    and versions (ETag or time of change) of the objects below it, which are listed, not read. A
-    web server lists nothing, so there the metadata is read and the names of the chunks follow
-    from it; of a slide with over `MOST_ASKED` chunks as many are asked for, evenly spread, and a
-    change of the others alone goes unseen.
+    Of a local file or folder: the SHA-256 of its bytes. Of a file behind a URL: a SHA-256 of its
+    size and version (ETag or time of change). Of a pyramid behind one: of the names, sizes and
+    versions of its objects, which are listed, not read. A web server lists nothing, so there the
+    metadata is read and the names of the chunks follow from it; of a slide with over `MOST_ASKED`
+    chunks as many are asked for, evenly spread, and a change of the others alone goes unseen.
 
     Raises
     ------
@@ -39,6 +39,9 @@ def content_digest(path: Path) -> str:
     is_web = str(path).startswith(WEB_SCHEMES)
     total = hashlib.sha256()
     try:
+        if path.suffix.lower() in FETCHED_SUFFIXES:
+            said = object_info(path)
+            return hashlib.sha256(f"{said.size} {said.version}".encode()).hexdigest()
         for line in _ask(path) if is_web else _listed(path):
             total.update(f"{line}\n".encode())
     except SlideError:
@@ -107,6 +110,4 @@ def _chunk_names(slide: OmeZarrReader) -> Iterable[str]:
 
 def _line(name: str, said: Mapping[str, Any]) -> str:
     """An object's name, size and version."""
-    versions = {str(key).lower(): value for key, value in said.items()}
-    version = next((str(versions[k]) for k in VERSION_KEYS if versions.get(k)), "")
-    return f"{name} {said.get('size')} {version or said.get('created', '')}"
+    return f"{name} {said.get('size')} {object_version(said)}"

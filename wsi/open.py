@@ -1,10 +1,12 @@
 """Opening a slide with the reader that knows its format."""
 
+import weakref
 from pathlib import Path
 
 import openslide
 
 from wsi.errors import SlideNotFoundError, UnsupportedSlideError
+from wsi.fetched import FETCHED_SUFFIXES, hold_copy
 from wsi.jpeg.decode import can_decode
 from wsi.jpeg.find import find_tiles
 from wsi.readers.jpeg_reader import JpegSlide
@@ -27,8 +29,9 @@ ZARR_SUFFIX = ".zarr"  # of folders that are slides
 def open_slide(slide: SlideRef | Path | str) -> Slide:
     """Open a slide: OpenSlide where it recognises the format, tiffslide for other TIFFs.
 
-    Folders and URLs are OME-Zarr. Each says what the slide is; where its tiles are JPEG they are
-    decoded without it.
+    Folders are OME-Zarr, and so are URLs but for those of one file, of which a local copy is made
+    (see `wsi.fetched`). Each says what the slide is; where its tiles are JPEG they are decoded
+    without it.
 
     Raises
     ------
@@ -42,10 +45,12 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
         If a URL does not answer.
     """
     path = slide.path if isinstance(slide, SlideRef) else slide_path(slide)
+    if is_remote(path) and path.suffix.lower() in FETCHED_SUFFIXES:
+        return _open_copy(path)
     if is_remote(path) and path.suffix.lower() in SLIDE_SUFFIXES:
         raise UnsupportedSlideError(
-            f"{path}: only OME-Zarr is read by URL; copy the file first, or convert it with "
-            "'raypath convert' and put the folder there"
+            f"{path}: slides of this format may have several files and are not read by URL; copy "
+            "them first, or convert the slide with 'raypath convert' and put the folder there"
         )
     if is_remote(path) or path.suffix == ZARR_SUFFIX or is_zarr(path):
         return with_jpeg_tiles(path, OmeZarrReader(path))
@@ -53,6 +58,18 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
         raise SlideNotFoundError(f"no slide at {path}: check the path")
     refuse_truncated(path)
     return with_jpeg_tiles(path, _open_with_a_reader(path))
+
+
+def _open_copy(url: Path) -> Slide:
+    """Open the local copy of the slide at `url`, which stays as long as the slide is in use."""
+    copy = hold_copy(url)
+    try:
+        slide = open_slide(copy.path)
+    except BaseException:
+        copy.release()
+        raise
+    weakref.finalize(slide, copy.release)
+    return slide
 
 
 def with_jpeg_tiles(path: Path, slide: Slide) -> Slide:

@@ -1,15 +1,17 @@
 """Slides that lie behind a URL: how they are named, and what fetches them.
 
 fsspec does the fetching because one interface then serves S3, Google Cloud, plain web servers and
-memory, with the settings and credentials people have for it already. Only OME-Zarr can be read
-this way: the other formats need random access to one file through C libraries.
+memory, with the settings and credentials people have for it already. OME-Zarr is read where it is;
+slides that are one file are fetched first, see `wsi.fetched`.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from wsi.errors import UnsupportedSlideError
+from wsi.errors import UnreachableSlideError, UnsupportedSlideError
 
 PACKAGES = {  # what fsspec asks for, by scheme
     "s3": "s3fs",
@@ -18,6 +20,15 @@ PACKAGES = {  # what fsspec asks for, by scheme
     "https": "aiohttp",
     "memory": "fsspec",
 }
+VERSION_KEYS = ("etag", "md5hash", "content-md5", "last-modified", "lastmodified", "mtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What a storage says of an object: its bytes, and its ETag or time of change."""
+
+    size: int
+    version: str
 
 
 def slide_path(text: str | Path) -> Path:
@@ -72,3 +83,28 @@ def file_system(path: Path) -> Any:
         raise UnsupportedSlideError(
             f"{path}: reading {scheme}:// needs a package: pip install {PACKAGES[scheme]} ({error})"
         ) from error
+
+
+def object_info(path: Path) -> ObjectInfo:
+    """Ask for an object at a URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none; what else is raised depends on the file system.
+    UnreachableSlideError
+        If the server does not say how large it is.
+    """
+    said: Mapping[str, Any] = file_system(path).info(str(path))
+    if said.get("type") == "directory":
+        raise FileNotFoundError(f"{path} is a folder")
+    if said.get("size") is None:
+        raise UnreachableSlideError(f"{path}: the server does not say how large it is")
+    return ObjectInfo(size=int(said["size"]), version=object_version(said))
+
+
+def object_version(said: Mapping[str, Any]) -> str:
+    """What tells one version of an object from the next, of a file system's `info`."""
+    versions = {str(key).lower(): value for key, value in said.items()}
+    found = next((str(versions[key]) for key in VERSION_KEYS if versions.get(key)), "")
+    return found or str(said.get("created", ""))

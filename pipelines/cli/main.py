@@ -13,6 +13,7 @@ from pipelines.cli import (
     info,
     mil,
     pretrain,
+    report,
     run,
     segment,
     status,
@@ -43,6 +44,7 @@ cli.command()(submit.logs)
 cli.command()(submit.cancel)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
+cli.command()(report.report)
 cli.command()(explain.explain)
 cli.add_typer(teacher.teacher, name="teacher")
 cli.add_typer(mil.mil, name="mil")

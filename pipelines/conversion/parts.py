@@ -14,6 +14,7 @@ from wsi.pyramid.metadata import write_tissue
 from wsi.pyramid.parts import Invalid, write_block, write_copy
 from wsi.pyramid.plan import CopyPart
 from wsi.ref import SlideRef
+from wsi.remote import is_remote
 from wsi.slide import Slide
 from wsi.source import Source
 
@@ -57,6 +58,8 @@ def write_part(task: PartTask) -> Invalid:
     job, part = task.job, task.part
     image = job.partial / "image"
     if isinstance(part, CopyPart):
+        if is_remote(job.ref.path):
+            opened.get(job.ref, task.source)  # its copy may not be on this machine
         invalid = write_copy(image, part)
     else:
         with ThreadPoolExecutor(job.threads) as pool:

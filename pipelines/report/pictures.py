@@ -1,35 +1,47 @@
-"""Small pictures of a slide, as text that a page can hold."""
+"""Small pictures of a slide: bounded in bytes, with tissue, heatmap or quality drawn on them."""
 
-import base64
+import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from pipelines.channels import colourise
 from pipelines.heatmap import Heatmap
-from pipelines.pixels import encode_jpeg
 from wsi.quality import MEASURES
 from wsi.slide import Pixels
 from wsi.tilestore import LeftOut
 
-LONGEST_PX = 360
 OPACITY = 0.55
-MOST_BYTES = 20_000  # of one JPEG; two of them in base64 stay below 60 kB
-QUALITIES = (82, 70, 55, 40, 25)
+QUALITIES = (80, 65, 50, 35)
+TISSUE_COLOUR = (0, 110, 120)  # apart from haematoxylin, eosin and the heatmaps' ends
 # Of tiles left out, by measure: apart from each other, from stained tissue, and for the colour
 # blind (Okabe & Ito).
 REASON_COLOURS = dict(zip(MEASURES, ("#0072b2", "#000000", "#e69f00", "#009e73"), strict=True))
+EDGE_PX = 2  # width of the outline of the tissue
 FADED = 0.55  # how far a slide's own picture is faded to white under marks
 EDGE = 0.14  # width of a marked tile's outline, share of the tile
 
 
-def data_uri(pixels: Pixels) -> str:
-    """(H, W, 3) as a ``data:`` address: the best JPEG of at most `MOST_BYTES`, or the smallest."""
-    for quality in QUALITIES:
-        jpeg = encode_jpeg(pixels, quality=quality)
-        if len(jpeg) <= MOST_BYTES:
-            break
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+def encode_webp(pixels: Pixels, *, most_bytes: int) -> bytes:
+    """(H, W, 3) as WebP of at most `most_bytes`: less quality first, then half the size."""
+    image = Image.fromarray(pixels)
+    while True:
+        for quality in QUALITIES:
+            stream = io.BytesIO()
+            image.save(stream, format="WEBP", quality=quality)
+            if stream.tell() <= most_bytes or max(image.size) == 1:
+                return stream.getvalue()
+        image = image.reduce(2)
+
+
+def outline_tissue(pixels: Pixels, tissue: NDArray[np.bool_]) -> Pixels:
+    """Draw the edge of a mask (H, W) on a picture (H, W, 3), inside the tissue."""
+    drawn = pixels.copy()
+    inside = binary_erosion(tissue, iterations=EDGE_PX, border_value=1)
+    drawn[tissue & ~inside] = TISSUE_COLOUR
+    return drawn
 
 
 def lay_over(pixels: Pixels, heatmap: Heatmap) -> Pixels:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from PIL import Image
 
 from pipelines.channels import Channel, colour_stops, colourise
 from pipelines.heatmap import Heatmap, read_heatmap
-from wsi import ngff
+from pipelines.tissue_mask import stored_tissue
 
 OPEN_HEATMAPS = 8
 SIMPLIFY_MASK_PX = 0.5  # an outline may leave the mask's edge by this much
@@ -41,18 +40,14 @@ def tissue_rings(image: Path) -> list[list[list[float]]]:
     """Outlines of the tissue mask of a pyramid: rings of [x, y] in level-0 pixels."""
     from skimage.measure import approximate_polygon, find_contours
 
-    group = zarr.open_group(image, mode="r")
-    if "labels/tissue/0" not in group:
+    tissue = stored_tissue(image)
+    if tissue is None:
         return []
-    mask = np.pad(np.asarray(group["labels/tissue/0"][...]) > 0, 1)  # type: ignore[index]
-    ome: Any = group["labels/tissue"].attrs["ome"]
-    ours: Any = group.attrs["raypath"]
-    transforms = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-    downsample, _ = ngff.pixel_of(transforms, level0_mpp=float(ours["level0_mpp"]))
+    mask = np.pad(tissue.mask, 1)
     rings = []
     for contour in find_contours(mask.astype(np.float32), 0.5):  # type: ignore[no-untyped-call]
         ring = approximate_polygon(contour, SIMPLIFY_MASK_PX)  # type: ignore[no-untyped-call]
         if len(ring) >= SMALLEST_RING:
             # Contours run through pixel centres; the pad shifted them by a pixel.
-            rings.append(((ring[:, ::-1] - 0.5) * downsample).round(1).tolist())
+            rings.append(((ring[:, ::-1] - 0.5) * tissue.downsample).round(1).tolist())
     return rings

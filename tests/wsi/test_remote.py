@@ -82,13 +82,6 @@ def test_urls_that_are_not_read(text: str, why: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["slide.svs", "slide.ndpi", "slide.ome.tiff"])
-def test_other_formats_by_url_are_refused_without_asking(web_server: Any, name: str) -> None:
-    with pytest.raises(UnsupportedSlideError, match="only OME-Zarr is read by URL; copy the file"):
-        open_slide(f"{web_server.url}/{name}")
-    assert web_server.asked == []
-
-
 @pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
 def test_a_missing_package_is_named(
     scheme: str, package: str, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -15,16 +16,20 @@ import pytest
 from PIL import Image
 
 from pipelines.channels import colourise
-from pipelines.records import read_records, write_records
+from pipelines.records import SlideRecord, read_records, write_records
+from pipelines.report import report as report_module
 from pipelines.report.pictures import (
-    MOST_BYTES,
     OPACITY,
     REASON_COLOURS,
-    data_uri,
+    TISSUE_COLOUR,
+    encode_webp,
     lay_over,
     mark_left_out,
+    outline_tissue,
 )
+from pipelines.report.preview import PANEL_BYTES, THUMBNAIL_BYTES, read_preview, write_preview
 from pipelines.report.report import write_report
+from pipelines.report.summary import summarise
 from pipelines.runfolder import NotARunError
 from wsi.quality import MEASURES
 from wsi.tilestore import LeftOut, TileTable, write_tiles
@@ -37,16 +42,30 @@ def report(made_run: Any, tmp_path: Path) -> Path:
     return write_report(out)
 
 
-def test_every_slide_is_there_the_failed_one_first(report: Path, made_run: Any) -> None:
+def slides_of(report: Path) -> dict[str, dict[str, Any]]:
+    """What the page's script gets to know, by slide."""
     page = report.read_text(encoding="utf-8")
-    ids = re.findall(r'data-id="([^"]*)"', page)
-    assert len(ids) == 4
-    assert ids[0].startswith("failed")
-    assert ids[1] == made_run.partial
+    found = re.search(r'<script type="application/json" id="slides">(.*?)</script>', page, re.S)
+    assert found
+    return {row["slide_id"]: row for row in json.loads(found[1])}
+
+
+def pixels_of(address: str) -> Any:
+    """(H, W, 3) int of a picture in the page."""
+    encoded = base64.b64decode(address.removeprefix("data:image/webp;base64,"))
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB")).astype(int)
+
+
+def test_every_slide_is_there_with_its_numbers(report: Path, made_run: Any) -> None:
+    slides = slides_of(report)
+    assert len(slides) == 4
+    assert slides[made_run.failed]["reason"] == "no_mpp"
+    assert "thumbnail" not in slides[made_run.failed]
+    assert slides[made_run.partial]["message"] == "3 of 60 tiles did not decode"
+    assert slides[made_run.partial]["flags"] == ["pen_marks"]
+    assert slides[made_run.positive]["said"]["positive"] == "tumour"
+    page = report.read_text(encoding="utf-8")
     for text in (
-        "no mpp",
-        "3 of 60 tiles did not decode",
-        "pen marks",
         "tiny-rckd",
         "made-up cohort",
         "2026-01-02 03:04 UTC",
@@ -59,12 +78,14 @@ def test_every_slide_is_there_the_failed_one_first(report: Path, made_run: Any) 
     assert not list(report.parent.glob(".tmp-*"))
 
 
-def test_what_a_slide_is_called_is_never_markup(report: Path) -> None:
+def test_what_a_slide_is_called_is_never_markup(report: Path, made_run: Any) -> None:
     page = report.read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<b>give" not in page
-    assert "&lt;b&gt;give" in page
+    assert page.count("</script>") == 3  # ours
+    failed = slides_of(report)[made_run.failed]
+    assert failed["slide_id"] == made_run.failed
+    assert "<b>give" in failed["message"]
 
 
 def test_the_page_is_small_and_alone(report: Path) -> None:
@@ -74,13 +95,22 @@ def test_the_page_is_small_and_alone(report: Path) -> None:
     assert not re.search(r'(?:src|href)="(?!data:)', page)
 
 
+def test_of_many_slides_those_that_want_attention_bring_their_pictures(
+    report: Path, made_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_module, "EMBEDDED", 2)
+    slides = slides_of(write_report(report.parent))
+    with_pictures = {slide_id for slide_id, row in slides.items() if "pictures" in row}
+    assert with_pictures == {made_run.partial}  # and the failed one, which has none
+    for slide_id in (made_run.positive, made_run.negative):
+        assert len(base64.b64decode(slides[slide_id]["thumbnail"].partition(",")[2])) < 1600
+        folder = report.parent / "slides" / slide_id / "preview"
+        assert all((folder / f"{name}.webp").exists() for name in slides[slide_id]["panels"])
+
+
 def test_the_overlay_keeps_its_place(report: Path, made_run: Any) -> None:
-    page = report.read_text(encoding="utf-8")
-    card = page[page.index(f'data-id="{made_run.positive}"') :]
-    plain, mixed = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))).astype(int)
-        for text in re.findall(r"data:image/jpeg;base64,([^\"]+)", card)[:2]
-    )
+    pictures = slides_of(report)[made_run.positive]["pictures"]
+    plain, mixed = pixels_of(pictures["slide"]), pixels_of(pictures["heatmap"])
     made = made_run.slides[made_run.positive]
     scale = plain.shape[1] / made.pixels.shape[1]
     row, column = made_run.fiducial
@@ -90,6 +120,27 @@ def test_the_overlay_keeps_its_place(report: Path, made_run: Any) -> None:
     np.testing.assert_allclose(plain[y, x], (20, 20, 24), atol=12)
     np.testing.assert_allclose(mixed[y, x], expected, atol=16)
     np.testing.assert_allclose(mixed[2, 2], plain[2, 2], atol=4)  # not looked at
+
+
+def test_the_outline_follows_the_tissue(report: Path, made_run: Any) -> None:
+    made = made_run.slides[made_run.positive]
+    shown = pixels_of(slides_of(report)[made_run.positive]["pictures"]["slide"])
+    is_drawn = np.abs(shown - TISSUE_COLOUR).sum(axis=-1) < 90
+    height, width = shown.shape[:2]
+    y, x = np.nonzero(is_drawn)
+    radius = np.hypot((x + 0.5) / width - 0.5, (y + 0.5) / height - 0.5)
+    cell = 16 / made.pixels.shape[1]  # the mask is that coarse
+    assert len(radius) > 400
+    assert np.mean(np.abs(radius - 0.42) < 2 * cell) > 0.98
+
+
+def test_an_outline_lies_inside() -> None:
+    mask = np.zeros((12, 12), np.bool_)
+    mask[2:10, 2:10] = True
+    drawn = outline_tissue(np.full((12, 12, 3), 200, np.uint8), mask)
+    changed = (drawn != 200).any(axis=-1)
+    assert changed.sum() == 8 * 8 - 4 * 4
+    assert not changed[~mask].any()
 
 
 def test_cells_are_laid_by_their_own_size(made_run: Any) -> None:
@@ -108,46 +159,92 @@ def test_cells_are_laid_by_their_own_size(made_run: Any) -> None:
 def test_attention_of_a_negative_slide_is_not_drawn(attention_run: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(attention_run.path, out)
-    page = write_report(out).read_text(encoding="utf-8")
-    cards = {
-        slide_id: page[page.index(f'data-id="{slide_id}"') :].split("</article>")[0]
-        for slide_id in (attention_run.positive, attention_run.negative)
-    }
-    assert "under its heatmap" in cards[attention_run.positive]
-    assert "under its heatmap" not in cards[attention_run.negative]
-    assert "heatmap not drawn" in cards[attention_run.negative]
-    assert "heatmap not drawn" not in cards[attention_run.positive]
+    slides = slides_of(write_report(out))
+    assert slides[attention_run.positive]["panels"] == ["slide", "heatmap"]
+    assert "withheld" not in slides[attention_run.positive]
+    assert slides[attention_run.negative]["panels"] == ["slide"]
+    assert slides[attention_run.negative]["withheld"] == "attention, rank within this slide"
 
 
-def test_pictures_are_bounded() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (360, 360, 3), dtype=np.uint8)
-    smooth = np.full((360, 360, 3), 200, np.uint8)
-    assert len(data_uri(smooth)) < MOST_BYTES
-    assert len(data_uri(noise)) < 60_000 * 4 / 3  # noise is the worst there is
+@pytest.mark.parametrize("most_bytes", [PANEL_BYTES, THUMBNAIL_BYTES])
+def test_pictures_are_bounded_whatever_they_show(most_bytes: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (360, 300, 3), dtype=np.uint8)
+    encoded = encode_webp(noise, most_bytes=most_bytes)
+    assert len(encoded) <= most_bytes
+    width, height = Image.open(io.BytesIO(encoded)).size
+    assert height / width == pytest.approx(360 / 300, rel=0.05)
+
+
+def test_a_preview_is_drawn_once_and_again_when_the_slide_is_newer(
+    made_run: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "slide"
+    shutil.copytree(made_run.path / "slides" / made_run.positive, folder)
+    first = write_preview(folder)
+    assert first.panels == ["slide", "heatmap"]
+    picture = folder / "preview" / "slide.webp"
+    picture.write_bytes(b"mine")
+    assert read_preview(folder) == first
+    assert picture.read_bytes() == b"mine"
+    now = (folder / "preview" / "preview.json").stat().st_mtime_ns + 1_000_000_000
+    os.utime(folder / "heatmap.ome.zarr" / "zarr.json", ns=(now, now))
+    assert read_preview(folder) == first
+    assert picture.read_bytes() != b"mine"
 
 
 def test_a_damaged_slide_does_not_stop_the_others(made_run: Any, tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(made_run.path, out)
     (out / "slides" / made_run.positive / "image.ome.zarr" / "2" / "zarr.json").write_text("{")
+    slides = slides_of(write_report(out))
+    assert slides[made_run.positive]["trouble"].startswith("cannot be drawn: ")
+    assert sum("pictures" in row for row in slides.values()) == 2
+
+
+def test_a_number_that_is_none_does_not_stop_the_page(report: Path, made_run: Any) -> None:
+    out = report.parent
+    records = [
+        replace(r, segmented_mm2={"stroma": float("nan"), "fat": 0.5}, score=float("inf"))
+        for r in read_records(out / "slides.parquet")
+    ]
+    write_records(out / "slides.parquet", records)
     page = write_report(out).read_text(encoding="utf-8")
-    assert "cannot be drawn" in page
-    assert page.count("data:image/jpeg") == 4
+    assert "NaN" not in page.split('id="slides">')[1].split("</script>")[0]
+    assert slides_of(report)[made_run.positive]["segmented_mm2"] == {"fat": 0.5}
 
 
 def test_a_run_without_verdicts_is_reported(made_run: Any, tmp_path: Path) -> None:
     shutil.copytree(made_run.path / "slides", tmp_path / "slides")
-    page = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "This run is not finished" in page
-    assert page.count("is-unfinished") == 3
+    page = write_report(tmp_path)
+    assert "This run is not finished" in page.read_text(encoding="utf-8")
+    assert [row["verdict"] for row in slides_of(page).values()] == ["unfinished"] * 3
 
 
-def test_an_uncertain_verdict_is_to_be_read_again(report: Path) -> None:
-    assert "read again" not in report.read_text(encoding="utf-8")
-    path = next((report.parent / "slides").glob("*/prediction.json"))
+def test_an_uncertain_verdict_is_known_to_the_page(report: Path, made_run: Any) -> None:
+    path = report.parent / "slides" / made_run.positive / "prediction.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"uncertain": True}))
-    page = write_report(report.parent).read_text(encoding="utf-8")
-    assert page.count("uncertain: read again") == 1
+    slides = slides_of(write_report(report.parent))
+    assert {i for i, row in slides.items() if row.get("said", {}).get("uncertain")} == {
+        made_run.positive
+    }
+
+
+def test_the_summary_adds_up_and_does_not_grow() -> None:
+    def record(number: int) -> SlideRecord:
+        verdict = "failed" if number % 100 == 7 else "ok"
+        flags = ("pen_marks",) if number % 10 == 0 else ()
+        times = {"pyramid": float(number), "embed": 0.5}
+        return SlideRecord(
+            slide_id=f"s{number:04d}", path="", verdict=verdict, flags=flags, seconds=times
+        )
+
+    summary = summarise((record(n) for n in range(1000)), urgent=13)
+    assert summary.verdicts == [("ok", 990), ("partial", 0), ("failed", 10)]
+    assert summary.steps["pyramid"].seconds == 999 * 1000 / 2
+    assert summary.steps["pyramid"].longest_id == "s0999"
+    assert summary.steps["embed"].slides == 1000
+    failed = {f"s{n:04d}" for n in range(7, 1000, 100)}
+    assert summary.urgent == failed | {"s0000", "s0010", "s0020"}
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -156,17 +253,60 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
-def test_a_browser_shows_the_pictures(report: Path, open_page: Callable[..., Any]) -> None:
+def test_a_browser_shows_the_pictures(
+    report: Path, made_run: Any, open_page: Callable[..., Any]
+) -> None:
     page = open_page(report.as_uri())
-    widths = page.eval_on_selector_all("img", "all => all.map((image) => image.naturalWidth)")
-    assert len(widths) == 6
-    assert min(widths) > 0
-    assert page.locator(".card:visible").count() == 4
+    cards = page.locator(".card")
+    assert cards.count() == 4
+    assert cards.nth(0).get_attribute("data-id") == made_run.failed
+    assert cards.nth(0).locator("h2").inner_text() == made_run.failed
+    assert cards.nth(1).get_attribute("data-id") == made_run.partial
+    widths = "all => Promise.all(all.map(async (i) => { await i.decode(); return i.naturalWidth }))"
+    shown = page.eval_on_selector_all("img", widths)
+    assert len(shown) == 6
+    assert min(shown) > 0
     page.click("label[for=pick-failed]")
-    assert page.locator(".card:visible").count() == 1
+    assert cards.count() == 1
     page.click("label[for=pick-all]")
     page.select_option("#sort", "score")
-    assert page.get_attribute(".card >> nth=0", "data-id") == "positive"
+    assert cards.nth(0).get_attribute("data-id") == made_run.positive
+    page.select_option("#note", "pen marks")
+    assert cards.count() == 1
+    page.select_option("#note", "")
+    page.fill("#search", "PARTIAL tiles")
+    assert [card.get_attribute("data-id") for card in cards.all()] == [made_run.partial]
+    page.fill("#search", "nothing is called so")
+    assert page.locator("#list").inner_text() == "No slide fits."
+
+
+@pytest.mark.browser
+def test_a_browser_goes_through_many_slides(
+    report: Path, made_run: Any, open_page: Callable[..., Any]
+) -> None:
+    """Of 450 slides each has its thumbnail, and pictures of the others come from the folder."""
+    out = report.parent
+    some = [r for r in read_records(out / "slides.parquet") if r.slide_id == made_run.positive]
+    many = [replace(some[0], slide_id=f"copy {n}") for n in range(450)]
+    write_records(out / "slides.parquet", many)
+    for record in many:
+        shutil.copytree(
+            out / "slides" / made_run.positive / "preview",
+            out / "slides" / record.slide_id / "preview",
+        )
+    page = open_page(write_report(out).as_uri())
+    lines = page.locator("tr.slide")
+    assert lines.count() == 100
+    for _ in range(4):
+        page.click(".pages >> nth=0 >> text=Next")
+    assert page.locator(".pages >> nth=0 >> span").inner_text() == "401–450 of 450"
+    lines.nth(49).click()
+    assert page.locator(".card h2").inner_text() == "copy 449"
+    assert lines.nth(49).locator("img").evaluate("image => image.naturalWidth") == 72
+    inside = page.locator(".card img")
+    assert inside.nth(0).get_attribute("src") == "slides/copy%20449/preview/slide.webp"
+    decoded = "async (image) => { await image.decode(); return image.naturalWidth }"
+    assert [image.evaluate(decoded) for image in inside.all()] == [360, 360]
 
 
 def left_out_at(*corners: tuple[int, int], reason: str) -> LeftOut:
@@ -222,10 +362,7 @@ def test_the_card_counts_and_shows_what_was_left_out(made_run: Any, tmp_path: Pa
         left_out=left_out_at((300, 300), (400, 300), (500, 300), reason="focus"),
     )
     write_tiles(out / "slides" / made_run.positive / "tiles.h5", table)
-    page = write_report(out).read_text(encoding="utf-8")
-    start = page.index(f'data-id="{made_run.positive}"')
-    card = page[start : page.index("</article>", start)]
-    text = re.sub(r"<[^>]*>", "", card)
-    assert "3 tiles for quality: pen 1, focus 2" in text
-    assert card.count("data:image/jpeg") == 3
-    assert page.count("left out for quality") == 1
+    slides = slides_of(write_report(out))
+    assert slides[made_run.positive]["excluded"] == {"pen": 1, "focus": 2}
+    assert slides[made_run.positive]["panels"] == ["slide", "heatmap", "quality"]
+    assert sum("quality" in row.get("panels", ()) for row in slides.values()) == 1

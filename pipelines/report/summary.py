@@ -1,0 +1,85 @@
+"""What a report says of all slides together, from one pass over their records."""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from pipelines.records import SlideRecord
+
+ORDER = ("failed", "partial", "unfinished", "ok")  # what wants attention comes first
+
+
+@dataclass(slots=True, kw_only=True)
+class StepTimes:
+    """Seconds of workers in one step: over all slides, and the slide that took longest."""
+
+    slides: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+    longest_id: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """Counts and times of a run; its size does not grow with the slides.
+
+    Attributes
+    ----------
+    counts
+        Slides by verdict.
+    steps
+        Times by step, in the order of the work.
+    urgent
+        Ids of the slides whose larger pictures are in the page: what wants attention first.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    steps: dict[str, StepTimes] = field(default_factory=dict)
+    urgent: frozenset[str] = frozenset()
+
+    @property
+    def total(self) -> int:
+        """Slides."""
+        return self.counts.total()
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps and slides."""
+        return sum(times.seconds for times in self.steps.values())
+
+    @property
+    def verdicts(self) -> list[tuple[str, int]]:
+        """Verdicts to choose from, with their slides."""
+        always = ("ok", "partial", "failed")
+        others = sorted(v for v in self.counts if v not in always)
+        return [(verdict, self.counts[verdict]) for verdict in (*always, *others)]
+
+
+def summarise(records: Iterable[SlideRecord], *, urgent: int) -> Summary:
+    """Add up the records, and choose the `urgent` slides that want attention most."""
+    summary = Summary()
+
+    def counted() -> Iterator[tuple[int, bool, str]]:
+        for record in records:
+            _count(summary, record)
+            yield _urgency(record)
+
+    summary.urgent = frozenset(key[-1] for key in heapq.nsmallest(urgent, counted()))
+    return summary
+
+
+def _count(summary: Summary, record: SlideRecord) -> None:
+    summary.counts[record.verdict] += 1
+    for step, seconds in record.seconds.items():
+        times = summary.steps.setdefault(step, StepTimes())
+        times.slides += 1
+        times.seconds += seconds
+        if seconds >= times.longest:
+            times.longest, times.longest_id = seconds, record.slide_id
+
+
+def _urgency(record: SlideRecord) -> tuple[int, bool, str]:
+    known = record.verdict in ORDER
+    rank = ORDER.index(record.verdict) if known else len(ORDER)
+    return rank, not record.flags, record.slide_id

@@ -1,0 +1,189 @@
+"""Local copies of slides that are one file behind a URL: fetched once a machine, within a limit.
+
+OpenSlide and the JPEG decoder need a file at hand. A run or a conversion reads nearly all of it
+anyway, so it is fetched whole, once for all processes of the machine. Copies stay as long as there
+is room for the next; one that a process reads is never removed.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from wsi.errors import (
+    DiskFullError,
+    RayPathError,
+    SlideNotFoundError,
+    SourceChangedError,
+    UnreachableSlideError,
+)
+from wsi.remote import ObjectInfo, file_system, object_info
+
+FOLDER_VARIABLE = "RAYPATH_SCRATCH"  # where copies go; the system's temporary folder without it
+LIMIT_VARIABLE = "RAYPATH_SCRATCH_GB"  # of all copies; half of what the disk has left without it
+FETCHED_SUFFIXES = frozenset({".bif", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff"})
+BLOCK_BYTES = 8 << 20  # asked for in one request
+PAUSES_S = (0.5, 2.0)  # between attempts
+LOCK_NAME = "lock"
+GONE, FORBIDDEN = (404, 410), (401, 403)  # answers of a web server
+FETCHING = "fetching"  # a copy that is not whole
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCopy:
+    """A copy that stays where it is until it is released, or the process ends."""
+
+    path: Path
+    lock: int
+
+    def release(self) -> None:
+        """Allow the copy to be removed when room is needed."""
+        os.close(self.lock)
+
+
+def hold_copy(url: Path) -> LocalCopy:
+    """The local copy of the file at `url`, fetched if no process here has done so.
+
+    Raises
+    ------
+    SlideNotFoundError
+        If there is no such object.
+    UnreachableSlideError
+        If its storage does not answer, after the last attempt.
+    SourceChangedError
+        If the object is replaced while it is fetched.
+    DiskFullError
+        If it does not fit beside the copies in use.
+    """
+    said = _patiently(url, lambda: object_info(url))
+    root = scratch_folder()
+    key = hashlib.sha256(f"{url} {said.size} {said.version}".encode()).hexdigest()[:20]
+    path = root / key / url.name
+    while True:
+        lock = _lock(path.parent, fcntl.LOCK_SH)
+        if path.exists():
+            os.utime(path.parent)  # the copies used last are removed last
+            return LocalCopy(path=path, lock=lock)
+        os.close(lock)
+        lock = _lock(path.parent, fcntl.LOCK_EX)
+        try:
+            if not path.exists():
+                _patiently(url, lambda: _fetch(url, said, path))
+        finally:
+            os.close(lock)
+
+
+def scratch_folder() -> Path:
+    """Where the copies of this user are."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    folder = Path(given) if given else Path(tempfile.gettempdir()) / f"raypath-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _fetch(url: Path, said: ObjectInfo, path: Path) -> None:
+    """Fetch an object to `path`, whose room is taken before the first byte arrives."""
+    tmp = path.parent / FETCHING
+    try:
+        with tmp.open("wb") as file:
+            _make_room(url, said.size, path.parent)
+            file.truncate(said.size)  # counted from now on by others that make room
+            with file_system(url).open(str(url), "rb", block_size=BLOCK_BYTES) as source:
+                shutil.copyfileobj(source, file, BLOCK_BYTES)
+            fetched = file.tell()
+        if fetched != said.size or object_info(url) != said:
+            raise SourceChangedError(
+                f"{url} changed while it was fetched ({said.size} bytes announced, {fetched} "
+                "fetched): wait until it is stored completely, then try again"
+            )
+        tmp.replace(path)
+    finally:
+        tmp.unlink(missing_ok=True)
+
+
+def _make_room(url: Path, size: int, mine: Path) -> None:
+    """Remove copies that nobody holds, the longest unused first, until `size` bytes fit.
+
+    One process of the machine at a time; it holds the lock of its own folder `mine`.
+    """
+    root = scratch_folder()
+    with (root / LOCK_NAME).open("wb") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        copies = {f: _bytes_in(f) for f in root.iterdir() if f.is_dir() and f != mine}
+        free = shutil.disk_usage(root).free
+        given = os.environ.get(LIMIT_VARIABLE)
+        limit = float(given) * 1e9 if given else (free + sum(copies.values())) / 2
+        for folder in sorted(copies, key=lambda f: f.stat().st_mtime_ns):
+            if sum(copies.values()) + size <= limit and size <= free:
+                break
+            if _remove_unheld(folder):
+                free += copies.pop(folder)
+        held = sum(copies.values())
+        if held + size > limit or size > free:
+            raise DiskFullError(
+                f"{url} is {size / 1e9:.2f} GB: beside {held / 1e9:.2f} GB of slides in use it "
+                f"exceeds the {limit / 1e9:.2f} GB for copies, or the {free / 1e9:.2f} GB free in "
+                f"{root}; set {FOLDER_VARIABLE} to a larger disk, {LIMIT_VARIABLE} to more, or use "
+                "fewer --workers"
+            )
+
+
+def _remove_unheld(folder: Path) -> bool:
+    """Remove a copy unless a process holds it; whether it was removed."""
+    lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _lock(folder: Path, kind: int) -> int:
+    """Lock the folder of a copy, which is made anew if it was removed meanwhile."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, kind)
+        try:
+            if os.path.samestat(os.fstat(lock), (folder / LOCK_NAME).stat()):
+                return lock
+        except FileNotFoundError:
+            pass  # removed while we waited: begin again
+        os.close(lock)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*"))
+
+
+def _patiently(url: Path, work: Callable[[], Result]) -> Result:
+    """Do what asks the storage at `url`, again after a failure that may pass."""
+    pauses = list(PAUSES_S)
+    while True:
+        try:
+            return work()
+        except RayPathError:
+            raise
+        except Exception as error:  # each file system raises errors of its own
+            # A web server's refusals all come as a file that is not there, with their cause.
+            status = getattr(error.__cause__, "status", None)
+            if isinstance(error, FileNotFoundError) and status in (None, *GONE):
+                raise SlideNotFoundError(f"no slide at {url}: check the URL") from error
+            if not pauses or isinstance(error, PermissionError) or status in FORBIDDEN:
+                said = str(error.__cause__ or error) or type(error).__name__
+                raise UnreachableSlideError(f"{url}: {said}") from error
+        time.sleep(pauses.pop(0))
