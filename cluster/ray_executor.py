@@ -135,19 +135,17 @@ class RayExecutor:
                 running[done] = each
             if not running and not later:
                 return
-            ended = _wait(running, later)
-            if ended is None:
-                continue
-            tried = running.pop(ended)
-            outcome = _result(ended, tried)
-            seconds = tried.wait_s(outcome.failure)
-            if seconds is not None:
-                tried.due_s = time.monotonic() + seconds
-                heapq.heappush(later, tried)
-                continue
-            if follow:
-                supply.ahead.extend(follow(outcome))
-            yield outcome
+            for ended in _wait(running, later):
+                tried = running.pop(ended)
+                outcome = _result(ended, tried)
+                seconds = tried.wait_s(outcome.failure)
+                if seconds is not None:
+                    tried.due_s = time.monotonic() + seconds
+                    heapq.heappush(later, tried)
+                    continue
+                if follow:
+                    supply.ahead.extend(follow(outcome))
+                yield outcome
 
     def close(self) -> None:
         """Shut down Ray if this executor started it."""
@@ -207,14 +205,21 @@ def _work(
         return persist(task, item)
 
 
-def _wait(running: dict[Any, _Try[Item]], later: list[_Try[Item]]) -> Any | None:
-    """A task that has ended; None if the next retry is due before."""
+def _wait(running: dict[Any, _Try[Item]], later: list[_Try[Item]]) -> list[Any]:
+    """The tasks that have ended, at least one; none if the next retry is due before.
+
+    All of them, because a look at what runs costs the more the more runs: with ten thousand
+    workers one look for each task would be all that the driver does.
+    """
     timeout = max(0.0, later[0].due_s - time.monotonic()) if later else None
     if not running:
         time.sleep(timeout or 0.0)
-        return None
-    ended, _ = ray.wait(list(running), num_returns=1, timeout=timeout)
-    return ended[0] if ended else None
+        return []
+    tasks = list(running)
+    ended, _ = ray.wait(tasks, num_returns=1, timeout=timeout)
+    if ended:
+        ended, _ = ray.wait(tasks, num_returns=len(tasks), timeout=0)
+    return ended
 
 
 def _result(ended: Any, tried: _Try[Item]) -> Outcome[Item, Any]:

@@ -77,8 +77,9 @@ def plan_embedding(opened: Opened, grid: TileGrid, model: Model) -> EmbeddingPla
     """
     parameters = embedding_parameters(opened.config, model)
     tiles = hashlib.sha256(grid.coords.tobytes()).hexdigest()
-    folder = opened.blocks_folder(EmbeddingWork.step, parameters | {"tiles": tiles})
     count, batch = len(grid.coords), opened.config.batch_size
+    depends = parameters | {"tiles": tiles, "batch_size": batch}
+    folder = opened.blocks_folder(EmbeddingWork.step, depends)
     length = max(1, BLOCK_TILES // batch) * batch
     firsts = range(0, count, length)
     if len(firsts) > 1 and not (folder / GRID_NAME).exists():

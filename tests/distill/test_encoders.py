@@ -131,3 +131,21 @@ def test_an_unknown_name_is_answered_with_similar_ones(name: str, proposal: str)
 def test_a_name_unlike_any_other_is_answered_with_where_to_look() -> None:
     with pytest.raises(ModelError, match="list_models"):
         create_encoder("§§§", spec=SPEC)
+
+
+def test_a_device_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    encoder = create_encoder("mean-colour", spec=TileSpec(size_px=32, mpp=0.5))
+    assert encoder.on("cpu") is encoder
+    with pytest.raises(ModelError, match=r"compute on cuda, and no GPU is visible.*--device"):
+        encoder.on("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_embeds_nearly_the_same() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    spec = TileSpec(size_px=64, mpp=0.5)
+    here = create_encoder("mobilenetv3_small_050", spec=spec).embed(pixels)
+    there = create_encoder("mobilenetv3_small_050", spec=spec).on("cuda").embed(pixels)
+    np.testing.assert_allclose(there, here, rtol=1e-2, atol=1e-3)
