@@ -178,6 +178,7 @@ def test_the_same_again_is_not_done_again_and_gives_the_same_bytes(
         "nuclei_geojson",
         "nuclei_labels",
         "density",
+        "preview",
     )
     assert digest(folder) == first
     assert again.n_nuclei == record.n_nuclei

@@ -174,7 +174,7 @@ def test_the_same_again_is_not_done_again(
     folder, record = segmented
     before = digest(folder)
     again = segment(tmp_path / "s.svs", weights, tmp_path / "out")
-    assert again.reused == ("tissue", "pyramid", "segmentation", "segmentation_outlines")
+    assert again.reused == ("tissue", "pyramid", "segmentation", "segmentation_outlines", "preview")
     assert digest(folder) == before
     assert again.segmented_mm2 == record.segmented_mm2
     labels = folder / "image.ome.zarr" / "labels" / "glands"
