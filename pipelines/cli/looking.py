@@ -28,6 +28,7 @@ def look_at_slides(
     from pipelines.executors import make_executor, nuclei_executor
     from pipelines.manifest import read_cohort
     from pipelines.run import prepare, run_cohort
+    from pipelines.status.metrics import metered
 
     workers, address = flags["workers"], flags["address"]
     entries = read_cohort(slides, mpp=flags["mpp"])
@@ -40,7 +41,8 @@ def look_at_slides(
         make_executor(executor, address=address, workers=workers) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
-        counts = run_cohort(entries, out, settings, runner, report=report)
+        meter = metered(report, executor=executor)
+        counts = run_cohort(entries, out, settings, runner, report=meter)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if counts["failed"]:
         raise typer.Exit(1)

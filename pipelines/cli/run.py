@@ -90,6 +90,7 @@ def run(
     from pipelines.executors import make_executor
     from pipelines.manifest import read_cohort
     from pipelines.run import prepare, run_cohort
+    from pipelines.status.metrics import metered
 
     flags = {
         "model": model,
@@ -118,7 +119,8 @@ def run(
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):
-        counts = run_cohort(entries, out, settings, runner, report=report)
+        meter = metered(report, executor=settings.executor)
+        counts = run_cohort(entries, out, settings, runner, report=meter)
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
     typer.echo(f"The report:  {out / 'report.html'}", err=True)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
