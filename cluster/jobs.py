@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
 from cluster.errors import ClusterError
@@ -155,6 +156,11 @@ def _answered(address: str, ask: Callable[[], Result]) -> Result:
     """What the cluster answers; its refusals, which Ray raises as several types, as one."""
     try:
         return ask()
+    except AuthenticationError as error:
+        raise ClusterError(
+            f"{address} asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where "
+            "~/.ray/auth_token does not hold that of the cluster"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         lines = [line for line in str(error).strip().splitlines() if line]
         raise ClusterError(f"{address}: {lines[-1] if lines else type(error).__name__}") from error

@@ -88,6 +88,11 @@ class SlideRecord:
         return (self.n_nuclei if self.n_tiles is None else self.n_tiles) or 0
 
     @property
+    def new_tiles(self) -> int:
+        """Tiles embedded by this run, not an earlier one in the same folder."""
+        return max(0, (self.n_tiles or 0) - (self.n_reused_tiles or 0))
+
+    @property
     def is_reused(self) -> bool:
         """Whether every step had been done before."""
         return bool(self.reused) and self.seconds.keys() <= set(self.reused)

@@ -33,6 +33,7 @@ def look_at_slides(
     from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
     from pipelines.spread import slide_of, step_of
+    from pipelines.status.metrics import metered
 
     workers, address = flags["workers"], flags["address"]
     entries = read_cohort(slides, mpp=flags["mpp"])
@@ -49,7 +50,8 @@ def look_at_slides(
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
-        counts = run_cohort(entries, out, settings, runner, report=report)
+        meter = metered(report, executor=executor)
+        counts = run_cohort(entries, out, settings, runner, report=meter)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if counts["failed"]:
         raise typer.Exit(1)

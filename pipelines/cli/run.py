@@ -98,6 +98,7 @@ def run(
     from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
     from pipelines.spread import slide_of, step_of
+    from pipelines.status.metrics import metered
 
     flags = {
         "model": model,
@@ -131,7 +132,8 @@ def run(
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):
-        counts = run_cohort(entries, out, settings, runner, report=report)
+        meter = metered(report, executor=settings.executor)
+        counts = run_cohort(entries, out, settings, runner, report=meter)
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
     typer.echo(f"The report:  {out / 'report.html'}", err=True)
     typer.echo(f"The viewer:  {program()} view {out}", err=True)

@@ -82,7 +82,9 @@ def _show_jobs(address: str, *, as_json: bool) -> None:
         for job in jobs:
             typer.echo(json.dumps(job))
         return
-    table = Table("job", "state", "begun", "out", "message", title=f"jobs at {address}")
+    table = Table(title=f"jobs at {address}")
+    for name in ("job", "state", "begun", "out", "message"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("job", "state"))
     for job in jobs:
         table.add_row(*map(Text, job.values()))
     Console().print(table)

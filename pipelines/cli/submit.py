@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cluster.jobs import Job
 
 OUT_KEY = "raypath_out"  # in a job's metadata: the folder of its run
+WHERE = ("address", "executor", "workers")  # flags of run that are not those of submit
 
 Dashboard = Annotated[
     str,

@@ -113,7 +113,7 @@ class _Tally:
         self.worked_s += record.worked_s or 0.0
         if not record.is_reused:
             self.worked_on += 1
-            self.tiles += max(0, (record.n_tiles or 0) - (record.n_reused_tiles or 0))
+            self.tiles += record.new_tiles
 
 
 class RunWatch:

@@ -1,0 +1,66 @@
+#!/bin/bash
+#SBATCH --job-name=raypath
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=32
+#SBATCH --mem=96G
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue
+#
+# One run on the nodes of a SLURM allocation:
+#   sbatch cluster/deploy/slurm.sh /data/manifest.csv /data/out /data/run.toml
+# Two minutes before the time is up the run is ended cleanly; submit the same again to go on.
+# raypath has to be on the PATH of every node (an activated environment, or a module).
+set -euo pipefail
+
+manifest=$1 out=$2 config=$3
+
+# One token for this cluster: without it anyone on the network could run code on the nodes.
+RAY_AUTH_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+head=${nodes[0]}
+# A port of our own: several jobs may share a node.
+port=$((20000 + SLURM_JOB_ID % 20000))
+
+on_node() { # on_node NODE COMMAND...
+    local node=$1
+    shift
+    srun --nodes=1 --ntasks=1 --overlap --nodelist="$node" "$@"
+}
+
+# shellcheck disable=SC2329  # the trap below calls it
+stop() {
+    trap - TERM
+    if [[ -n ${run:-} ]]; then
+        kill -TERM "$run"
+        wait "$run" || true
+    fi
+}
+trap stop TERM
+
+on_node "$head" ray start --head --block --port="$port" --include-dashboard=false \
+    --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats &
+until on_node "$head" ray health-check --address "$head:$port" > /dev/null 2>&1; do sleep 2; done
+
+for node in "${nodes[@]:1}"; do
+    on_node "$node" ray start --block --address="$head:$port" \
+        --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats &
+done
+
+# A run uses the nodes that are there when it begins.
+python3 - "$head:$port" "${#nodes[@]}" << 'READY'
+import sys, time
+import ray
+ray.init(address=sys.argv[1], logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]):
+    time.sleep(2)
+READY
+
+raypath run "$manifest" -o "$out" --config "$config" --address "$head:$port" &
+run=$!
+code=0
+wait "$run" || code=$?
+exit "$code" # SLURM ends what still runs on the nodes

@@ -1,0 +1,140 @@
+"""The files of `cluster/deploy` are what their readers accept, and agree with each other."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from pipelines.config import load_config
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "cluster" / "deploy"
+
+
+def rayjob() -> dict[str, Any]:
+    job: dict[str, Any] = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())
+    return job
+
+
+def cluster() -> dict[str, Any]:
+    described: dict[str, Any] = yaml.safe_load((DEPLOY / "ray-cluster.yaml").read_text())
+    return described
+
+
+def test_ray_up_accepts_the_cluster() -> None:
+    """Ray's own checks, with its defaults filled in as `ray up` does; no cloud is asked."""
+    validate_config(prepare_config(cluster()))
+
+
+def test_ray_up_would_refuse_a_misspelt_key() -> None:
+    with pytest.raises(jsonschema.ValidationError, match="idle_minutes"):
+        validate_config(prepare_config(cluster() | {"idle_minutes": 5}))
+
+
+def test_the_job_fits_the_fields_of_kuberay() -> None:
+    schema = json.loads(Path(__file__).with_name("rayjob.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    job = rayjob()
+    jsonschema.validate(job, schema)
+    job["spec"]["rayClusterSpec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = 0
+    with pytest.raises(jsonschema.ValidationError, match="is not of type 'string'"):
+        jsonschema.validate(job, schema)
+
+
+def test_the_job_has_the_ray_that_the_image_gets() -> None:
+    pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned
+    assert rayjob()["spec"]["rayClusterSpec"]["rayVersion"] == pinned[1]
+
+
+def test_all_take_the_same_image_and_configuration() -> None:
+    spec = rayjob()["spec"]["rayClusterSpec"]
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    images = {c["image"] for g in groups for c in g["template"]["spec"]["containers"]}
+    assert images == {cluster()["docker"]["image"]} == {f"REGISTRY/raypath:{version('raypath')}"}
+    said = " ".join(path.read_text() for path in DEPLOY.iterdir())
+    assert set(re.findall(r"--config (\S+)", said)) == {"/data/run.toml", "run.toml", '"$config"'}
+    settings = load_config(DEPLOY / "run.toml", {})
+    assert settings.model == Path("/data/model")
+
+
+def test_every_command_in_the_files_is_one_that_raypath_has(raypath_help: str) -> None:
+    said = " ".join(path.read_text() for path in DEPLOY.iterdir())
+    commands = set(re.findall(r"\braypath (run|submit|status|[a-z]+) [/\"$M]", said))
+    assert commands == {"run", "submit", "status"}
+    assert all(f" {command} " in raypath_help for command in commands)
+
+
+@pytest.fixture(scope="module")
+def raypath_help() -> str:
+    from typer.testing import CliRunner
+
+    from pipelines.cli.main import cli
+
+    return CliRunner().invoke(cli, ["--help"]).output
+
+
+def test_the_slurm_script_parses() -> None:
+    subprocess.run(["bash", "-n", str(DEPLOY / "slurm.sh")], check=True)
+
+
+def test_the_slurm_script_passes_shellcheck() -> None:
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed")
+    subprocess.run([shellcheck, str(DEPLOY / "slurm.sh")], check=True)
+
+
+STAND_INS = {
+    "scontrol": 'echo "$FIRST"; echo other',
+    "srun": 'while [[ $1 == --* ]]; do shift; done; echo "$@" >> "$LOG"; exec "$@"',
+    "ray": "if [[ $1 == start ]]; then exec sleep 60; fi",
+    "python3": "if [[ $1 == -c ]]; then echo token; else cat > /dev/null; fi",
+}
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_slurm_script_starts_ray_on_every_node_and_ends_as_the_run_does(
+    tmp_path: Path, code: int
+) -> None:
+    """With stand-ins for SLURM and Ray: what is run where, in which order, with what exit code."""
+    folder, log = tmp_path / "bin", tmp_path / "log"
+    folder.mkdir()
+    for name, body in (
+        STAND_INS | {"raypath": f'echo raypath "$@" >> "$LOG"; exit {code}'}
+    ).items():
+        script = folder / name
+        script.write_text(f"#!/bin/bash\n{body}\n")
+        script.chmod(0o755)
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "LOG": str(log),
+        "FIRST": "node1",
+        "SLURM_JOB_ID": "41234",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_CPUS_PER_TASK": "8",
+    }
+    words = ["bash", str(DEPLOY / "slurm.sh"), "/d/manifest.csv", "/d/out", "/d/run.toml"]
+    process = subprocess.Popen(words, env=environment, start_new_session=True)
+    try:
+        assert process.wait(timeout=100) == code
+    finally:
+        os.killpg(process.pid, 9)  # the stand-ins of Ray, which SLURM would end
+    lines = log.read_text().splitlines()
+    (head,) = [line for line in lines if "--head" in line]
+    (worker,) = [line for line in lines if line.startswith("ray start") and "--head" not in line]
+    assert "--port=21234" in head
+    assert "--address=node1:21234" in worker
+    assert all("--num-cpus=8" in line for line in (head, worker))
+    assert (
+        "raypath run /d/manifest.csv -o /d/out --config /d/run.toml --address node1:21234" in lines
+    )
