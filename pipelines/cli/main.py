@@ -16,6 +16,7 @@ from pipelines.cli import (
     run,
     segment,
     teacher,
+    verify,
     view,
 )
 from wsi.errors import RayPathError
@@ -34,6 +35,7 @@ cli.command()(demo.demo)
 cli.command()(info.info)
 cli.command()(convert.convert)
 cli.command()(run.run)
+cli.command()(verify.verify)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
 cli.command()(explain.explain)

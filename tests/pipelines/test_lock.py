@@ -71,9 +71,7 @@ def write_lock(folder: Path, **changed: Any) -> Path:
     return path
 
 
-def test_the_second_is_told_who_holds_it(
-    tmp_path: Path, holding: subprocess.Popen[str]
-) -> None:
+def test_the_second_is_told_who_holds_it(tmp_path: Path, holding: subprocess.Popen[str]) -> None:
     with pytest.raises(HeldError) as raised, held(tmp_path):
         pass
     message = str(raised.value)
