@@ -7,6 +7,7 @@ import typer
 
 from pipelines.cli import (
     benchmark,
+    check,
     convert,
     demo,
     explain,
@@ -34,6 +35,7 @@ cli = typer.Typer(
 cli.command()(demo.demo)
 cli.command()(info.info)
 cli.command()(convert.convert)
+cli.command()(check.check)
 cli.command()(run.run)
 cli.command()(verify.verify)
 cli.command()(pretrain.pretrain)

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from pipelines.channels import colour_stops, is_shown_unasked
+from pipelines.check.compare import compare
 from pipelines.heatmap import read_heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.records import SlideRecord
@@ -154,6 +155,8 @@ def _about(run: RunFolder) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         if isinstance(section, dict) and section:
             rows = [(name.replace("_", " "), _value(value)) for name, value in section.items()]
             yield title, rows
+    if compared := compare(run.path):
+        yield "Estimate of raypath check", compared
 
 
 def _moment(text: object) -> str:
