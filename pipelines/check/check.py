@@ -85,6 +85,7 @@ def check_cohort(
         out.mkdir(parents=True, exist_ok=True)
         said = {
             "estimate": as_json(expected),
+            "slides": len(entries),
             "workers": executor.workers,
             "failing": reasons,
             "problems": problems,

@@ -10,10 +10,14 @@ CHECK_NAME = "check.json"
 
 
 def compare(out: Path) -> list[tuple[str, str]]:
-    """What `check.json` said, beside what the run in the folder took; empty without both."""
-    said, run = read_json(out / CHECK_NAME).get("estimate"), read_json(out / INFO_NAME)
-    if not isinstance(said, dict) or not run.get("finished"):
+    """What `check.json` said, beside what the run in the folder took; empty without both.
+
+    A check of another number of slides than the run's was of other slides, and is left out.
+    """
+    check, run = read_json(out / CHECK_NAME), read_json(out / INFO_NAME)
+    if not check or not run.get("finished") or check["slides"] != sum(run["counts"].values()):
         return []
+    said = check["estimate"]
     started, finished = (datetime.fromisoformat(run[key]) for key in ("started", "finished"))
     took = (finished - started).total_seconds()
     size = stored_bytes(out) or 0
