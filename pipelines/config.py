@@ -123,6 +123,13 @@ class RunConfig(BaseModel):
             raise ValueError("neither a model, a teacher nor a segmenter: nothing would be done")
         return self
 
+    def absolute(self) -> "RunConfig":
+        """With the networks' folders from the root: tasks may run in another folder."""
+        given = {name: getattr(self, name) for name in NETWORKS}
+        return self.model_copy(
+            update={n: folder.resolve() for n, folder in given.items() if folder}
+        )
+
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     """Merge a TOML file with the flags that were given (those not None), which win.

@@ -153,6 +153,19 @@ def held(folder: Path, *, say: Callable[[str], None] = lambda _: None) -> Iterat
         lock.release()
 
 
+def refuse_held(folder: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+    """Make sure that no run works in `folder`, without holding it: it may be read-only.
+
+    Raises
+    ------
+    HeldError
+        If one does.
+    """
+    path = folder / LOCK_NAME
+    if path.exists():
+        _refuse_alive(path, say)
+
+
 def _take(path: Path, holder: Holder, say: Callable[[str], None]) -> Lock:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)

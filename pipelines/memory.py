@@ -1,5 +1,6 @@
-"""The most memory this process holds while something is done."""
+"""The most memory this process holds while something is done, and what it may hold."""
 
+import os
 import resource
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
+CGROUP = Path("/sys/fs/cgroup")
 
 _lock = threading.Lock()
 _measuring = 0
@@ -39,3 +41,19 @@ def _peak() -> int:
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def available_memory(cgroup: Path = CGROUP) -> int:
+    """Bytes this process may use: the machine's memory, or its cgroup's limit where that is less.
+
+    Of cgroups version 2, then 1.
+    """
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            said = (cgroup / name).read_text().strip()
+        except OSError:
+            continue
+        if said.isdigit():
+            limits.append(int(said))
+    return min(limits)

@@ -16,7 +16,7 @@ from distill.segmentation.segmenter import (
     read_segmenter_card,
 )
 from distill.teachers.teacher import AnyCard, load_teacher, read_teacher_card
-from pipelines.config import NETWORKS, RunConfig
+from pipelines.config import RunConfig
 from pipelines.errors import UsageError
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
@@ -71,9 +71,7 @@ def run_cohort(
     DiskFullError, OutputPermissionError, LockLostError
         If the folder can no longer be written; what is finished stays, and is not done again.
     """
-    given = {name: getattr(config, name) for name in NETWORKS}
-    resolved = {name: folder.resolve() for name, folder in given.items() if folder}
-    config = config.model_copy(update=resolved)
+    config = config.absolute()
     prepared = prepare(entries, out, config)
     with explained_output(out / INFO_NAME, go_on=GO_ON), held(out) as lock:
         return _run_held(entries, out, config, executor, prepared, lock, report)

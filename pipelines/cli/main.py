@@ -7,6 +7,7 @@ import typer
 
 from pipelines.cli import (
     benchmark,
+    check,
     convert,
     demo,
     explain,
@@ -19,6 +20,7 @@ from pipelines.cli import (
     status,
     submit,
     teacher,
+    verify,
     view,
 )
 from pipelines.cli.stopping import Stopped
@@ -37,11 +39,13 @@ cli = typer.Typer(
 cli.command()(demo.demo)
 cli.command()(info.info)
 cli.command()(convert.convert)
+cli.command()(check.check)
 cli.command()(run.run)
 cli.command()(status.status)
 cli.command()(submit.submit)
 cli.command()(submit.logs)
 cli.command()(submit.cancel)
+cli.command()(verify.verify)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
 cli.command()(report.report)

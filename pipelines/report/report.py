@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.channels import colour_stops
+from pipelines.check.compare import compare
 from pipelines.heatmap import read_heatmap
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import REASON_COLOURS
@@ -59,7 +60,7 @@ def write_report(out: Path) -> Path:
         name=out.resolve().name,
         notice=NOTICE,
         info=info,
-        about=_about(info),
+        about=_about(out, info),
         is_finished=is_finished(out),
         summary=summary,
         embedded=EMBEDDED,
@@ -113,7 +114,7 @@ def _legend(out: Path) -> dict[str, Any] | None:
     return None
 
 
-def _about(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _about(out: Path, info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Sections of `run.json` as headed lists of (name, value)."""
     titles = {
         "model": "Model",
@@ -127,6 +128,8 @@ def _about(info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         if isinstance(section, dict) and section:
             rows = [(name.replace("_", " "), _value(value)) for name, value in section.items()]
             yield title, rows
+    if compared := compare(out):
+        yield "Estimate of raypath check", compared
 
 
 def _moment(text: object) -> str:

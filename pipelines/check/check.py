@@ -1,0 +1,160 @@
+"""Checking a cohort before a run: every slide is looked at, a few are tried, nothing is kept."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from cluster.executor import Executor
+from pipelines.check.estimate import Estimate, Totals, as_json, estimate, write_check
+from pipelines.check.look import Checked, LookTask, Work, look_at
+from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
+from pipelines.config import RunConfig
+from pipelines.manifest import Entry
+from pipelines.memory import available_memory
+from pipelines.model import load_model
+from pipelines.output import existing_folder, free_bytes
+from wsi.errors import SlideError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a check found: slides that will fail, the rest's estimate, and what stands against it.
+
+    `estimate` is None where no slide is left.
+    """
+
+    failing: int
+    estimate: Estimate | None
+    problems: tuple[str, ...]
+
+
+def check_cohort(
+    entries: Sequence[Entry],
+    out: Path,
+    config: RunConfig,
+    executor: Executor,
+    *,
+    memory_bytes: int | None = None,
+    report: Callable[[Checked], None] = lambda _: None,
+) -> Check:
+    """Look at every slide, try pieces of the work on a few, and add up.
+
+    Parameters
+    ----------
+    memory_bytes
+        What the run may use; None for what this process may.
+    report
+        Called with each slide's result; none is kept here.
+
+    Raises
+    ------
+    ModelError, UsageError
+        If the run could not begin.
+    """
+    model = load_model(config.model) if config.model else None
+    spec = model.encoder.spec if model else None
+    totals, failing = Totals(), 0
+    reasons: dict[str, int] = {}
+    extremes = _Extremes()
+    tasks = (LookTask(entry=entry, config=config, spec=spec) for entry in entries)
+    for outcome in executor.map(look_at, tasks):
+        ref, work, failure = outcome.item.entry.ref, outcome.result, outcome.failure
+        if work is not None:
+            totals.add(work)
+            extremes.add(outcome.item.entry, work)
+        elif failure is not None:
+            failing += 1
+            reasons[failure.kind] = reasons.get(failure.kind, 0) + 1
+        reason, message = (failure.kind, failure.message) if failure else ("", "")
+        report(
+            Checked(
+                slide_id=ref.slide_id,
+                path=str(ref.path),
+                todo=work,
+                reason=reason,
+                message=message,
+            )
+        )
+    expected, problems = None, _problems_of_output(out)
+    if totals.slides and not problems:
+        fixed, tried = _try(extremes.entries(), out, config, executor)
+        dim = model.encoder.dim if model else 0
+        expected = estimate(totals, fixed, tried, dim=dim, workers=executor.workers)
+        problems += _problems_of(expected, out, memory_bytes or available_memory())
+        out.mkdir(parents=True, exist_ok=True)
+        said = {
+            "estimate": as_json(expected),
+            "slides": len(entries),
+            "workers": executor.workers,
+            "failing": reasons,
+            "problems": problems,
+            "todo": as_json(totals),
+            "measured": {"made_up_slide": as_json(fixed), "slides": [as_json(r) for r in tried]},
+        }
+        write_check(out, said)
+    return Check(failing=failing, estimate=expected, problems=tuple(problems))
+
+
+class _Extremes:
+    """The slides with the least and the most to do, of each kind of pyramid."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[bool, str], tuple[float, Entry]] = {}
+
+    def add(self, entry: Entry, work: Work) -> None:
+        for which, size in (("least", -work.megapixels), ("most", work.megapixels)):
+            key = work.is_copied, which
+            if key not in self._found or size > self._found[key][0]:
+                self._found[key] = size, entry
+
+    def entries(self) -> list[Entry]:
+        """Each once."""
+        return list({entry.ref.slide_id: entry for _, entry in self._found.values()}.values())
+
+
+def _try(
+    entries: Sequence[Entry], out: Path, config: RunConfig, executor: Executor
+) -> tuple[Fixed, list[Rates]]:
+    """Measure pieces where, and as many at a time as, the run would do them."""
+    near = existing_folder(out.absolute())
+    alone = config.model_copy(update={"executor": "serial", "address": None, "workers": None})
+    tasks = [MeasureTask(config=alone, near=near)]
+    tasks += [MeasureTask(config=alone, near=near, entry=entry) for entry in entries]
+    fixed, tried, why = None, [], ""
+    for outcome in executor.map(measure, tasks):
+        if isinstance(outcome.result, Fixed):
+            fixed = outcome.result
+        elif isinstance(outcome.result, Rates):
+            tried.append(outcome.result)
+        elif outcome.failure is not None:
+            why = outcome.failure.message
+    if fixed is None or not tried:
+        raise SlideError(f"nothing could be measured, so there is no estimate: {why}")
+    return fixed, tried
+
+
+def _problems_of_output(out: Path) -> list[str]:
+    """Why nothing could be written."""
+    folder = existing_folder(out.absolute())
+    try:
+        with TemporaryFile(dir=folder):
+            return []
+    except OSError as error:
+        return [f"{folder} cannot be written ({error.strerror}): choose another folder with --out"]
+
+
+def _problems_of(expected: Estimate, out: Path, memory_bytes: int) -> list[str]:
+    """What the run would run out of."""
+    problems, free = [], free_bytes(out)
+    if expected.bytes_out > free:
+        problems.append(
+            f"the results need about {expected.bytes_out / 1e9:.3g} GB and {free / 1e9:.3g} GB are "
+            f"free in {existing_folder(out)}: make room, or choose another folder with --out"
+        )
+    if expected.peak_bytes > memory_bytes:
+        problems.append(
+            f"the run needs about {expected.peak_bytes / 2**30:.2g} GiB of memory and "
+            f"{memory_bytes / 2**30:.2g} GiB are there: use fewer --workers"
+        )
+    return problems

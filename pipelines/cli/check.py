@@ -1,0 +1,89 @@
+"""`raypath check`: what a run would fail on, and what it would take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+
+
+def check(
+    slides: Slides,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder the run would write to.")] = Path(
+        "out"
+    ),
+    model: Annotated[Path | None, typer.Option(help="Model folder, as of run.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="A nuclei teacher's folder.")] = None,
+    segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder.")] = None,
+    mpp: Mpp = None,
+    stride_px: Annotated[
+        int | None,
+        typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
+    ] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="auto keeps JPEG tiles, zstd decodes.", show_default="auto")
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(help="GiB the run may use.", show_default="what this machine lets it"),
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option(help="ray, or serial for this process alone.", show_default="ray")
+    ] = None,
+    workers: Workers = None,
+    address: Address = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file, as of run; its other keys count too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at slides before a run: which will fail and why; time, disk and memory for the others.
+
+    Nothing is done to the slides, and nothing is kept but OUT/check.json, which the run's report
+    compares with what happened. A small made-up slide goes through the whole run here, and pieces
+    of the largest and the smallest slide are tried: no rate is assumed.
+
+    Exit code 0: every slide can be used and there is room. 1: some slides will fail, or disk or
+    memory will not do. 2: the request is wrong, a model that does not load included.
+    """
+    from pipelines.check.check import check_cohort
+    from pipelines.cli.progress import slide_progress
+    from pipelines.config import load_config
+    from pipelines.executors import make_executor
+    from pipelines.manifest import read_cohort
+
+    flags = {
+        "model": model,
+        "teacher": teacher,
+        "segmenter": segmenter,
+        "mpp": mpp,
+        "stride_px": stride_px,
+        "codec": codec,
+        "executor": executor,
+        "workers": workers,
+        "address": address,
+    }
+    settings = load_config(config, flags).absolute()
+    entries = read_cohort(slides, mpp=settings.mpp)
+    with (
+        make_executor(
+            settings.executor, address=settings.address, workers=settings.workers
+        ) as runner,
+        slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
+    ):
+        found = check_cohort(
+            entries,
+            out,
+            settings,
+            runner,
+            memory_bytes=None if memory is None else round(memory * 2**30),
+            report=report,
+        )
+    typer.echo(f"{len(entries) - found.failing} slides ok, {found.failing} will fail", err=True)
+    if found.estimate:
+        typer.echo(f"The run will take {found.estimate.describe()}", err=True)
+    for problem in found.problems:
+        typer.echo(f"Problem: {problem}", err=True)
+    if found.failing or found.problems:
+        raise typer.Exit(1)

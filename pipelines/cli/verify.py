@@ -1,0 +1,60 @@
+"""`raypath verify`: reads a run's folder again and says which slides to redo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import Address, Workers
+
+
+def verify(
+    out: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Remove the receipts of damaged slides: run does them.")
+    ] = False,
+    executor: Annotated[
+        str, typer.Option(help="threads, serial, or ray for a large run.")
+    ] = "threads",
+    workers: Workers = None,
+    address: Address = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a slide on standard output.")
+    ] = False,
+) -> None:
+    """Compare every file of a run with its receipt, and read all of it again.
+
+    Digests of all outputs; every chunk of the pyramids decodes; tiles lie on the slide and their
+    embeddings are numbers; heatmaps, outlines and predictions parse; records and folders agree.
+
+    Exit code 0: all is as it was written. 1: something is not, and is named. 2: OUT is no run, or
+    a run works in it. With --redo the same run command does the damaged slides again.
+    """
+    from pipelines.cli.progress import slide_progress
+    from pipelines.executors import make_executor
+    from pipelines.lock import refuse_held
+    from pipelines.verify.run import count_slides, redo_slide, verify_run
+
+    refuse_held(out, say=lambda line: typer.echo(line, err=True))
+    total = count_slides(out)
+    damaged: list[str] = []
+    with (
+        make_executor(executor, address=address, workers=workers) as runner,
+        slide_progress(total + 1, as_json=as_json, unit="MB") as report,
+    ):
+        for found in verify_run(out, runner):
+            report(found)
+            if found.problems:
+                damaged.append(found.name)
+            if redo:
+                redo_slide(out, found)
+    slides = [name for name in damaged if name]
+    if not damaged:
+        typer.echo(f"{total} slides are as they were written", err=True)
+        return
+    typer.echo(f"{len(slides)} of {total} slides have problems: {', '.join(slides)}", err=True)
+    if redo:
+        typer.echo("Their receipts are removed: run the same 'raypath run' command again", err=True)
+    else:
+        typer.echo("To have them done again: raypath verify --redo, then the same run", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""Verifying a run: its own files, and each of its slides."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from cluster.executor import Executor
+from pipelines.receipts import RECEIPT_NAME, read_receipts
+from pipelines.records import SlideRecord
+from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME, UNFINISHED, NotARunError, read_run
+from pipelines.verify.contents import Facts, read_contents
+from pipelines.verify.problem import Problem, Verified
+from pipelines.verify.slide import VerifyTask, verify_slide
+from wsi.atomic import TMP_MARK, digest, remove
+
+
+def verify_run(out: Path, executor: Executor) -> Iterator[Verified]:
+    """Read all of a run's folder again; yields what was found of the run, then of each slide.
+
+    Raises
+    ------
+    NotARunError
+        If `out` holds no run.
+    """
+    records, problems = _read(out)
+    yield Verified(name="", problems=(*problems, *_verify_own_files(out)))
+    for outcome in executor.map(verify_slide, _tasks(out, records)):
+        if outcome.result is not None:
+            yield outcome.result
+            continue
+        assert outcome.failure is not None  # an outcome has a result or a failure
+        message = f"{outcome.failure.kind}: {outcome.failure.message}"
+        problem = Problem(file=".", kind="unreadable", message=message)
+        yield Verified(name=outcome.item.folder.name, problems=(problem,))
+
+
+def redo_slide(out: Path, found: Verified) -> None:
+    """Let the next run do a slide with problems again: its receipts are removed, nothing else."""
+    if found.name and found.problems:
+        remove(out / SLIDES_NAME / found.name / RECEIPT_NAME)
+
+
+def count_slides(out: Path) -> int:
+    """How many slides `verify_run` looks at."""
+    records, _ = _read(out)
+    return sum(1 for _ in _tasks(out, records))
+
+
+def _read(out: Path) -> tuple[Mapping[str, SlideRecord] | None, tuple[Problem, ...]]:
+    """The records by slide, and what is wrong with them; None where they do not read.
+
+    Of a run that has not ended there is one for each folder.
+    """
+    try:
+        run = read_run(out)
+    except NotARunError:
+        raise
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        what = f"{type(error).__name__}: {error}"
+        return None, (Problem(file=RECORDS_NAME, kind="unreadable", message=what),)
+    return {record.slide_id: record for record in run.records}, ()
+
+
+def _verify_own_files(out: Path) -> Iterator[Problem]:
+    """`run.json`, `slides.parquet`, `report.html`: the same as when the run ended."""
+    try:
+        outputs = read_receipts(out)["run"]["outputs"]
+    except FileNotFoundError:
+        message = "the run has not ended: run the same command again to finish it"
+        yield Problem(file=RECEIPT_NAME, kind="missing", message=message)
+        return
+    except (ValueError, LookupError) as error:
+        yield Problem(file=RECEIPT_NAME, kind="changed", message=str(error))
+        return
+    for name, was in outputs.items():
+        path = out / name
+        if not path.exists():
+            yield Problem(file=name, kind="missing", message="the run had written it")
+            continue
+        yield from read_contents(path, Facts())
+        if digest(path) != was:
+            message = "its bytes are not those that were written; another run writes it anew"
+            yield Problem(file=name, kind="changed", message=message)
+
+
+def _tasks(out: Path, records: Mapping[str, SlideRecord] | None) -> Iterator[VerifyTask]:
+    """One for each row, and for each folder without one."""
+    folder = out / SLIDES_NAME
+    known = records or {}
+    for slide_id, record in known.items():
+        yield VerifyTask(folder=folder / slide_id, record=record)
+    for other in sorted(folder.glob("*")):
+        if other.is_dir() and other.name not in known and not other.name.startswith(TMP_MARK):
+            nothing = SlideRecord(slide_id=other.name, path="", verdict=UNFINISHED)
+            yield VerifyTask(folder=other, record=None if records is not None else nothing)
