@@ -1,5 +1,6 @@
 """Tiles are found where they can be used as they are, and nowhere else."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import openslide
 import pytest
 import tifffile
 
+from wsi.errors import UnsupportedSlideError
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.readers.openslide_reader import OpenSlideReader
@@ -127,3 +129,20 @@ def test_a_damaged_first_tile_does_not_hide_the_others(
         np.testing.assert_array_equal(
             slide.read_region((256, 0), 0, (500, 500)), intact.read_region((256, 0), 0, (500, 500))
         )
+
+
+def test_a_level_that_lacks_the_places_of_tiles_is_not_used(tmp_path: Path) -> None:
+    """As in a damaged directory that claims to be wider than its list of tiles."""
+    path = tmp_path / "wide.tif"
+    tifffile.imwrite(path, PIXELS, **JPEG)
+    with tifffile.TiffFile(path) as tiff:
+        width = tiff.pages.first.tags["ImageWidth"]
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, width.valueoffset, 4 * PIXELS.shape[1])
+    path.write_bytes(content)
+    try:
+        slide = open_slide(path)
+    except UnsupportedSlideError:
+        return
+    with slide:
+        assert slide.reader != "jpeg"
