@@ -1,6 +1,6 @@
 """Mutated files against everything that parses: what was typed, and what must not be.
 
-python -m benchmarks.fuzz [--cases 2400] [--minutes 30] [--seed 0] [--data SLIDES] [--only NAME] [--workers 2]
+python -m benchmarks.fuzz [--cases 2400] [--minutes 30] [--seed 0] [--data SLIDES] [--only NAME]
 """
 
 import argparse
