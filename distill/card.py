@@ -20,6 +20,7 @@ from wsi.atomic import replacing
 from wsi.plan import TileSpec
 
 CARD_NAME = "model.toml"
+LARGEST_TILE_PX = 8192  # a batch of more fits no memory
 C = TypeVar("C", bound="CardPart")
 
 
@@ -51,7 +52,7 @@ class EncoderCard(CardPart):
 class TileCard(CardPart):
     """The tiles the encoder wants."""
 
-    size_px: int = Field(gt=0)
+    size_px: int = Field(gt=0, le=LARGEST_TILE_PX)
     mpp: float = Field(gt=0, allow_inf_nan=False)
 
     @property

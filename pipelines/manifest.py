@@ -89,7 +89,8 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
                 )
                 table = csv.read_csv(file, convert_options=as_text)
         columns: list[str] = table.column_names
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        rows = table.to_pylist()
+    except (OSError, pa.ArrowException, OverflowError, ValueError) as error:
         raise ManifestError(f"manifest {path}: {error}") from error
     if "path" not in columns or any(c not in COLUMNS or columns.count(c) > 1 for c in columns):
         raise ManifestError(
@@ -98,7 +99,7 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         )
     problems: list[str] = []
     entries = []
-    for number, row in enumerate(table.to_pylist(), start=2):
+    for number, row in enumerate(rows, start=2):
         try:
             entries.append(_entry(row, path.parent))
         except ManifestError as error:

@@ -39,6 +39,12 @@ class TruncatedSlideError(SlideError, EOFError):
     kind = "truncated"
 
 
+class ImplausibleSizeError(SlideError, ValueError):
+    """The slide is larger than any glass, by what it says of its pixels and their size."""
+
+    kind = "implausible_size"
+
+
 class UnreadableRegionError(SlideError, OSError):
     """The slide opened, but a region of it does not decode."""
 

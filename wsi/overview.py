@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi.errors import UnreadableRegionError
+from wsi.errors import ImplausibleSizeError, UnreadableRegionError
 from wsi.plan import TOLERANCE
 from wsi.slide import Pixels, Slide
 
 STRIP_PIXELS = 16_000_000  # pixels decoded at once: 64 MB as RGBA
+MOST_PIXELS = 500_000_000  # of the picture: a glass of 18 x 18 cm at 8 µm
 BLOCK_PX = 256  # how finely a strip that does not decode is searched for what does
 
 
@@ -38,9 +39,22 @@ def read_overview(slide: Slide, *, downsample: float) -> Overview:
     The level is read in strips and reduced by a whole factor (`Slide.read_reduced`), so the
     result's own downsample (level-0 pixels per pixel) is as asked, or less.
     What does not decode is marked, block by block.
+
+    Raises
+    ------
+    ImplausibleSizeError
+        If the picture would have more than `MOST_PIXELS`: a damaged file can claim any size.
     """
     level, factor = _level_and_factor(slide, downsample)
     (height, width), downsample = overview_grid(slide, downsample=downsample)
+    if height * width > MOST_PIXELS:
+        columns, rows = slide.dimensions
+        raise ImplausibleSizeError(
+            f"the slide says it has {columns:,} x {rows:,} pixels, and made {downsample:g} times "
+            f"smaller that is a picture of {width:,} x {height:,}, over the limit of "
+            f"{MOST_PIXELS:,}: the file is damaged, or its µm per pixel are wrong (--mpp, or the "
+            "manifest's mpp column)"
+        )
     rows = max(1, STRIP_PIXELS // (slide.level_dimensions[level][0] * factor))
     pixels = np.full((height, width, 3), 255, np.uint8)
     unreadable = np.zeros((height, width), np.bool_)

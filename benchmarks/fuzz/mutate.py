@@ -144,8 +144,12 @@ def tree(value: Any, rng: random.Random) -> Any:
 
 
 def json_tree(data: bytes, rng: random.Random) -> bytes:
-    """Change one value of a JSON file."""
-    return json.dumps(tree(json.loads(data), rng)).encode()
+    """Change one value of a JSON file; what is none any more is changed anywhere."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return flip(data, rng)
+    return json.dumps(tree(value, rng)).encode()
 
 
 def tensors_header(data: bytes, rng: random.Random) -> bytes:

@@ -1,4 +1,4 @@
-"""A real run that takes seconds: three made-up slides, a small encoder, head and teacher."""
+"""A real run that takes seconds: three made-up slides, a small encoder and head."""
 
 import json
 import subprocess
@@ -9,8 +9,6 @@ from pathlib import Path
 
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
-from distill.teachers.postprocess import Thresholds
-from distill.teachers.teacher import build_net, save_teacher
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
 from pipelines.model import save_model
@@ -21,7 +19,7 @@ from wsi.atomic import digest
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
 
-NETWORK, BACKBONE = "test_convnext", "lcnet_035"  # timm's smallest
+NETWORK = "test_convnext"  # timm's smallest
 SPEC = TileSpec(size_px=96, mpp=1.0)
 TRAINING = TrainingCard(data="none", data_licence="CC0", method="random weights")
 OF_THE_TRY = ("seconds", "reused", "n_reused_tiles")  # of a record: not of the slide
@@ -36,7 +34,7 @@ class Workload:
     def command(self, out: Path, *flags: str) -> list[str]:
         """The run, with its results in `out`."""
         raypath = Path(sys.executable).with_name("raypath")
-        given = ["--model", "model", "--teacher", "teacher", "--quality", "off", *flags]
+        given = ["--model", "model", "--quality", "off", *flags]
         return [str(raypath), "run", str(self.folder / "slides"), "-o", str(out), *given]
 
     def start(self, out: Path, *flags: str) -> subprocess.Popen[bytes]:
@@ -75,14 +73,6 @@ def make_workload(folder: Path, *, slides: int = 3) -> Workload:
     tile = TileCard(size_px=SPEC.size_px, mpp=SPEC.mpp)
     save_model(
         folder / "model", ModelCard(encoder=about, tile=tile, training=TRAINING), encoder, head
-    )
-    save_teacher(
-        build_net(BACKBONE),
-        folder / "teacher",
-        architecture=BACKBONE,
-        mpp=0.5,
-        thresholds=Thresholds(),
-        training=TRAINING,
     )
     return Workload(folder=folder)
 

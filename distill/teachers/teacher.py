@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from wsi.slide import Pixels
 
 CARD_NAME = "teacher.toml"
 WEIGHTS_NAME = "teacher.safetensors"
+Width = Annotated[int, Field(ge=1, le=4096)]
 SAME_MPP = 0.1  # relative difference within which images are not resampled: nuclei vary more
 
 
@@ -42,7 +43,7 @@ class TeacherCard(CardPart):
     format: Literal[1] = 1
     kind: Literal["unet"] = "unet"
     architecture: str
-    widths: tuple[int, ...] = WIDTHS
+    widths: tuple[Width, Width, Width, Width] = WIDTHS
     mpp: float = Field(gt=0, allow_inf_nan=False)
     weights: str
     sha256: str

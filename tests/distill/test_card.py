@@ -133,3 +133,9 @@ def test_a_missing_card_says_what_a_model_is(tmp_path: Path, folder: str) -> Non
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=rf"no model at .*{folder}: .*raypath demo"):
         read_card(tmp_path / folder)
+
+
+def test_a_tile_that_fits_no_memory_is_refused(tmp_path: Path) -> None:
+    folder = with_change(tmp_path, lambda card: card["tile"].update(size_px=10**9))
+    with pytest.raises(ModelError, match=r"tile\.size_px: .*less than or equal to 8192"):
+        read_card(folder)

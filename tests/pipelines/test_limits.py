@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from pipelines.config import load_config
 from pipelines.errors import ConfigError
 from pipelines.limits import LimitsConfig, task_limits
+from pipelines.records import read_records
 from wsi.ref import SlideRef
+from wsi.testing import Specimen, write_slide
 
 
 @pytest.fixture
@@ -62,3 +65,19 @@ def test_the_configuration_has_them(tmp_path: Path) -> None:
 def test_limits_that_are_none_are_refused(tmp_path: Path, wrong: str) -> None:
     with pytest.raises(ConfigError, match=r"limits\.minutes_per_gb"):
         config(tmp_path, wrong)
+
+
+@pytest.mark.slow
+def test_a_slide_over_its_limit_fails_by_name(
+    raypath: Callable[..., Any], demo: Any, tmp_path: Path
+) -> None:
+    slide = write_slide(tmp_path / "slide.svs", Specimen(seed=1, width=600, height=600))
+    config = tmp_path / "run.toml"
+    config.write_text("[limits]\nmemory_gb = 0.05\n")  # less than the libraries take
+    out = tmp_path / "out"
+    said = raypath("run", slide, "-o", out, "--model", demo.model, "--config", config)
+    assert said.code == 1
+    (record,) = read_records(out / "slides.parquet")
+    assert (record.verdict, record.reason) == ("failed", "out_of_memory")
+    assert "the limit is 0.05 GiB: raise 'memory_gb'" in record.message
+    assert "(tried 2 times)" in record.message

@@ -309,3 +309,11 @@ def test_the_flag_fills_in_where_the_manifest_is_silent(tmp_path: Path) -> None:
     (alone,) = read_cohort([tmp_path / "c.svs"], mpp=0.5)
     assert (alone.ref.mpp, alone.ref.mpp_source) == (0.5, "flag")
     assert [entry.ref.mpp for entry in read_cohort([manifest])] == [0.25, None]
+
+
+def test_parquet_whose_text_is_none_is_refused(tmp_path: Path) -> None:
+    values = pa.array([b"\xff\xfe.svs"], pa.binary()).view(pa.string())
+    path = tmp_path / "cohort.parquet"
+    parquet.write_table(pa.table({"path": values}), path)
+    with pytest.raises(ManifestError, match=r"cohort\.parquet: 'utf-8' codec"):
+        read_manifest(path)

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsi import overview
+from wsi.errors import ImplausibleSizeError
 from wsi.open import open_slide
 from wsi.overview import overview_grid, read_overview
+from wsi.slide import Pixels
 from wsi.synthetic.aperio import write_svs
 
 
@@ -106,3 +108,10 @@ def test_what_does_not_decode_is_marked_and_the_rest_is_there(
     assert seen.unreadable is not None
     np.testing.assert_array_equal(seen.unreadable, expected)
     np.testing.assert_array_equal(seen.pixels[~expected], whole.pixels[~expected])
+
+
+def test_a_size_that_no_glass_has_is_refused(array_slide: Callable[[Pixels], Any]) -> None:
+    slide = array_slide(np.zeros((4, 4, 3), np.uint8))
+    slide.level_dimensions = ((4_294_967_295, 3000),)
+    with pytest.raises(ImplausibleSizeError, match="4,294,967,295 x 3,000 pixels"):
+        read_overview(slide, downsample=16.0)

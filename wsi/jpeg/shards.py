@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from wsi.errors import UnsupportedSlideError
 from wsi.jpeg.stream import Colour, Frame, JpegError, read_frame
 from wsi.jpeg.tiles import JpegTiles, TiledLevel
 from wsi.pyramid.shard import ABSENT
@@ -22,6 +23,8 @@ CHECKSUM_BYTES = 4
 INNER_CODECS = [{"name": "transpose", "configuration": {"order": [1, 2, 0]}}, "jpeg"]
 TRIED = 8  # tiles whose header may be damaged before the level is given up
 BLANK = 255
+# A damaged file can claim any size. Slides of a million pixels squared have as many.
+MOST_TILES, MOST_SHARDS = 1 << 24, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,8 @@ def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None
     (width, height), (tile_width, tile_height) = sharded.dimensions, sharded.tile
     columns, rows = -(-width // tile_width), -(-height // tile_height)
     across, down = sharded.shard[0] // tile_width, sharded.shard[1] // tile_height
+    if columns * rows > MOST_TILES or columns * rows > MOST_SHARDS * across * down:
+        return None
     files: list[Path] = []
     file_of = np.zeros((rows, columns), np.int32)
     places = np.zeros((rows, columns, 2), np.int64)  # offset, length
@@ -121,7 +126,7 @@ def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None
     if not files:
         return None
     if (validity / "zarr.json").is_file():
-        valid = np.asarray(zarr.open_array(validity, mode="r")[:])
+        valid = _read_validity(validity)
         if valid.shape == (rows, columns):
             places[~valid] = _beyond(files[0])
     offsets, lengths = places[..., 0].ravel(), places[..., 1].ravel()
@@ -140,6 +145,14 @@ def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None
         frame=frame,
         is_complete=True,
     )
+
+
+def _read_validity(path: Path) -> NDArray[np.bool_]:
+    """What decoded, an element a tile; a slide of which nobody knows is refused."""
+    try:
+        return np.asarray(zarr.open_array(path, mode="r")[:], np.bool_)
+    except Exception as error:  # zarr raises whatever goes wrong in malformed metadata
+        raise UnsupportedSlideError(f"{path}: the record of what decoded: {error}") from error
 
 
 def _index(file: Path, down: int, across: int) -> NDArray[np.int64]:

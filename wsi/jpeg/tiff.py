@@ -21,9 +21,9 @@ COLOURS: dict[int, Colour] = {
 def tiff_tiles(path: Path, slide: Slide) -> JpegTiles | None:
     """The tiles of every level of an open slide; None where they cannot be used as they are.
 
-    That is so when the file is no TIFF, a level is not tiled or not baseline JPEG of three 8-bit
-    components, the codec cannot express how the colours are coded, or the vendor's tiles are no
-    plain grid.
+    That is so when the file is no TIFF or malformed, a level is not tiled, lacks the places of some
+    tiles or is not baseline JPEG of three 8-bit components, the codec cannot express how the
+    colours are coded, or the vendor's tiles are no plain grid.
     """
     if slide.vendor in STITCHED:
         return None
@@ -67,6 +67,9 @@ def _level(path: Path, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> Tile
     ):
         return None
     if not can_express(frame.sampling, colour):
+        return None
+    columns, rows = -(-page.imagewidth // tile[0]), -(-page.imagelength // tile[1])
+    if not len(page.dataoffsets) == len(page.databytecounts) == columns * rows:
         return None
     return TiledLevel(
         dimensions=(page.imagewidth, page.imagelength),

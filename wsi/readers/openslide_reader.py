@@ -19,7 +19,9 @@ class OpenSlideReader(Slide):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle = openslide.OpenSlide(path)
-        self.properties = dict(self._handle.properties)
+        # In a malformed file OpenSlide names properties that it then has no value for.
+        said = self._handle.properties
+        self.properties = {k: v for k in said if (v := said.get(k)) is not None}
         self.vendor = self.properties[openslide.PROPERTY_NAME_VENDOR]
         self.level_dimensions = self._handle.level_dimensions
         self.level_downsamples = self._handle.level_downsamples

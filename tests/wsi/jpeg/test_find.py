@@ -1,5 +1,6 @@
 """Tiles are found where they can be used as they are, and nowhere else."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,17 @@ def test_a_damaged_first_tile_does_not_hide_the_others(
         np.testing.assert_array_equal(
             slide.read_region((256, 0), 0, (500, 500)), intact.read_region((256, 0), 0, (500, 500))
         )
+
+
+def test_a_level_that_lacks_the_places_of_tiles_is_not_used(tmp_path: Path) -> None:
+    """As in a damaged directory that claims to be wider than its list of tiles."""
+    path = tmp_path / "wide.tif"
+    tifffile.imwrite(path, PIXELS, **JPEG)
+    with tifffile.TiffFile(path) as tiff:
+        width = tiff.pages.first.tags["ImageWidth"]
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, width.valueoffset, 4 * PIXELS.shape[1])
+    path.write_bytes(content)
+    with open_slide(path) as slide:
+        assert slide.level_dimensions == ((4 * PIXELS.shape[1], PIXELS.shape[0]),)
+        assert slide.reader == "openslide"

@@ -10,7 +10,7 @@ import pytest
 import zarr
 from zarr.codecs import TransposeCodec
 
-from wsi.errors import UnreadableRegionError
+from wsi.errors import UnreadableRegionError, UnsupportedSlideError
 from wsi.jpeg.codec import JpegCodec
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.shards import shard_tiles
@@ -164,6 +164,16 @@ def test_tiles_that_the_image_calls_invalid_raise(pyramid: Path, tmp_path: Path)
         assert slide.read_region((2 * TILE, 2 * TILE), 0, (TILE, TILE)).min() < 255
 
 
+def test_an_image_of_which_nobody_knows_what_decoded_is_refused(
+    pyramid: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(pyramid, tmp_path / "unknown.ome.zarr")
+    (path / "validity" / "0").mkdir(parents=True, exist_ok=True)
+    (path / "validity" / "0" / "zarr.json").write_text("{}")
+    with pytest.raises(UnsupportedSlideError, match="the record of what decoded"):
+        shard_tiles(path)
+
+
 def edit(path: Path, *keys: Any, value: Any) -> None:
     """Change one entry of an array's metadata."""
     file = path / "0" / "zarr.json"
@@ -189,6 +199,7 @@ INNER = ("codecs", 0, "configuration", "codecs")
         ((*INNER, 0, "configuration", "order"), [2, 1, 0]),
         ((*INNER, 1, "name"), "zstd"),
         (("shape",), [4, 700, 1000]),
+        (("shape",), [3, 10**9, 10**9]),
     ],
 )
 def test_other_ways_to_store_a_level_are_not_taken_for_ours(

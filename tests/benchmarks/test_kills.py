@@ -1,0 +1,62 @@
+"""tests/benchmarks/test_kills.py — a real run survives kills of its driver and its workers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kills.__main__ import main, run_trials
+from benchmarks.kills.processes import descendants, kill, title
+from benchmarks.kills.trials import Trial
+from benchmarks.kills.workload import Workload
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_to_kills_of_drivers_and_workers(tmp_path: Path) -> None:
+    trials = run_trials(
+        tmp_path, kinds=("driver", "worker"), seed=3, is_enough=lambda kills: kills >= 3
+    )
+    assert sum(trial.kills for trial in trials) >= 3
+    assert [trial for trial in trials if not trial.is_clean] == []
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_with_a_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--of", "node", "--kills", "1"]) == 0
+    assert "| nodes of a cluster |" in capsys.readouterr().out
+
+
+def test_what_is_lost_differs_or_is_repeated_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"a": "1", "b": "2", "new": "3"}
+    monkeypatch.setattr("benchmarks.kills.trials.results", lambda out: found)
+    trial = Trial(what="driver")
+    trial.compare(tmp_path, {"a": "1", "b": "other", "gone": "4"})
+    assert (trial.lost, trial.differing, trial.is_clean) == (["gone"], ["b", "new"], False)
+    assert not Trial(what="driver", repeated=[("slide", "embed")]).is_clean
+    clean = Trial(what="driver")
+    clean.compare(tmp_path, found)
+    assert clean.is_clean
+
+
+def test_only_descendants_are_found_and_ended() -> None:
+    program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
+        while not (found := descendants(process.pid)):
+            pass
+        assert found[0] in descendants(os.getpid())
+        assert os.getpid() not in descendants(process.pid)
+        assert title(found[0]) in (sys.executable, "")
+        assert kill(found[0])
+        process.wait()
+        assert not kill(found[0])
+    assert title(found[0]) == ""
+
+
+def test_the_command_names_slides_and_networks(tmp_path: Path) -> None:
+    command = Workload(folder=tmp_path).command(tmp_path / "out", "--executor", "serial")
+    assert command[1:3] == ["run", str(tmp_path / "slides")]
+    assert command[-2:] == ["--executor", "serial"]
