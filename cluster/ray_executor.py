@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
@@ -36,6 +38,7 @@ class RayExecutor:
             If there is no cluster at `address`, or it does not let us in.
         """
         self._owns = not ray.is_initialized()
+        ends = signal.getsignal(signal.SIGTERM)
         if self._owns and address is not None:
             connect(address)
         elif self._owns:
@@ -46,6 +49,8 @@ class RayExecutor:
                 logging_level=logging.ERROR,
                 object_store_memory=OBJECT_STORE_BYTES,
             )
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ends)  # Ray takes it, to exit without a word
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.workers = max(1, int(resources.get("CPU", 1)))
 

@@ -44,6 +44,8 @@ class SlideRecord:
         Softmax output for the model's positive class, 0-1, uncalibrated.
     seconds
         Time by step.
+    waited_s, worked_s
+        Of the embedding's time: until tiles were read, and spent on those that were.
     reused
         Steps whose receipt matched, so that they were not done again.
     """
@@ -71,6 +73,8 @@ class SlideRecord:
     nuclei_per_mm2: float | None = None
     prediction: str | None = None
     score: float | None = None
+    waited_s: float | None = None
+    worked_s: float | None = None
     excluded: dict[str, int] = field(default_factory=dict)
     segmented_mm2: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -82,6 +86,11 @@ class SlideRecord:
         if self.n_tiles is None and self.n_nuclei is None:
             return sum(self.segmented_mm2.values())
         return (self.n_nuclei if self.n_tiles is None else self.n_tiles) or 0
+
+    @property
+    def is_reused(self) -> bool:
+        """Whether every step had been done before."""
+        return bool(self.reused) and self.seconds.keys() <= set(self.reused)
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON has it."""
@@ -121,6 +130,7 @@ def write_records(path: Path, records: Iterable[SlideRecord]) -> None:
     types = {"width": pa.int64(), "height": pa.int64(), "mpp": pa.float64(), "score": pa.float64()}
     types |= {"n_tiles": pa.int64(), "n_invalid_tiles": pa.int64(), "tissue_mm2": pa.float64()}
     types |= {"n_excluded_tiles": pa.int64()}
+    types |= {"waited_s": pa.float64(), "worked_s": pa.float64()}
     types |= {"n_nuclei": pa.int64(), "nuclei_per_mm2": pa.float64()}
     types |= {"n_reused_tiles": pa.int64()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}

@@ -27,6 +27,7 @@ from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
 from pipelines.slide import SlideJob
 from pipelines.spread import Spread, do
+from pipelines.status.progress import Progress
 from wsi.atomic import replacing, sweep
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
@@ -45,7 +46,8 @@ def run_cohort(
     """Run every slide and write `run.json`, `slides.parquet` and `report.html`.
 
     Each slide's record goes into `records.jsonl` as the slide is finished, and no record is kept
-    here: `slides.parquet` is made from that file, in the cohort's order.
+    here: `slides.parquet` is made from that file, in the cohort's order. `progress.json` says
+    meanwhile that the run is alive.
 
     Parameters
     ----------
@@ -94,24 +96,27 @@ def run_cohort(
         SlideJob(entry=e, folder=out.resolve() / SLIDES_NAME / e.ref.slide_id, config=config)
         for e in entries
     ]
+    sizes = {e.ref.slide_id: stored_bytes(e.ref.path) or 0 for e in entries}
     # The largest slides first: they would otherwise be what everyone waits for at the end.
-    jobs.sort(key=lambda job: stored_bytes(job.entry.ref.path) or 0, reverse=True)
+    jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
     spread = Spread(workers=executor.workers)
-    with Journal(out / JOURNAL_NAME) as journal:
-        for outcome in executor.map(do, spread.first_tasks(jobs), follow=spread.follow):
+    with Journal(out / JOURNAL_NAME) as journal, Progress(out, sizes) as progress:
+        tasks = spread.first_tasks(progress.handing_out(jobs))
+        for outcome in executor.map(do, tasks, follow=spread.follow):
             job, done = outcome.item, outcome.result
             if not isinstance(job, SlideJob):
                 continue
             record = done if isinstance(done, SlideRecord) else _failed(job, outcome.failure)
             journal.append(record)
+            progress.finished(record)
             counts[record.verdict] += 1
             if report:
                 report(record)
-    slide_ids = (entry.ref.slide_id for entry in entries)
-    write_records(out / RECORDS_NAME, records_in_order(out / JOURNAL_NAME, slide_ids))
-    _write_run(out, run | {"finished": _now(), "counts": counts})
-    write_report(out)
+        slide_ids = (entry.ref.slide_id for entry in entries)
+        write_records(out / RECORDS_NAME, records_in_order(out / JOURNAL_NAME, slide_ids))
+        _write_run(out, run | {"finished": _now(), "counts": counts})
+        write_report(out)
     return counts
 
 

@@ -32,6 +32,7 @@ from pipelines.steps.segment import (
     segment_slide,
     segmentation_parameters,
 )
+from pipelines.steps.timing import Timing
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, replacing, sweep
@@ -92,8 +93,10 @@ def run_slide(job: SlideJob) -> SlideRecord:
         record = _describe(job.entry, slide, seen)
         if model:
             embedding = base | _embedding_parameters(job.config, model)
-            embedded = _embed(slide, job, seen, grid, model, receipts, embedding)
+            timing = Timing()
+            embedded = _embed(slide, job, seen, grid, model, receipts, embedding, timing)
             record = _with_embedding(record, embedded, grid, reused=receipts.reused)
+            record = replace(record, waited_s=timing.waited_s, worked_s=timing.worked_s)
             if is_sparse(grid, job.config):
                 record = replace(record, flags=(*record.flags, "little_tissue"))
         found = find_slide_nuclei(slide, job.folder, nuclei, seen, receipts, base) if nuclei else {}
@@ -182,6 +185,7 @@ def _embed(
     model: Model,
     receipts: Receipts,
     parameters: dict[str, Any],
+    timing: Timing,
 ) -> dict[str, Any]:
     def embed() -> dict[str, Any]:
         return embed_slide(
@@ -193,6 +197,7 @@ def _embed(
             model=model,
             config=job.config,
             known=known_tiles(receipts, parameters),
+            timing=timing,
         )
 
     return receipts.do("embed", parameters, (TILES_NAME,), embed)

@@ -23,6 +23,7 @@ def look_at_slides(
     Without `executor` it is Ray where that is worth its start. `unit` is what progress counts.
     """
     from pipelines.cli.progress import slide_progress
+    from pipelines.cli.stopping import stopping_cleanly
     from pipelines.config import load_config
     from pipelines.executors import make_executor, nuclei_executor
     from pipelines.manifest import read_cohort
@@ -35,6 +36,7 @@ def look_at_slides(
     settings = load_config(None, flags | {"executor": executor})
     prepare(entries, out, settings)  # before Ray is started for nothing
     with (
+        stopping_cleanly(),
         make_executor(executor, address=address, workers=workers) as runner,
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):

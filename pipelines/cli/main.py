@@ -16,9 +16,12 @@ from pipelines.cli import (
     report,
     run,
     segment,
+    status,
+    submit,
     teacher,
     view,
 )
+from pipelines.cli.stopping import Stopped
 from wsi.errors import RayPathError
 
 EXIT_SLIDES_FAILED = 1
@@ -35,6 +38,10 @@ cli.command()(demo.demo)
 cli.command()(info.info)
 cli.command()(convert.convert)
 cli.command()(run.run)
+cli.command()(status.status)
+cli.command()(submit.submit)
+cli.command()(submit.logs)
+cli.command()(submit.cancel)
 cli.command()(pretrain.pretrain)
 cli.command()(view.view)
 cli.command()(report.report)
@@ -52,4 +59,8 @@ def app() -> NoReturn:
     except RayPathError as error:
         typer.secho(f"raypath: {error}", fg=typer.colors.RED, err=True)
         sys.exit(EXIT_USAGE)
+    except Stopped as stopped:
+        message = f"raypath: ended by {stopped}; what is finished is kept: give the same command"
+        typer.secho(f"{message} again to go on", fg=typer.colors.YELLOW, err=True)
+        sys.exit(stopped.code)
     sys.exit(0)

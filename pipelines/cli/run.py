@@ -80,10 +80,12 @@ def run(
     and their density on H&E slides.
 
     Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
-    others are finished. 2: the request was wrong and nothing was done. Run the same command
-    again to go on after an interruption: finished steps are not done twice.
+    others are finished. 2: the request was wrong and nothing was done. 143 or 130: it was asked
+    to end by SIGTERM or SIGINT. Run the same command again to go on after an interruption:
+    finished steps are not done twice.
     """
     from pipelines.cli.progress import slide_progress
+    from pipelines.cli.stopping import stopping_cleanly
     from pipelines.config import load_config
     from pipelines.executors import make_executor
     from pipelines.manifest import read_cohort
@@ -110,6 +112,7 @@ def run(
     entries = read_cohort(slides, mpp=settings.mpp)
     prepare(entries, out, settings)  # before Ray is started for nothing
     with (
+        stopping_cleanly(),
         make_executor(
             settings.executor, address=settings.address, workers=settings.workers
         ) as runner,

@@ -12,6 +12,7 @@ from pipelines.config import RunConfig
 from pipelines.model import Model
 from pipelines.steps.look import Look
 from pipelines.steps.reuse import complete
+from pipelines.steps.timing import Timing
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import TileSpec, plan_read
@@ -71,11 +72,12 @@ def embed_slide(
     model: Model,
     config: RunConfig,
     known: TileTable | None = None,
+    timing: Timing,
 ) -> dict[str, Any]:
     """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
 
     Tiles that are in `known`, see `known_tiles`, are taken from there. Those whose quality is
-    beyond the configuration's limits are not embedded.
+    beyond the configuration's limits are not embedded. `timing` is added to.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def embed_slide(
 
     def embed(grid: TileGrid) -> TileTable:
         attributes = _attributes(slide, name, look, grid, model)
-        table = _embed(slide, grid, model, config, steps)
+        table = _embed(slide, grid, model, config, steps, timing)
         return replace(table, attributes=attributes | _treatment(config.quality.limits, steps))
 
     table, n_reused = complete(grid, known, embed)
@@ -113,11 +115,16 @@ def embed_slide(
 
 
 def _embed(
-    slide: Slide, grid: TileGrid, model: Model, config: RunConfig, steps: Sequence[Step]
+    slide: Slide,
+    grid: TileGrid,
+    model: Model,
+    config: RunConfig,
+    steps: Sequence[Step],
+    timing: Timing,
 ) -> TileTable:
     """Read a grid's tiles, measure them, and embed the good ones; without attributes."""
     coords, measures, reasons, embeddings, invalid = [], [], [], [], []
-    for batch in read_batches(slide, grid, batch_size=config.batch_size):
+    for batch in timing.over(read_batches(slide, grid, batch_size=config.batch_size)):
         quality = measure_quality(batch.pixels, mpp=grid.spec.mpp)
         wrong = find_poor(quality, config.quality.limits)
         coords.append(batch.coords)

@@ -1,0 +1,1 @@
+"""How far a run is: what its driver writes, and what is read from its folder."""

@@ -1,0 +1,188 @@
+"""A run's folder tells how the run stands, whatever has become of its driver."""
+
+import json
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.config import RunConfig
+from pipelines.journal import JOURNAL_NAME, Journal
+from pipelines.manifest import Entry
+from pipelines.records import SlideRecord
+from pipelines.runfolder import NotARunError
+from pipelines.slide import SlideJob
+from pipelines.status import progress as progress_module
+from pipelines.status.progress import NAMED, PROGRESS_NAME, Progress
+from pipelines.status.status import SILENT_S, RunStatus, RunWatch
+from wsi.ref import SlideRef
+
+NOW = 1_000_000.0
+DONE = SlideRecord(
+    slide_id="a",
+    path="a.svs",
+    verdict="ok",
+    n_tiles=30,
+    n_reused_tiles=10,
+    seconds={"pyramid": 1.0, "embed": 4.0},
+    waited_s=1.0,
+    worked_s=3.0,
+)
+REUSED = replace(
+    DONE, slide_id="b", n_reused_tiles=30, seconds={"embed": 0.1}, reused=("embed",), worked_s=0.0
+)
+LOST = SlideRecord(slide_id="c", path="c.svs", verdict="failed", reason="not_found")
+
+
+def write_progress(out: Path, **said: Any) -> None:
+    known = {
+        "state": "running",
+        "message": "",
+        "host": "elsewhere",
+        "pid": 1,
+        "beat": NOW - 1,
+        "elapsed_s": 10.0,
+        "total": 8,
+        "n_in_hand": 2,
+        "in_hand": ["d", "e"],
+        "done_share": 0.6,
+        "worked_share": 0.5,
+    }
+    (out / PROGRESS_NAME).write_text(json.dumps(known | said))
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("pipelines.status.status.time.time", lambda: NOW)
+    with Journal(tmp_path / JOURNAL_NAME) as journal:
+        for record in (DONE, REUSED, LOST):
+            journal.append(record)
+    return tmp_path
+
+
+def test_a_run_under_way(out: Path) -> None:
+    write_progress(out)
+    now = RunWatch(out).look()
+    assert now.state == "running"
+    assert (now.ok, now.partial, now.failed, now.done) == (2, 0, 1, 3)
+    assert (now.running, now.waiting, now.working_on) == (2, 3, ("d", "e"))
+    assert now.reasons == {"not_found": 1}
+    assert now.tiles_per_s == pytest.approx(20 / 10)  # 30 tiles, 10 of them from an earlier run
+    assert now.slides_per_s == pytest.approx(2 / 10)  # `b` was merely found done
+    assert now.eta_s == pytest.approx(0.4 * 10 / 0.5)  # bytes left by bytes worked on a second
+    assert now.seconds == {"pyramid": 1.0, "embed": 4.1}
+    assert now.slowest_step == "embed"
+    assert now.waited_share == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ({"beat": NOW - SILENT_S - 1}, "stopped"),
+        ({"beat": NOW + 500}, "running"),  # its clock is ahead of ours
+        ({"beat": NOW - SILENT_S - 1, "state": "interrupted"}, "interrupted"),
+        ({"beat": NOW - 9}, "running"),
+        ({"beat": NOW - 9, "host": socket.gethostname(), "pid": "GONE"}, "stopped"),
+        ({"beat": NOW - 1, "host": socket.gethostname(), "pid": "GONE"}, "running"),
+        ({"beat": NOW - 9, "host": socket.gethostname(), "pid": 1}, "running"),
+    ],
+)
+def test_a_driver_that_vanished_is_told_from_a_slow_one(
+    out: Path, said: dict[str, Any], state: str
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    write_progress(out, **{k: gone.pid if v == "GONE" else v for k, v in said.items()})
+    now = RunWatch(out).look()
+    assert now.state == state
+    assert (now.running, now.waiting) == ((2, 3) if state == "running" else (0, 5))
+    assert (now.eta_s is None) == (state != "running")
+
+
+def test_a_watch_reads_on_and_begins_again_with_the_run(out: Path) -> None:
+    write_progress(out)
+    watch = RunWatch(out)
+    assert watch.look().done == 3
+    with (out / JOURNAL_NAME).open("ab") as file:
+        line = json.dumps(replace(LOST, slide_id="d").as_dict()).encode() + b"\n"
+        file.write(line[:20])
+        file.flush()
+        assert watch.look().failed == 1
+        file.write(line[20:])
+        file.flush()
+        assert watch.look().failed == 2
+    with Journal(out / JOURNAL_NAME) as journal:
+        journal.append(DONE)
+    assert (watch.look().ok, watch.look().failed) == (1, 0)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]"])
+def test_a_folder_without_a_run_is_said(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / PROGRESS_NAME).write_text(text)
+    with pytest.raises(NotARunError, match=r"no run has begun.*progress\.json.*-o"):
+        RunWatch(tmp_path).look()
+
+
+def jobs(count: int) -> list[SlideJob]:
+    config = RunConfig(teacher=Path("t"))
+    refs = [SlideRef(path=Path(f"{i}.svs"), slide_id=f"s{i}") for i in range(count)]
+    return [SlideJob(entry=Entry(ref=r), folder=Path(r.slide_id), config=config) for r in refs]
+
+
+def test_the_driver_says_what_it_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "BEAT_S", 0.01)
+    sizes = {f"s{i}": 100 for i in range(4)}
+
+    def beat() -> RunStatus:
+        """What is said in a beat that began after this moment."""
+        path = tmp_path / PROGRESS_NAME
+        for _ in range(2):
+            before = path.stat().st_ino
+            while path.stat().st_ino == before:
+                pass
+        return RunWatch(tmp_path).look()
+
+    with Progress(tmp_path, sizes) as progress:
+        coming = progress.handing_out(jobs(4))
+        assert RunWatch(tmp_path).look().running == 0
+        for _ in range(3):
+            next(coming)
+        assert beat().working_on == ("s0", "s1", "s2")
+        progress.finished(replace(DONE, slide_id="s1"))
+        progress.finished(replace(REUSED, slide_id="s2"))
+        now = beat()
+        assert now.working_on == ("s0",)
+        said = json.loads((tmp_path / PROGRESS_NAME).read_text())
+        assert (said["done_share"], said["worked_share"]) == (0.5, 0.25)
+    assert RunWatch(tmp_path).look().state == "finished"
+
+
+def test_the_file_is_as_small_for_many_slides(tmp_path: Path) -> None:
+    sizes = {f"s{i}": 0 for i in range(3000)}
+    with Progress(tmp_path, sizes) as progress:
+        assert len(list(progress.handing_out(jobs(3000)))) == 3000
+    said = json.loads((tmp_path / PROGRESS_NAME).read_text())
+    assert said["n_in_hand"] == 3000
+    assert len(said["in_hand"]) == NAMED
+    assert (tmp_path / PROGRESS_NAME).stat().st_size < 5000
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "message"),
+    [
+        (KeyboardInterrupt(), "interrupted", ""),
+        (OSError("disk full"), "broken", "OSError: disk full"),
+    ],
+)
+def test_how_it_ended_is_said(
+    tmp_path: Path, error: BaseException, state: str, message: str
+) -> None:
+    with pytest.raises(type(error)), Progress(tmp_path, {"s0": 5}):
+        raise error
+    now = RunWatch(tmp_path).look()
+    assert (now.state, now.message, now.waiting) == (state, message, 1)
