@@ -93,9 +93,9 @@ function facts(slide) {
   const say = (name, ...text) => list.append(make("dt", {}, name), make("dd", {}, ...text));
   const sayWide = (name, ...text) => list.append(make("dt", {}, name), make("dd", { class: "wide" }, ...text));
   const has = (name) => slide[name] !== undefined;
-  const each = (pairs, unit, digits) => Object.entries(pairs).map(([name, value]) => `${name} ${number(value, digits)}${unit}`).join(", ");
+  const steps = () => Object.entries(slide.seconds).map(([step, seconds]) => `${step} ${number(seconds, 2)}`).join(", ");
   if (has("tissue_mm2")) say("Tissue", `${number(slide.tissue_mm2, 1)} mm²`);
-  if (has("segmented_mm2")) say("Segmented", each(slide.segmented_mm2, " mm²", 3));
+  if (has("segmented_mm2")) say("Segmented", Object.entries(slide.segmented_mm2).map(([name, mm2]) => `${name} ${Number(mm2.toPrecision(3))} mm²`).join(", "));
   if (has("n_nuclei")) say("Nuclei", number(slide.n_nuclei), has("nuclei_per_mm2") ? `, ${number(slide.nuclei_per_mm2)} per mm²` : "");
   if (has("n_tiles")) say("Tiles", number(slide.n_tiles), slide.n_invalid_tiles ? `, and ${number(slide.n_invalid_tiles)} unreadable` : "");
   if (slide.n_excluded_tiles) sayWide("Left out", ...leftOut(slide));
@@ -104,7 +104,7 @@ function facts(slide) {
   if (has("label")) say("Label", slide.label, has("split") ? ` (${slide.split})` : "");
   if (has("patient_id")) say("Patient", slide.patient_id);
   if (has("flags")) sayWide("Noted", slide.flags.map(spaced).join(", "));
-  if (has("seconds")) sayWide("Time", `${number(slide.total, 1)} s: ${each(slide.seconds, "", 2)}`, has("reused") ? `; reused: ${slide.reused.join(", ")}` : "");
+  if (has("seconds")) sayWide("Time", `${number(slide.total, 1)} s: ${steps()}`, has("reused") ? `; reused: ${slide.reused.join(", ")}` : "");
   if (has("path")) sayWide("File", slide.path);
   return list;
 }

@@ -30,12 +30,16 @@ class Summary:
         Slides by verdict.
     steps
         Times by step, in the order of the work.
+    waited_s, worked_s
+        How long models waited for their tiles, and worked on them.
     urgent
         Ids of the slides whose larger pictures are in the page: what wants attention first.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     steps: dict[str, StepTimes] = field(default_factory=dict)
+    waited_s: float = 0.0
+    worked_s: float = 0.0
     urgent: frozenset[str] = frozenset()
 
     @property
@@ -47,6 +51,12 @@ class Summary:
     def seconds(self) -> float:
         """Of all steps and slides."""
         return sum(times.seconds for times in self.steps.values())
+
+    @property
+    def waited_share(self) -> float | None:
+        """Share of the embedding that the model waited for tiles, 0-1; None without any."""
+        total = self.waited_s + self.worked_s
+        return self.waited_s / total if total else None
 
     @property
     def verdicts(self) -> list[tuple[str, int]]:
@@ -71,6 +81,8 @@ def summarise(records: Iterable[SlideRecord], *, urgent: int) -> Summary:
 
 def _count(summary: Summary, record: SlideRecord) -> None:
     summary.counts[record.verdict] += 1
+    summary.waited_s += record.waited_s or 0.0
+    summary.worked_s += record.worked_s or 0.0
     for step, seconds in record.seconds.items():
         times = summary.steps.setdefault(step, StepTimes())
         times.slides += 1

@@ -17,6 +17,7 @@ FILES = {
     "heatmap.png",
     "image.ome.zarr",
     "prediction.json",
+    "preview",
     "receipt.json",
     "tiles.h5",
     "tissue.geojson",

@@ -235,7 +235,13 @@ def test_the_summary_adds_up_and_does_not_grow() -> None:
         flags = ("pen_marks",) if number % 10 == 0 else ()
         times = {"pyramid": float(number), "embed": 0.5}
         return SlideRecord(
-            slide_id=f"s{number:04d}", path="", verdict=verdict, flags=flags, seconds=times
+            slide_id=f"s{number:04d}",
+            path="",
+            verdict=verdict,
+            flags=flags,
+            seconds=times,
+            waited_s=1.0 if number % 2 else None,
+            worked_s=4.0 if number % 2 else None,
         )
 
     summary = summarise((record(n) for n in range(1000)), urgent=13)
@@ -243,6 +249,7 @@ def test_the_summary_adds_up_and_does_not_grow() -> None:
     assert summary.steps["pyramid"].seconds == 999 * 1000 / 2
     assert summary.steps["pyramid"].longest_id == "s0999"
     assert summary.steps["embed"].slides == 1000
+    assert summary.waited_share == 0.2
     failed = {f"s{n:04d}" for n in range(7, 1000, 100)}
     assert summary.urgent == failed | {"s0000", "s0010", "s0020"}
 
