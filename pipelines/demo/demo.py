@@ -190,7 +190,7 @@ def _pretrain(
     places = place_in_slides(entries, spec=SPEC, count=settings.student_tiles, seed=settings.seed)
     tiles = read_places(places)
     sha256 = save_weights(teacher, folder / "teacher.safetensors")
-    origin = Origin(teacher_sha256=sha256, tile_px=SPEC.size_px)
+    origin = Origin(teacher_sha256=sha256, tile_px=SPEC.size_px, mpp=SPEC.mpp)
     responses = folder / "responses"
     remove(responses)  # of an earlier demo's teacher
     write_responses(responses, origin, teacher_of(teacher), tiles.seen)
