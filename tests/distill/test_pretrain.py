@@ -196,6 +196,6 @@ def test_the_model_is_the_average_where_one_is_wanted(labelled: tuple[TileSet, L
         made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
         pretrain(made, kept, held_out, Schedule(steps=3), batch_size=4, average_decay=decay)
         assert not made.model.training
-        return made.model.head.weight.detach()  # type: ignore[union-attr, operator, return-value]
+        return made.model.nuclei.head.weight.detach()  # type: ignore[union-attr, operator, return-value]
 
     assert not torch.equal(trained(0.9), trained(None))

@@ -170,9 +170,9 @@ def test_other_preprocessing_is_refused(
 ) -> None:
     write_responses(tmp_path / "r", ORIGIN, Colours(), pixels)
     before = ORIGIN.key(pixels[0])
-    monkeypatch.setattr(responses, "PREPROCESSING", 2)
+    monkeypatch.setattr(responses, "PREPROCESSING", 99)
     assert ORIGIN.key(pixels[0]) != before
-    with pytest.raises(ResponseError, match="preprocessing 1 instead of 2"):
+    with pytest.raises(ResponseError, match="preprocessing 2 instead of 99"):
         Responses(tmp_path / "r", ORIGIN, ORIGIN.keys(pixels))
 
 
