@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from wsi.stain import HED
 
-AREA = (0.3, 1.0)  # share of the tile that a view shows
+ROOM = 8 / 7  # edge of what both views are cut from, over a view's: 256 for views of 224
+AREA = (0.3, 1.0)  # share of it that a view shows
 ASPECT = (3 / 4, 4 / 3)
 STAIN = 0.3  # a stain is scaled by 1 ± this, alone and together with the others
 STAIN_SHIFT = 0.015  # optical density
@@ -29,8 +30,17 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 def two_views(
     pixels: Tensor, size_px: int, generator: Generator, *, strength: float = 1.0
 ) -> Tensor:
-    """Both views of (B, H, W, 3) uint8 tiles: (2B, 3, S, S) float 0-255, all first views first."""
-    both = torch.cat([pixels, pixels]).permute(0, 3, 1, 2).float()
+    """Both views of (B, H, W, 3) uint8 tiles: (2B, 3, S, S) float 0-255, all first views first.
+
+    They are cut from one place of the tile, `ROOM` times as wide as a view, so that nuclei are
+    about as large in a view as in the tile however much larger the tile is.
+    """
+    edge = min(round(ROOM * size_px), *pixels.shape[1:3])
+    top, left = (
+        int(torch.randint(n - edge + 1, (), generator=generator)) for n in pixels.shape[1:3]
+    )
+    place = pixels[:, top : top + edge, left : left + edge]
+    both = torch.cat([place, place]).permute(0, 3, 1, 2).float()
     crops = resized_crop(both, size_px, generator)
     return vary_colour(crops, generator, strength=strength, grey=GREY * strength)
 
