@@ -40,6 +40,7 @@ class RayExecutor:
             connect(address)
         elif self._owns:
             ray.init(
+                address="local",  # not one that somebody happens to run on this machine
                 num_cpus=workers or available_cpus(),
                 include_dashboard=False,
                 log_to_driver=False,
