@@ -5,19 +5,22 @@ from torch import Generator, Tensor
 
 
 def flip_horizontal(maps: Tensor) -> Tensor:
-    """Mirror (B, 3, H, W) maps left to right; the horizontal distance changes its sign."""
-    nuclei, horizontal, vertical = maps.flip(3).unbind(1)
-    return torch.stack([nuclei, -horizontal, vertical], dim=1)
+    """Mirror (B, C, H, W) maps left to right; the horizontal distance changes its sign.
+
+    The first three maps are nuclei, horizontal and vertical distance; others have no direction.
+    """
+    nuclei, horizontal, vertical, *others = maps.flip(3).unbind(1)
+    return torch.stack([nuclei, -horizontal, vertical, *others], dim=1)
 
 
 def rotate_quarter(maps: Tensor) -> Tensor:
-    """Turn (B, 3, H, W) maps by 90° counter-clockwise, as `torch.rot90` does with images.
+    """Turn (B, C, H, W) maps by 90° counter-clockwise, as `torch.rot90` does with images.
 
     What pointed right points up, so the vertical distance becomes minus the horizontal one;
     what pointed down points right.
     """
-    nuclei, horizontal, vertical = torch.rot90(maps, 1, (2, 3)).unbind(1)
-    return torch.stack([nuclei, vertical, -horizontal], dim=1)
+    nuclei, horizontal, vertical, *others = torch.rot90(maps, 1, (2, 3)).unbind(1)
+    return torch.stack([nuclei, vertical, -horizontal, *others], dim=1)
 
 
 def random_geometry(pixels: Tensor, maps: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -32,7 +35,7 @@ def random_geometry(pixels: Tensor, maps: Tensor, generator: Generator) -> tuple
 def random_crop(
     pixels: Tensor, maps: Tensor, size_px: int, stride: int, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Cut the same square from (B, H, W, 3) pixels and from (B, 3, H/stride, W/stride) maps."""
+    """Cut the same square from (B, H, W, 3) pixels and from (B, C, H/stride, W/stride) maps."""
     top, left = (_draw((n - size_px) // stride + 1, generator) for n in pixels.shape[1:3])
     edge = size_px // stride
     crop = maps[:, :, top : top + edge, left : left + edge]

@@ -22,7 +22,7 @@ def measure_fidelity(net: nn.Module, pixels: Pixels, maps: NDArray[np.float32]) 
     Parameters
     ----------
     net
-        Such as `NucleiNet`.
+        Such as `NucleiNet`, or `StudentNet`, whose first three maps are compared.
     pixels, maps
         (N, S, S, 3) uint8 tiles, and (N, 3, S/2, S/2) probability and distances.
 
@@ -33,7 +33,7 @@ def measure_fidelity(net: nn.Module, pixels: Pixels, maps: NDArray[np.float32]) 
     """
     device = next(net.parameters()).device
     parts = torch.split(torch.from_numpy(np.ascontiguousarray(pixels)), BATCH)
-    predicted = torch.cat([net(normalise(part.to(device))).float().cpu() for part in parts])
+    predicted = torch.cat([net(normalise(part.to(device)))[:, :3].float().cpu() for part in parts])
     target = torch.from_numpy(maps)
     answers = responses_of(predicted)
     counts = np.array(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.appearance import appearance_of_nuclei
 from distill.errors import ObjectiveError
 from distill.nuclei_net import OUTPUT_STRIDE
 from distill.targets import nuclei_maps, reduce_maps
@@ -13,12 +14,12 @@ from distill.tileset import TileSet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelMaps:
-    """Maps of all tiles, (N, 3, S/2, S/2)."""
+    """Maps of all tiles, (N, 8, S/2, S/2), as `Responses` has them."""
 
     maps: NDArray[np.float32]
 
     def read(self, index: NDArray[np.integer]) -> NDArray[np.float32]:
-        """(B, 3, S/2, S/2) maps."""
+        """(B, 8, S/2, S/2) maps."""
         return np.take(self.maps, index, axis=0)
 
 
@@ -34,5 +35,10 @@ def label_maps(tiles: TileSet) -> LabelMaps:
         raise ObjectiveError("supervised-nuclei needs tiles with labels of nuclei")
     margin = tiles.context_px // OUTPUT_STRIDE
     end = tiles.instances.shape[1] // OUTPUT_STRIDE - margin
-    maps = [reduce_maps(nuclei_maps(labels), OUTPUT_STRIDE) for labels in tiles.instances]
+    mpp = tiles.spec.mpp * OUTPUT_STRIDE
+    maps = []
+    for labels, pixels in zip(tiles.instances, tiles.seen, strict=True):
+        coarse = labels[::OUTPUT_STRIDE, ::OUTPUT_STRIDE]
+        where = reduce_maps(nuclei_maps(labels), OUTPUT_STRIDE)
+        maps.append(np.concatenate([where, appearance_of_nuclei(coarse, pixels, mpp=mpp)]))
     return LabelMaps(maps=np.stack(maps)[:, :, margin:end, margin:end])

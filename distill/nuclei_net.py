@@ -66,9 +66,13 @@ class NucleiNet(nn.Module):
         S must be a multiple of 32. The distances are in [-1, 1]: −1 at the left or upper end of
         a nucleus, 0 at its centre, 1 at the right or lower end.
         """
+        return self.decode(self.features(x), x.shape[2], x.shape[3])
+
+    def decode(self, features: list[Tensor], height: int, width: int) -> Tensor:
+        """The maps of pixels of this height and width, from their `features`."""
         laterals = [
-            _resize(conv(f), x.shape[2] // stride, x.shape[3] // stride)
-            for conv, f, stride in zip(self.lateral, self._features(x), self.strides, strict=True)
+            _resize(conv(f), height // stride, width // stride)
+            for conv, f, stride in zip(self.lateral, features, self.strides, strict=True)
         ]
         merged = self.smooth[-1](laterals[-1])
         for lateral, smooth in zip(laterals[-2::-1], self.smooth[-2::-1], strict=True):
@@ -81,8 +85,8 @@ class NucleiNet(nn.Module):
         """What a student is taught: (B, 3, S/2, S/2) nuclei probability and distances."""
         return responses_of(self(x))
 
-    def _features(self, x: Tensor) -> list[Tensor]:
-        """Feature maps from fine to coarse, one a lateral."""
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Feature maps from fine to coarse; the last is what an embedding is pooled from."""
         last, features = self.backbone.forward_intermediates(x, indices=self.indices)  # type: ignore[operator]
         if not self.has_tokens:
             return [*features[:-1], last]

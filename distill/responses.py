@@ -1,4 +1,4 @@
-"""The teacher's responses, computed once and kept: a Zarr group of nuclei and distance maps.
+"""The teacher's responses, computed once and kept: nuclei, distances and appearance in Zarr.
 
 A tile's response is known by its key, the SHA-256 of what the teacher saw, of the teacher's
 weights and of the version of everything done in between. Shards are written one by one, keys
@@ -19,13 +19,19 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from distill.appearance import (
+    APPEARANCE,
+    appearance_of_response,
+    dequantise_appearance,
+    quantise_appearance,
+)
 from distill.errors import ResponseError
 from distill.nuclei_net import OUTPUT_STRIDE
 from distill.quantise import dequantise, quantise
 from distill.targets import reduce_maps
 from wsi.slide import Pixels
 
-PREPROCESSING = 1  # raise when what happens between pixels and stored maps changes
+PREPROCESSING = 2  # raise when what happens between pixels and stored maps changes
 SHARD_TILES = 64  # what is lost at most when killed: about a minute of a teacher on a CPU
 TEACHER_BATCH = 4  # a U-Net at full resolution needs much memory a tile
 KEY_BYTES = 32
@@ -42,8 +48,8 @@ class Origin:
     ----------
     teacher_sha256
         Digest of the teacher's weights.
-    tile_px
-        Edge of a tile.
+    tile_px, mpp
+        Edge of a tile, and its µm per pixel.
     context_px
         Margin on each side that the teacher sees around a tile.
     scale
@@ -52,6 +58,7 @@ class Origin:
 
     teacher_sha256: str
     tile_px: int
+    mpp: float
     context_px: int = 0
     scale: float = 1.0
 
@@ -83,6 +90,7 @@ class Origin:
         return {
             "teacher_sha256": self.teacher_sha256,
             "tile_px": self.tile_px,
+            "mpp": self.mpp,
             "context_px": self.context_px,
             "scale": self.scale,
             "stride": OUTPUT_STRIDE,
@@ -118,6 +126,7 @@ def create_cache(folder: Path, origin: Origin, *, count: int) -> None:
     shapes = {
         "nuclei": ((edge, edge), "uint8"),
         "distances": ((2, edge, edge), "int8"),
+        "appearance": ((len(APPEARANCE), edge, edge), "int8"),
         "keys": ((KEY_BYTES,), "uint8"),
     }
     if folder.exists():
@@ -177,10 +186,12 @@ def write_shard(
         if report:
             done = min(first + TEACHER_BATCH, len(pixels))
             report(Shard(tiles=done, computed=done, seconds=time.perf_counter() - started))
-    nuclei, distances = quantise(np.concatenate(maps))
+    answers = np.concatenate(maps)
+    nuclei, distances = quantise(answers[:, :3])
     _array(group, "keys")[part] = 0  # what was there holds no more from here on
     _array(group, "nuclei")[part] = nuclei
     _array(group, "distances")[part] = distances
+    _array(group, "appearance")[part] = quantise_appearance(answers[:, 3:])
     _array(group, "keys")[part] = wanted
     seconds = time.perf_counter() - started
     return Shard(tiles=len(pixels), computed=len(pixels), seconds=seconds)
@@ -233,17 +244,19 @@ class Responses:
         # than a training step has.
         self._nuclei: NDArray[np.uint8] = _array(group, "nuclei")[:]
         self._distances: NDArray[np.int8] = _array(group, "distances")[:]
+        self._appearance: NDArray[np.int8] = _array(group, "appearance")[:]
 
     def __len__(self) -> int:
         return len(self._nuclei)
 
     def read(self, index: NDArray[np.integer]) -> NDArray[np.float32]:
-        """The maps of some tiles, (B, 3, S/2, S/2): nuclei probability and distances."""
-        return dequantise(self._nuclei[index], self._distances[index])
+        """The maps of some tiles, (B, 8, S/2, S/2): probability, distances and appearance."""
+        maps = dequantise(self._nuclei[index], self._distances[index])
+        return np.concatenate([maps, dequantise_appearance(self._appearance[index])], axis=1)
 
 
 def _respond(teacher: Teacher, pixels: Pixels, origin: Origin) -> NDArray[np.float32]:
-    """The centre of a teacher's maps at `OUTPUT_STRIDE`."""
+    """The centre of a teacher's maps at `OUTPUT_STRIDE`, with its nuclei's appearance."""
     if pixels.shape[1:] != (origin.seen_px, origin.seen_px, 3):
         raise ResponseError(
             f"tiles are {pixels.shape[1:]}, with {origin.context_px} px of context on each side "
@@ -259,6 +272,9 @@ def _respond(teacher: Teacher, pixels: Pixels, origin: Origin) -> NDArray[np.flo
         )
     if stride == 1:
         maps = np.stack([reduce_maps(tile, OUTPUT_STRIDE) for tile in maps])
+    mpp = origin.mpp * OUTPUT_STRIDE
+    looks = [appearance_of_response(*pair, mpp=mpp) for pair in zip(maps, pixels, strict=True)]
+    maps = np.concatenate([maps, np.stack(looks)], axis=1)
     margin = origin.context_px // OUTPUT_STRIDE
     end = maps.shape[-1] - margin
     return maps[:, :, margin:end, margin:end]

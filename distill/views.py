@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from wsi.stain import HED
 
-AREA = (0.3, 1.0)  # share of the tile that a view shows
+ROOM = 8 / 7  # edge of what both views are cut from, over a view's: 256 for views of 224
+AREA = (0.3, 1.0)  # share of it that a view shows
 ASPECT = (3 / 4, 4 / 3)
 STAIN = 0.3  # a stain is scaled by 1 ± this, alone and together with the others
 STAIN_SHIFT = 0.015  # optical density
@@ -26,10 +27,22 @@ BLUR_SIGMA_PX = (0.3, 1.5)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def two_views(pixels: Tensor, size_px: int, generator: Generator) -> Tensor:
-    """Both views of (B, H, W, 3) uint8 tiles: (2B, 3, S, S) float 0-255, all first views first."""
-    both = torch.cat([pixels, pixels]).permute(0, 3, 1, 2).float()
-    return vary_colour(resized_crop(both, size_px, generator), generator, grey=GREY)
+def two_views(
+    pixels: Tensor, size_px: int, generator: Generator, *, strength: float = 1.0
+) -> Tensor:
+    """Both views of (B, H, W, 3) uint8 tiles: (2B, 3, S, S) float 0-255, all first views first.
+
+    They are cut from one place of the tile, `ROOM` times as wide as a view, so that nuclei are
+    about as large in a view as in the tile however much larger the tile is.
+    """
+    edge = min(round(ROOM * size_px), *pixels.shape[1:3])
+    top, left = (
+        int(torch.randint(n - edge + 1, (), generator=generator)) for n in pixels.shape[1:3]
+    )
+    place = pixels[:, top : top + edge, left : left + edge]
+    both = torch.cat([place, place]).permute(0, 3, 1, 2).float()
+    crops = resized_crop(both, size_px, generator)
+    return vary_colour(crops, generator, strength=strength, grey=GREY * strength)
 
 
 def resized_crop(pixels: Tensor, size_px: int, generator: Generator) -> Tensor:
@@ -54,25 +67,32 @@ def resized_crop(pixels: Tensor, size_px: int, generator: Generator) -> Tensor:
     return functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
 
 
-def vary_colour(pixels: Tensor, generator: Generator, *, grey: float = 0.0) -> Tensor:
+def vary_colour(
+    pixels: Tensor, generator: Generator, *, strength: float = 1.0, grey: float = 0.0
+) -> Tensor:
     """Vary stain, light and focus of (B, 3, H, W) tiles, 0-255, image by image.
 
     Parameters
     ----------
+    strength
+        Share of `STAIN`, `STAIN_SHIFT` and `LIGHT` by which stain and light are varied; focus is
+        varied all the same.
     grey
         Share of the tiles that lose their colour.
     """
-    stained = vary_stain(pixels, generator)
-    return blur(vary_light(stained, generator, grey=grey), generator)
+    if strength or grey:
+        stained = vary_stain(pixels, generator, strength=strength)
+        pixels = vary_light(stained, generator, strength=strength, grey=grey)
+    return blur(pixels, generator)
 
 
-def vary_stain(pixels: Tensor, generator: Generator) -> Tensor:
+def vary_stain(pixels: Tensor, generator: Generator, *, strength: float = 1.0) -> Tensor:
     """Scale and shift how much haematoxylin, eosin and residue (B, 3, H, W) tiles hold."""
     count = len(pixels)
-    scale = 1 + STAIN * (
+    scale = 1 + strength * STAIN * (
         _between((-1, 1), (count, 3), generator) + _between((-1, 1), (count, 1), generator)
     )
-    shift = STAIN_SHIFT * _between((-1, 1), (count, 3), generator)
+    shift = strength * STAIN_SHIFT * _between((-1, 1), (count, 3), generator)
     vectors = torch.from_numpy(HED).float()
     matrix = torch.linalg.inv(vectors) @ (scale[:, :, None] * vectors)  # density to density
     density = torch.log((pixels + 1) / 256).neg_()
@@ -80,10 +100,14 @@ def vary_stain(pixels: Tensor, generator: Generator) -> Tensor:
     return changed.neg_().exp_().mul_(256).sub_(1).clamp_(0, 255)
 
 
-def vary_light(pixels: Tensor, generator: Generator, *, grey: float = 0.0) -> Tensor:
+def vary_light(
+    pixels: Tensor, generator: Generator, *, strength: float = 1.0, grey: float = 0.0
+) -> Tensor:
     """Vary brightness and contrast of (B, 3, H, W) tiles; a share `grey` loses its colour."""
     count = len(pixels)
-    brightness, contrast = (1 + LIGHT * _between((-1, 1), count, generator) for _ in range(2))
+    brightness, contrast = (
+        1 + strength * LIGHT * _between((-1, 1), count, generator) for _ in range(2)
+    )
     colourless = torch.rand(count, generator=generator) < grey
     luma = torch.tensor(LUMA).expand(3, 3)
     matrix = torch.where(colourless[:, None, None], luma, torch.eye(3))

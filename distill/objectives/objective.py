@@ -18,6 +18,7 @@ from distill.objectives.barlow import BarlowTwins, barlow_loss
 from distill.objectives.moco import MomentumContrast, info_nce, queue_length
 from distill.objectives.response_loss import ResponseLoss
 from distill.spread import measure_spread
+from distill.student_net import StudentNet
 from distill.tileset import TileSet
 from distill.train import Batch
 
@@ -29,7 +30,7 @@ class Maps(Protocol):
     """Nuclei maps of tiles at `OUTPUT_STRIDE`, by number."""
 
     def read(self, index: Index) -> NDArray[np.float32]:
-        """(B, 3, S/2, S/2) probability and distances."""
+        """(B, 8, S/2, S/2) probability, distances and appearance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +62,16 @@ def predict_nuclei(
     *,
     crop_px: int,
     loss: ResponseLoss | None = None,
+    colour: float = 0.0,
 ) -> Objective:
-    """RCKD with a teacher's responses as the maps; supervised learning with labels as the maps."""
-    net = NucleiNet(backbone)
+    """RCKD with a teacher's responses as the maps; supervised learning with labels as the maps.
+
+    `colour` is how much stain and light are varied: see `distill.views.vary_colour`. The appearance
+    that is taught is that of the tile as it is: a student shown another stain would have to ignore
+    stain, which is half of what tells nuclei apart.
+    """
     loss = loss or ResponseLoss()
+    net = StudentNet(backbone) if loss.appearance else NucleiNet(backbone)
 
     def draw(index: Index, generator: Generator) -> Batch:
         pixels = torch.from_numpy(tiles.pixels[index])
@@ -72,19 +79,21 @@ def predict_nuclei(
             pixels, torch.from_numpy(maps.read(index)), crop_px, OUTPUT_STRIDE, generator
         )
         crop, target = augment.random_geometry(crop, target, generator)
-        varied = views.vary_colour(crop.permute(0, 3, 1, 2).float(), generator)
+        varied = views.vary_colour(crop.permute(0, 3, 1, 2).float(), generator, strength=colour)
         return normalise(varied.permute(0, 2, 3, 1)), target
 
     def measure(model: nn.Module, index: Index) -> dict[str, float]:
-        found = measure_fidelity(model, tiles.pixels[index], maps.read(index))
+        found = measure_fidelity(model, tiles.pixels[index], maps.read(index)[:, :3])
         # What was not taught says nothing; nuclei are counted by their distances.
         return found if loss.distances else {"dice": found["dice"]}
 
     return Objective(model=net, draw=draw, loss=loss, measure=measure)
 
 
-def match_views(backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: int) -> Objective:
-    """Self-supervision: ``"barlow"`` or ``"moco"``."""
+def match_views(
+    backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: int, colour: float = 1.0
+) -> Objective:
+    """Self-supervision, ``"barlow"`` or ``"moco"``; `colour` as for `predict_nuclei`."""
     encoder = PooledFeatures(backbone)
     dim = int(backbone.num_features)  # type: ignore[arg-type]
     loss: Callable[[Tensor], Tensor]
@@ -98,7 +107,8 @@ def match_views(backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: in
         raise ModelError(f"no way to match views is called {method!r}: known are barlow, moco")
 
     def draw(index: Index, generator: Generator) -> Batch:
-        both = views.two_views(torch.from_numpy(tiles.pixels[index]), crop_px, generator)
+        pixels = torch.from_numpy(tiles.pixels[index])
+        both = views.two_views(pixels, crop_px, generator, strength=colour)
         return normalise(both.permute(0, 2, 3, 1)), torch.empty(0)  # the views are the target
 
     def measure(model: nn.Module, index: Index) -> dict[str, float]:

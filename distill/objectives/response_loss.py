@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from distill.errors import ObjectiveError
 from distill.losses import dice_loss, distance_loss, gradient_loss
+from distill.objectives.appearance_loss import appearance_loss
 from distill.quantise import PROBABILITY_ERROR
 
 
@@ -32,6 +33,8 @@ class ResponseLoss:
         Above 1, teacher and student are compared after dividing both logits by it: how sure the
         teacher is where it is nearly sure then counts more. The cross-entropy is multiplied by
         its square, so that its gradient keeps its size. Dice is of the probabilities themselves.
+    appearance
+        Whether the coarsest features are taught what nuclei look like, by `appearance_loss`.
 
     Raises
     ------
@@ -43,6 +46,7 @@ class ResponseLoss:
     distances: bool = True
     gradients: bool = False
     temperature: float = 1.0
+    appearance: bool = True
 
     def __post_init__(self) -> None:
         if self.temperature < 1:
@@ -56,7 +60,17 @@ class ResponseLoss:
             raise ObjectiveError("gradients are those of the distances: teach these too")
 
     def __call__(self, maps: Tensor, target: Tensor) -> Tensor:
-        """Of (B, 3, H, W) logit and distances, and of probability and distances."""
+        """The loss of a `StudentNet`'s maps.
+
+        Parameters
+        ----------
+        maps
+            (B, 3, H, W) logit and distances, and with `appearance` what a `StudentNet` adds.
+        target
+            (B, 3, H, W) probability and distances, or (B, 8, H, W) with appearance.
+        """
+        looks, seen = maps[:, 3:], target
+        maps, target = maps[:, :3], target[:, :3]
         target = harden(target) if self.hard else target
         logit, probability = maps[:, 0], target[:, 0]
         loss = soft_cross_entropy(logit, probability, self.temperature)
@@ -65,6 +79,8 @@ class ResponseLoss:
             loss = loss + distance_loss(maps, target)
         if self.gradients:
             loss = loss + gradient_loss(maps, target)
+        if self.appearance:
+            loss = loss + appearance_loss(looks, seen)
         return loss
 
     def describe(self) -> str:
@@ -73,6 +89,8 @@ class ResponseLoss:
         words.append("nuclei and distances" if self.distances else "nuclei alone")
         if self.gradients:
             words.append("with gradients")
+        if self.appearance:
+            words.append("with appearance")
         if self.temperature != 1:
             words.append(f"temperature {self.temperature:g}")
         return ", ".join(words)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pipelines.pretraining.job import PretrainJob
 
 
+# Views of a tile differ in colour, or they would be matched by it.
+_VARIED = {"barlow": 1.0, "moco": 1.0, "rckd": 0.0, "supervised-nuclei": 0.0, "random": 0.0}
+
+
 def pretrain(
     objective: Annotated[
         str, typer.Argument(help="rckd, supervised-nuclei, barlow, moco, or random: no training.")
@@ -71,6 +75,17 @@ def pretrain(
     temperature: Annotated[
         float, typer.Option(help="At which probabilities are compared; 1 or more.")
     ] = 1.0,
+    no_appearance: Annotated[
+        bool,
+        typer.Option("--no-appearance", help="Teach where nuclei are, not what they look like."),
+    ] = False,
+    colour: Annotated[
+        float | None,
+        typer.Option(
+            help="How much stain and light are varied, 0-1.",
+            show_default="1 for barlow and moco, 0 otherwise",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Responses are computed by so many tasks, above 1 on Ray.")
     ] = 1,
@@ -111,12 +126,16 @@ def pretrain(
         seed=seed,
     )
     loss = ResponseLoss(
-        hard=hard, distances=not nuclei_only, gradients=gradient_loss, temperature=temperature
+        hard=hard,
+        distances=not nuclei_only,
+        gradients=gradient_loss,
+        temperature=temperature,
+        appearance=not no_appearance,
     )
     if loss != ResponseLoss() and objective not in ("rckd", "supervised-nuclei"):
         raise UsageError(
-            f"{objective} has no nuclei maps: --hard, --nuclei-only, --gradient-loss and "
-            "--temperature are for rckd and supervised-nuclei"
+            f"{objective} has no nuclei maps: --hard, --nuclei-only, --gradient-loss, "
+            "--temperature and --no-appearance are for rckd and supervised-nuclei"
         )
     job = PretrainJob(
         sources=tuple(tiles),
@@ -134,6 +153,7 @@ def pretrain(
             average_decay=average,
             share=share,
             loss=loss,
+            colour=_VARIED[objective] if colour is None else colour,
             seed=seed,
             device=device,
             bfloat16=bf16,

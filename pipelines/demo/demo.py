@@ -18,6 +18,7 @@ from distill.downstream.statistics import Interval
 from distill.encoders import Encoder, create_backbone, encoder_of
 from distill.label_maps import label_maps
 from distill.objectives.objective import Maps, predict_nuclei
+from distill.objectives.response_loss import ResponseLoss
 from distill.pretrain import pretrain
 from distill.respond import teacher_of
 from distill.responses import Origin, Responses, write_responses
@@ -179,7 +180,8 @@ def _train_teacher(settings: DemoSettings) -> _Trained:
         spec=TileSpec(size_px=TEACHER_PX, mpp=SPEC.mpp),
         instances=nuclei,
     )
-    return _learn_nuclei(TEACHER, tiles, label_maps(tiles), settings.teacher_steps, settings.seed)
+    labels, alone = label_maps(tiles), ResponseLoss(appearance=False)
+    return _learn_nuclei(TEACHER, tiles, labels, settings.teacher_steps, settings.seed, alone)
 
 
 def _pretrain(
@@ -188,19 +190,23 @@ def _pretrain(
     places = place_in_slides(entries, spec=SPEC, count=settings.student_tiles, seed=settings.seed)
     tiles = read_places(places)
     sha256 = save_weights(teacher, folder / "teacher.safetensors")
-    origin = Origin(teacher_sha256=sha256, tile_px=SPEC.size_px)
+    origin = Origin(teacher_sha256=sha256, tile_px=SPEC.size_px, mpp=SPEC.mpp)
     responses = folder / "responses"
     remove(responses)  # of an earlier demo's teacher
     write_responses(responses, origin, teacher_of(teacher), tiles.seen)
     maps = Responses(responses, origin, origin.keys(tiles.seen))
-    return _learn_nuclei(STUDENT, tiles, maps, settings.student_steps, settings.seed)
+    return _learn_nuclei(
+        STUDENT, tiles, maps, settings.student_steps, settings.seed, ResponseLoss()
+    )
 
 
-def _learn_nuclei(architecture: str, tiles: TileSet, maps: Maps, steps: int, seed: int) -> _Trained:
+def _learn_nuclei(
+    architecture: str, tiles: TileSet, maps: Maps, steps: int, seed: int, loss: ResponseLoss
+) -> _Trained:
     backbone = create_backbone(architecture, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the decoder's weights
-        objective = predict_nuclei(backbone, tiles, maps, crop_px=SPEC.size_px)
+        objective = predict_nuclei(backbone, tiles, maps, crop_px=SPEC.size_px, loss=loss)
     objective.model.to(memory_format=torch.channels_last)
     kept, held_out = tiles.split(seed)
     progress = pretrain(

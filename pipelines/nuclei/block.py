@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from distill.teachers.labelled import Instances
+from distill.teachers.measure import MEASURES, measure
 from distill.teachers.postprocess import separate
 from distill.teachers.predict import predict_maps
 from distill.teachers.teacher import Teacher
 from pipelines.blockwise.frame import Block, BlockFrame
-from pipelines.nuclei.measure import MEASURES, Shape, measure, shapes_of
+from pipelines.nuclei.shape import Shape, shapes_of
 from pipelines.nuclei.table import MASK_FIELDS, META, mask_columns
 from pipelines.readable import SQUARE_PX, Box, Unreadable, read_known
 from wsi.atomic import replacing

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import shapely
 from shapely import Polygon
 
+from distill.teachers.measure import MEASURES
 from pipelines.nuclei.block import SLACK_PX
-from pipelines.nuclei.measure import MEASURES
 from pipelines.nuclei.table import MASK_COLUMNS, NucleiInfo, mask_of, read_groups, read_info
 from wsi.atomic import replacing
 
@@ -30,7 +30,9 @@ TITLES = {
     "minor_axis_um": "Minor axis µm",
     "eccentricity": "Eccentricity",
     "haematoxylin_od": "Hematoxylin OD mean",
+    "eosin_od": "Eosin OD mean",
     "mean_od": "OD mean",
+    "spread_od": "OD std dev",
 }
 CELL_PX = 1024  # edge of what is drawn at a time, level-0 pixels
 COLOUR = (0, 114, 178)

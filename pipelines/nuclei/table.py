@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distill.teachers.measure import MEASURES
 from pipelines.blockwise.frame import Block
-from pipelines.nuclei.measure import MEASURES, Shape
+from pipelines.nuclei.shape import Shape
 from pipelines.readable import Unreadable
 from wsi.atomic import replacing
 

@@ -36,6 +36,8 @@ class PretrainSettings:
         a larger one.
     loss
         For rckd and supervised-nuclei.
+    colour
+        How much stain and light are varied: see `distill.views.vary_colour`.
     bfloat16, half
         Whether to compute in half precision where torch holds that safe; whether to write the
         weights so.
@@ -54,6 +56,7 @@ class PretrainSettings:
     average_decay: float = 0.999
     share: float = 1.0
     loss: ResponseLoss = field(default_factory=ResponseLoss)
+    colour: float = 0.0
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool = False
@@ -64,6 +67,8 @@ class PretrainSettings:
     def __post_init__(self) -> None:
         if self.embed_px is not None and (self.embed_px < 32 or self.embed_px % 32):
             raise UsageError(f"--embed-px {self.embed_px}: a multiple of 32 is wanted")
+        if not 0 <= self.colour <= 1:
+            raise UsageError(f"--colour {self.colour:g}: 0 to 1 is wanted")
         if not 0 < self.share <= 1:
             raise UsageError(f"--share {self.share:g}: more than 0, up to 1, is wanted")
         if not 0 <= self.average_decay < 1:

@@ -44,6 +44,7 @@ def origin_of(places: Sequence[Place], teacher: TeacherNetwork) -> Origin:
     return Origin(
         teacher_sha256=teacher.sha256,
         tile_px=spec.size_px,
+        mpp=spec.mpp,
         context_px=places[0].context_px,
         scale=round(spec.mpp / teacher.mpp, 3),
     )

@@ -15,6 +15,7 @@ from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
 from distill.pretrain import Progress, check_batch, pretrain
 from distill.responses import Responses
+from distill.student_net import StudentNet
 from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from pipelines.errors import UsageError
@@ -61,21 +62,29 @@ def run_pretraining(
         objective.model.to("cpu")
     if group.rank() == 0:
         _write(job, backbone, len(tiles), training, measures)
-        if objective and isinstance(objective.model, NucleiNet):
-            save_weights(objective.model, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+        if objective and (net := _nuclei_net(objective.model)):
+            save_weights(net, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+
+
+def _nuclei_net(model: nn.Module) -> NucleiNet | None:
+    """What of a trained model finds nuclei, if it does."""
+    model = model.nuclei if isinstance(model, StudentNet) else model
+    return model if isinstance(model, NucleiNet) else None
 
 
 def _make(backbone: nn.Module, tiles: TileSet, job: PretrainJob) -> Objective:
     settings = job.settings
+    colour, crop_px = settings.colour, settings.crop_px
     if settings.objective in ("barlow", "moco"):
-        return match_views(backbone, tiles, method=settings.objective, crop_px=settings.crop_px)
+        method = settings.objective
+        return match_views(backbone, tiles, method=method, crop_px=crop_px, colour=colour)
     if settings.objective == "supervised-nuclei":
         maps: Responses | LabelMaps = label_maps(tiles)
     elif job.responses is None or job.origin is None:
         raise UsageError(f"{settings.objective} needs a teacher: give --teacher")
     else:
         maps = Responses(job.responses, job.origin, job.origin.keys(tiles.seen))
-    return predict_nuclei(backbone, tiles, maps, crop_px=settings.crop_px, loss=settings.loss)
+    return predict_nuclei(backbone, tiles, maps, crop_px=crop_px, loss=settings.loss, colour=colour)
 
 
 def _train(
@@ -111,6 +120,7 @@ def _describe(job: PretrainJob) -> str:
     words = [
         f"{settings.objective}: {settings.steps} steps of {settings.batch_size} tiles",
         f"crops of {settings.crop_px} px",
+        f"colour varied by {settings.colour:g}",
         f"learning rate {settings.learning_rate:g}",
         f"seed {settings.seed}",
     ]

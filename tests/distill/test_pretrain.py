@@ -11,10 +11,10 @@ from torch import Generator, nn
 
 from distill.encoders import create_backbone, normalise
 from distill.errors import ModelError, ObjectiveError
+from distill.label_maps import LabelMaps, label_maps
 from distill.objectives.moco import MomentumContrast
 from distill.objectives.objective import Index, Objective, match_views, predict_nuclei
 from distill.pretrain import Progress, pretrain
-from distill.targets import nuclei_maps, reduce_maps
 from distill.tileset import TileSet
 from distill.train import Schedule
 from wsi.plan import TileSpec
@@ -24,25 +24,20 @@ CROP_PX = 64
 Make = Callable[[nn.Module], Objective]
 
 
-class Truth:
-    """The labels of made-up tiles as maps."""
-
-    def __init__(self, instances: np.ndarray) -> None:
-        self.maps = np.stack([reduce_maps(nuclei_maps(of), 2) for of in instances])
-
-    def read(self, index: Index) -> np.ndarray:
-        return self.maps[index]
+def made_up(count: int, seed: int) -> tuple[TileSet, LabelMaps]:
+    pixels, instances = nuclei_crops(count=count, size_px=96, seed=seed)
+    spec, sources = TileSpec(size_px=96, mpp=0.5), np.arange(count) // 2
+    tiles = TileSet(seen=pixels, sources=sources, spec=spec, instances=instances)
+    return tiles, label_maps(tiles)
 
 
 @pytest.fixture(scope="module")
-def labelled() -> tuple[TileSet, Truth]:
-    pixels, instances = nuclei_crops(count=40, size_px=96, seed=0)
-    tiles = TileSet(seen=pixels, sources=np.arange(40) // 2, spec=TileSpec(size_px=96, mpp=0.5))
-    return tiles, Truth(instances)
+def labelled() -> tuple[TileSet, LabelMaps]:
+    return made_up(40, seed=0)
 
 
 @pytest.fixture(params=["rckd", "barlow", "moco"])
-def make(request: pytest.FixtureRequest, labelled: tuple[TileSet, Truth]) -> Make:
+def make(request: pytest.FixtureRequest, labelled: tuple[TileSet, LabelMaps]) -> Make:
     tiles, truth = labelled
 
     def make(backbone: nn.Module) -> Objective:
@@ -55,7 +50,7 @@ def make(request: pytest.FixtureRequest, labelled: tuple[TileSet, Truth]) -> Mak
 
 
 def test_a_pretraining_moves_the_encoder_and_says_how_it_went(
-    make: Make, labelled: tuple[TileSet, Truth]
+    make: Make, labelled: tuple[TileSet, LabelMaps]
 ) -> None:
     tiles, _ = labelled
     kept, held_out = tiles.split(0)
@@ -80,7 +75,7 @@ def test_a_pretraining_moves_the_encoder_and_says_how_it_went(
 
 
 def test_every_tile_is_seen_once_before_any_comes_again(
-    labelled: tuple[TileSet, Truth], monkeypatch: pytest.MonkeyPatch
+    labelled: tuple[TileSet, LabelMaps], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiles, truth = labelled
     kept, held_out = tiles.split(0)
@@ -99,20 +94,20 @@ def test_every_tile_is_seen_once_before_any_comes_again(
     assert not set(chain(*drawn)) & set(held_out.tolist())
 
 
-def test_maps_follow_their_pixels(labelled: tuple[TileSet, Truth]) -> None:
+def test_maps_follow_their_pixels(labelled: tuple[TileSet, LabelMaps]) -> None:
     """Made-up nuclei are darker than what is around them, wherever augmentation puts them."""
     tiles, truth = labelled
     made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
     for seed in range(8):
         x, maps = made.draw(np.arange(8), Generator().manual_seed(seed))
         assert x.shape == (8, 3, CROP_PX, CROP_PX)
-        assert maps.shape == (8, 3, CROP_PX // 2, CROP_PX // 2)
+        assert maps.shape == (8, 8, CROP_PX // 2, CROP_PX // 2)
         red = torch.nn.functional.avg_pool2d(x, 2)[:, 0]
         inside = maps[:, 0] > 0.9
         assert red[inside].mean() < red[maps[:, 0] < 0.1].mean() - 0.3
 
 
-def test_a_student_learns_from_maps(labelled: tuple[TileSet, Truth]) -> None:
+def test_a_student_learns_from_maps(labelled: tuple[TileSet, LabelMaps]) -> None:
     tiles, truth = labelled
     kept, held_out = tiles.split(0)
     made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
@@ -120,10 +115,10 @@ def test_a_student_learns_from_maps(labelled: tuple[TileSet, Truth]) -> None:
     assert np.mean(progress.losses[-5:]) < 0.7 * np.mean(progress.losses[:5])
     assert progress.measures["dice"] > 0.5
     # It knows left from right and up from down, on specimens it never saw.
-    pixels, instances = nuclei_crops(count=8, size_px=96, seed=5)
-    expected = torch.from_numpy(Truth(instances).read(np.arange(8)))
+    others, labels = made_up(8, seed=5)
+    expected = torch.from_numpy(labels.maps)
     with torch.inference_mode():
-        found = made.model(normalise(torch.from_numpy(pixels)))
+        found = made.model(normalise(torch.from_numpy(others.pixels)))
     inside = expected[:, 0] == 1
     for plane, other in ((1, 2), (2, 1)):
         said = found[:, plane][inside]
@@ -131,13 +126,13 @@ def test_a_student_learns_from_maps(labelled: tuple[TileSet, Truth]) -> None:
         assert abs(torch.corrcoef(torch.stack([said, expected[:, other][inside]]))[0, 1]) < 0.3
 
 
-def test_mocos_queue_is_shorter_than_the_tiles(labelled: tuple[TileSet, Truth]) -> None:
+def test_mocos_queue_is_shorter_than_the_tiles(labelled: tuple[TileSet, LabelMaps]) -> None:
     made = match_views(create_backbone("resnet10t"), labelled[0], method="moco", crop_px=CROP_PX)
     assert isinstance(made.model, MomentumContrast)
     assert len(made.model.queue) == 20
 
 
-def test_what_cannot_be_is_refused(labelled: tuple[TileSet, Truth]) -> None:
+def test_what_cannot_be_is_refused(labelled: tuple[TileSet, LabelMaps]) -> None:
     tiles, truth = labelled
     backbone = create_backbone("resnet10t")
     with pytest.raises(ModelError, match="known are barlow, moco"):
@@ -152,7 +147,7 @@ class KilledError(Exception):
 
 
 def test_a_killed_pretraining_goes_on_with_the_same_crops(
-    make: Make, labelled: tuple[TileSet, Truth], tmp_path: Path
+    make: Make, labelled: tuple[TileSet, LabelMaps], tmp_path: Path
 ) -> None:
     kept, held_out = labelled[0].split(0)
     checkpoint = tmp_path / "checkpoint.pt"
@@ -192,7 +187,7 @@ def test_a_killed_pretraining_goes_on_with_the_same_crops(
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
-def test_the_model_is_the_average_where_one_is_wanted(labelled: tuple[TileSet, Truth]) -> None:
+def test_the_model_is_the_average_where_one_is_wanted(labelled: tuple[TileSet, LabelMaps]) -> None:
     tiles, truth = labelled
     kept, held_out = tiles.split(0)
 
@@ -201,6 +196,6 @@ def test_the_model_is_the_average_where_one_is_wanted(labelled: tuple[TileSet, T
         made = predict_nuclei(create_backbone("resnet10t"), tiles, truth, crop_px=CROP_PX)
         pretrain(made, kept, held_out, Schedule(steps=3), batch_size=4, average_decay=decay)
         assert not made.model.training
-        return made.model.head.weight.detach()  # type: ignore[union-attr, operator, return-value]
+        return made.model.nuclei.head.weight.detach()  # type: ignore[union-attr, operator, return-value]
 
     assert not torch.equal(trained(0.9), trained(None))

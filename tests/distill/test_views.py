@@ -121,3 +121,17 @@ def test_views_are_two_of_each_tile_by_the_seed_alone() -> None:
     assert torch.equal(found, views.two_views(pixels, 32, generator()))
     assert not torch.equal(found, views.two_views(pixels, 32, generator(1)))
     assert not torch.equal(found[:3], found[3:])
+
+
+def test_views_of_a_large_tile_show_nuclei_as_large_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(views, "vary_colour", lambda pixels, *_, **__: pixels)
+    tiles = ramps(60, 192).permute(0, 2, 3, 1)
+    both = views.two_views(tiles, 64, generator())
+    step = (both[:, :2, 32, 36] - both[:, :2, 32, 28]).abs().amax(1) / 8
+    assert 0.5 < step.min() < step.max() < views.ROOM * 1.01
+    first, second = both[:, :2].mean((2, 3)).split(60)
+    assert (first - second).abs().max() < 64  # of one place
+    assert first.std() > 0  # which is not the same for all batches
+    assert not torch.equal(both, views.two_views(tiles, 64, generator(1)))

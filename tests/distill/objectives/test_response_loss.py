@@ -1,6 +1,7 @@
 """RCKD's options: what each changes of the loss, by numbers."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch.nn import functional
 from distill.errors import ObjectiveError
 from distill.losses import instance_loss, nuclei_loss
 from distill.objectives.response_loss import ResponseLoss, harden, soft_cross_entropy
+
+of_maps = partial(ResponseLoss, appearance=False)
 
 
 def response(seed: int = 0) -> Tensor:
@@ -24,11 +27,11 @@ def maps(seed: int = 1) -> Tensor:
 
 
 def test_the_default_is_the_loss_of_soft_maps() -> None:
-    assert torch.equal(ResponseLoss()(maps(), response()), nuclei_loss(maps(), response()))
+    assert torch.equal(of_maps()(maps(), response()), nuclei_loss(maps(), response()))
 
 
 def test_with_gradients_it_is_a_teachers_own_loss() -> None:
-    found = ResponseLoss(gradients=True)(maps(), response())
+    found = of_maps(gradients=True)(maps(), response())
     torch.testing.assert_close(found, instance_loss(maps(), response()))
 
 
@@ -40,24 +43,24 @@ def test_hard_responses_say_yes_or_no() -> None:
     assert torch.equal(hard[:, 0] == 1, yes)
     assert torch.equal(hard[:, 1][yes], target[:, 1][yes])
     assert not hard[:, 1:].transpose(0, 1)[:, ~yes].any()
-    assert torch.equal(ResponseLoss(hard=True)(maps(), target), nuclei_loss(maps(), hard))
+    assert torch.equal(of_maps(hard=True)(maps(), target), nuclei_loss(maps(), hard))
     # How sure the teacher was does not matter then.
     surer = target.clone()
     surer[:, 0] = torch.where(yes, 0.99, 0.01)
-    hard_loss, soft_loss = ResponseLoss(hard=True), ResponseLoss()
+    hard_loss, soft_loss = of_maps(hard=True), of_maps()
     assert torch.equal(hard_loss(maps(), surer), hard_loss(maps(), target))
     assert not torch.equal(soft_loss(maps(), surer), soft_loss(maps(), target))
 
 
 def test_nuclei_alone_take_no_account_of_distances() -> None:
     predicted = maps().requires_grad_()
-    ResponseLoss(distances=False)(predicted, response()).backward()
+    of_maps(distances=False)(predicted, response()).backward()
     assert predicted.grad is not None
     assert predicted.grad[:, 0].abs().max() > 0
     assert predicted.grad[:, 1:].abs().max() == 0
     other = response()
     other[:, 1:] = 0
-    loss = ResponseLoss(distances=False)
+    loss = of_maps(distances=False)
     assert torch.equal(loss(maps(), other), loss(maps(), response()))
 
 
@@ -114,9 +117,9 @@ def test_contradictions_are_refused(options: dict[str, float], says: str) -> Non
 
 
 def test_a_card_can_say_what_was_chosen() -> None:
-    assert ResponseLoss().describe() == "soft responses, nuclei and distances"
-    chosen = ResponseLoss(gradients=True, temperature=2.0)
+    assert ResponseLoss().describe() == "soft responses, nuclei and distances, with appearance"
+    chosen = of_maps(gradients=True, temperature=2.0)
     assert (
         chosen.describe() == "soft responses, nuclei and distances, with gradients, temperature 2"
     )
-    assert ResponseLoss(hard=True, distances=False).describe() == "hard responses, nuclei alone"
+    assert of_maps(hard=True, distances=False).describe() == "hard responses, nuclei alone"

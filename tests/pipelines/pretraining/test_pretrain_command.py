@@ -115,7 +115,9 @@ def test_options_of_the_objective_go_into_the_card(tiles: Path, tmp_path: Path) 
     run("supervised-nuclei", tiles, tmp_path / "m", *options)
     training = read_card(tmp_path / "m").training
     assert "2 steps of 4 tiles times 2" in training.method
-    assert "50% of the tiles, soft responses, nuclei alone, temperature 2" in training.method
+    assert "colour varied by 0" in training.method
+    expected = "50% of the tiles, soft responses, nuclei alone, with appearance, temperature 2"
+    assert expected in training.method
     assert "distance_error" not in training.measures
 
 

@@ -112,7 +112,7 @@ def test_they_are_the_responses_to_the_tiles_that_training_reads(
     folder, origin = serially
     seen = read_places(places).seen
     found = Responses(folder, origin, origin.keys(seen)).read(np.arange(16))
-    assert found.shape == (16, 3, 32, 32)
+    assert found.shape == (16, 8, 32, 32)
     task = ResponseTask(
         places=tuple(take_tiles(places, slice(4, 8))),
         start=4,
