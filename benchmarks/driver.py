@@ -29,8 +29,8 @@ from pipelines.records import SlideRecord
 from pipelines.report.pictures import encode_webp
 from pipelines.report.preview import INDEX_NAME, PANEL_BYTES, PREVIEW_NAME, Preview, data_uri
 from pipelines.report.report import REPORT_NAME
-from pipelines.slide import BlocksPlan, SlideJob
-from pipelines.spread import Done, PlanTask, Task
+from pipelines.slide import SlideJob
+from pipelines.spread import Done, Task
 
 STUB_BYTES = 1000  # of a slide's file
 
@@ -104,8 +104,6 @@ def write_manifest(folder: Path, count: int) -> Path:
 
 def stub(task: Task) -> Done:
     """What is done in place of `pipelines.spread.do`."""
-    if isinstance(task, PlanTask):
-        return BlocksPlan(nuclei=None, segmentation=None)
     assert isinstance(task, SlideJob)
     preview = task.folder / PREVIEW_NAME
     preview.mkdir(parents=True)

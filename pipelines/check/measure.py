@@ -25,6 +25,8 @@ from pipelines.run import run_cohort
 from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, TILES_NAME
 from pipelines.steps.embed import embed_slide, lay_grid
 from pipelines.steps.look import look
+from pipelines.steps.opened import Opened
+from pipelines.steps.timing import Timing
 from wsi.errors import SlideError
 from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles
@@ -187,16 +189,18 @@ def _try_tiles(folder: Path, slide: Slide, config: RunConfig, entry: Entry) -> t
     model = load_model(config.model)
     seen = look(slide, entry.ref)
     grid = lay_grid(slide, seen, model.encoder.spec, config)
-    path = folder / TILES_NAME
+    opened = Opened(
+        slide=slide, ref=entry.ref, look=seen, config=config, folder=folder, source="tried"
+    )
     for count in (WARM_TILES, TRIED_TILES):
         chosen = _spread(len(grid.coords), count)
         few = replace(
             grid, coords=grid.coords[chosen], tissue_fraction=grid.tissue_fraction[chosen]
         )
         started = time.perf_counter()
-        embed_slide(slide, path, name="tried", look=seen, grid=few, model=model, config=config)
+        embed_slide(opened, few, model, Timing())
         seconds = time.perf_counter() - started
-    return seconds / len(chosen), path.stat().st_size / len(chosen)
+    return seconds / len(chosen), (folder / TILES_NAME).stat().st_size / len(chosen)
 
 
 def _spread(n: int, count: int) -> Sequence[int]:
