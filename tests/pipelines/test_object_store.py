@@ -21,7 +21,7 @@ BUCKET = "cohort"
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     """An empty bucket as fsspec shows it; commands started meanwhile find it as AWS."""
-    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    server = pytest.importorskip("moto.server", reason="moto and flask are not installed")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()
