@@ -16,6 +16,7 @@ from pipelines.heatmap import make_heatmap
 from pipelines.model import Model
 from pipelines.steps.embed import embed_slide, lay_grid
 from pipelines.steps.look import Look
+from pipelines.steps.timing import Timing
 from wsi.errors import PoorQualityError
 from wsi.plan import TileSpec
 from wsi.preprocess import NOT_ESTIMATED, apply_steps, fit_steps
@@ -77,6 +78,7 @@ def embed(
         grid=grid,
         model=model,
         config=config,
+        timing=Timing(),
     )
     return facts, read_tiles(folder / "tiles.h5")
 
