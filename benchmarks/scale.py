@@ -108,7 +108,7 @@ def drive(executor: RayExecutor, costs: Costs, *, slides: int, faster: float) ->
         )
         for n in range(slides)
     )
-    spread = Spread(workers=executor.workers)
+    spread = Spread(workers=max(2, executor.workers))  # one alone is handed no blocks
     tasks = verdicts = 0
     started, cpu = time.perf_counter(), time.process_time()
     do = partial(stub, costs, faster)
