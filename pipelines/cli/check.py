@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+from pipelines.cli.options import Address, AsJson, Codec, Executor, Mpp, Slides, Stride, Workers
 
 
 def check(
@@ -17,20 +17,13 @@ def check(
     teacher: Annotated[Path | None, typer.Option(help="A nuclei teacher's folder.")] = None,
     segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder.")] = None,
     mpp: Mpp = None,
-    stride_px: Annotated[
-        int | None,
-        typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
-    ] = None,
-    codec: Annotated[
-        str | None, typer.Option(help="auto keeps JPEG tiles, zstd decodes.", show_default="auto")
-    ] = None,
+    stride_px: Stride = None,
+    codec: Codec = None,
     memory: Annotated[
         float | None,
         typer.Option(help="GiB the run may use.", show_default="what this machine lets it"),
     ] = None,
-    executor: Annotated[
-        str | None, typer.Option(help="ray, or serial for this process alone.", show_default="ray")
-    ] = None,
+    executor: Executor = None,
     workers: Workers = None,
     address: Address = None,
     config: Annotated[

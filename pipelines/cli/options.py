@@ -19,6 +19,17 @@ Workers = Annotated[
 Address = Annotated[
     str | None, typer.Option(help="Address of a running Ray; default: start one here.")
 ]
+Stride = Annotated[
+    int | None,
+    typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
+]
+Codec = Annotated[
+    str | None,
+    typer.Option(help="auto keeps JPEG tiles unchanged, zstd decodes.", show_default="auto"),
+]
+Executor = Annotated[
+    str | None, typer.Option(help="ray, or serial for this process alone.", show_default="ray")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a slide on standard output.")]
 ImageMpp = Annotated[
     list[float] | None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, AsJson, Mpp, Slides, Workers
+from pipelines.cli.options import Address, AsJson, Codec, Executor, Mpp, Slides, Stride, Workers
 from pipelines.cli.program import program
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
@@ -33,10 +33,7 @@ def run(
         typer.Option(help="Compute nuclei and classes in bfloat16: faster on some processors."),
     ] = None,
     mpp: Mpp = None,
-    stride_px: Annotated[
-        int | None,
-        typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
-    ] = None,
+    stride_px: Stride = None,
     min_tissue_fraction: Annotated[
         float | None,
         typer.Option(help="Least share of tissue in a tile, 0-1.", show_default="0.25"),
@@ -56,10 +53,7 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(help="Tiles embedded together.", show_default="32")
     ] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(help="auto keeps JPEG tiles unchanged, zstd decodes.", show_default="auto"),
-    ] = None,
+    codec: Codec = None,
     feature_dtype: Annotated[
         str | None,
         typer.Option(help="float16 or float32 embeddings on disk.", show_default="float16"),
@@ -67,9 +61,7 @@ def run(
     device: Annotated[
         str | None, typer.Option(help="cpu, or cuda for the encoder.", show_default="cpu")
     ] = None,
-    executor: Annotated[
-        str | None, typer.Option(help="ray, or serial for this process alone.", show_default="ray")
-    ] = None,
+    executor: Executor = None,
     workers: Workers = None,
     address: Address = None,
     config: Annotated[
