@@ -12,7 +12,7 @@ from distill.encoders import create_encoder
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
 from pipelines.model import save_model
-from pipelines.receipts import RECEIPT_NAME
+from pipelines.receipts import OWN_DIGEST, RECEIPT_NAME
 from pipelines.records import SlideRecord, read_records
 from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME
 from wsi.atomic import digest
@@ -22,7 +22,8 @@ from wsi.testing import Specimen, write_slide
 NETWORK = "test_convnext"  # timm's smallest
 SPEC = TileSpec(size_px=96, mpp=1.0)
 TRAINING = TrainingCard(data="none", data_licence="CC0", method="random weights")
-OF_THE_TRY = ("seconds", "reused", "n_reused_tiles")  # of a record: not of the slide
+# Of a record: what is of the try, not of the slide.
+OF_THE_TRY = ("seconds", "waited_s", "worked_s", "reused", "n_reused_tiles")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,8 @@ def steps_done(out: Path) -> set[tuple[str, str]]:
     """(slide, step) of every receipt there is."""
     found = set()
     for receipt in (out / SLIDES_NAME).glob(f"*/{RECEIPT_NAME}"):
-        found |= {(receipt.parent.name, step) for step in json.loads(receipt.read_text())}
+        steps = json.loads(receipt.read_text()).keys() - {OWN_DIGEST}
+        found |= {(receipt.parent.name, step) for step in steps}
     return found
 
 

@@ -18,7 +18,9 @@ from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
 from pipelines.manifest import read_cohort
 from pipelines.memory import available_memory
+from pipelines.records import read_records
 from pipelines.run import run_cohort
+from pipelines.runfolder import RECORDS_NAME
 from wsi.identity import stored_bytes
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
@@ -115,8 +117,8 @@ def test_made_slides_are_estimated_and_compared_with_their_run(model: Path, tmp_
     assert {path.name for path in out.iterdir()} == {"check.json"}
     assert compare(out) == []
     config = RunConfig(model=model, executor="serial")
-    records = run_cohort(read_cohort([slides]), out, config, SerialExecutor())
-    for record in records:
+    run_cohort(read_cohort([slides]), out, config, SerialExecutor())
+    for record in read_records(out / RECORDS_NAME):
         todo = said[record.slide_id].todo
         assert todo is not None
         assert todo.n_tiles == (record.n_tiles or 0) + (record.n_excluded_tiles or 0)
