@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cluster.executor import Executor, Outcome
 from cluster.ray_executor import RayExecutor
@@ -28,6 +29,15 @@ from wsi.tilestore import read_tiles
 
 EDGE = 32
 SETTINGS: dict[str, dict[str, Any]] = {"plain": {}, "fitted": {"preprocess": ("macenko",)}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As a task on Ray has: with more threads the network adds up in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
