@@ -42,7 +42,7 @@ def test_the_density_is_the_last_channel_of_the_prediction(
         names = [channel.name for channel in heatmap.channels]
         assert names[0].startswith("score:")
         assert ("nuclei_density" in names) == bool(more) == (record.n_nuclei is not None)
-    assert record.reused[-1] == "predict"
+    assert record.reused[-2:] == ("predict", "preview")
     assert record.prediction
     looked_at = np.isfinite(heatmap.values[0])
     assert np.isfinite(heatmap.values[-1][looked_at]).all()
