@@ -107,5 +107,5 @@ def test_it_gives_nuclei_density_and_embeddings(default: Path, tmp_path: Path) -
     assert [channel.name for channel in heatmap.channels] == ["nuclei_density"]
     assert heatmap.cell_level0_px == 128 * 0.5 / record.mpp  # the encoder's tiles
     page = (out / "report.html").read_text()
-    assert "<dt>Nuclei</dt>" in page
+    assert f'"n_nuclei": {record.n_nuclei}' in page
     assert "nuclei density" in page

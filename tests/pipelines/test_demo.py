@@ -35,6 +35,9 @@ def test_the_demo_ends_well_and_says_where_to_look(demo: Any) -> None:
 def test_it_leaves_every_file_of_a_run(demo: Any) -> None:
     out = demo.folder / "out"
     assert {p.name for p in out.iterdir()} == {
+        "progress.json",
+        "receipt.json",
+        "records.jsonl",
         "run.json",
         "slides.parquet",
         "report.html",
