@@ -98,7 +98,7 @@ def test_nothing_is_kept_of_a_slide_that_changed_meanwhile(
     shutil.copyfile(slides / "s2.svs", copies / "s2.svs")
     again = run(copies, tmp_path / "out", model)
     assert again["s2"].verdict == "ok"
-    assert again["s1"].reused == ("tissue", "pyramid", "embed")
+    assert again["s1"].reused == ("tissue", "pyramid", "embed", "preview")
     run(slides, tmp_path / "undisturbed", model)
     assert results(tmp_path / "out") == results(tmp_path / "undisturbed")
 
