@@ -34,6 +34,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         files = s3fs.S3FileSystem(skip_instance_cache=True)
         files.mkdir(BUCKET)
         yield files
+        files.rm(BUCKET, recursive=True)  # servers of one process share what they hold
     finally:
         moto.stop()
 

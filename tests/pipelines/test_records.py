@@ -69,7 +69,7 @@ def test_columns_have_the_same_types_whatever_is_in_them(
         "n_reused_tiles",
         "n_nuclei",
     }
-    doubles = {"mpp", "tissue_mm2", "nuclei_per_mm2", "score"}
+    doubles = {"mpp", "tissue_mm2", "nuclei_per_mm2", "score", "waited_s", "worked_s"}
     assert {n for n, t in types.items() if t == "double"} == doubles
     assert {n for n, t in types.items() if t.startswith("list")} == {"flags", "reused"}
     assert set(types.values()) == {"int64", "double", "string", str(schema.field("flags").type)}
