@@ -23,7 +23,7 @@ from wsi.errors import (
     SourceChangedError,
     UnreachableSlideError,
 )
-from wsi.remote import ObjectInfo, file_system, object_info
+from wsi.remote import ObjectInfo, file_system, is_gone, object_info
 
 FOLDER_VARIABLE = "RAYPATH_SCRATCH"  # where copies go; the system's temporary folder without it
 LIMIT_VARIABLE = "RAYPATH_SCRATCH_GB"  # of all copies; half of what the disk has left without it
@@ -31,7 +31,7 @@ FETCHED_SUFFIXES = frozenset({".bif", ".ndpi", ".scn", ".svs", ".svslide", ".tif
 BLOCK_BYTES = 8 << 20  # asked for in one request
 PAUSES_S = (0.5, 2.0)  # between attempts
 LOCK_NAME = "lock"
-GONE, FORBIDDEN = (404, 410), (401, 403)  # answers of a web server
+FORBIDDEN = (401, 403)  # answers of a web server
 FETCHING = "fetching"  # a copy that is not whole
 
 Result = TypeVar("Result")
@@ -179,10 +179,9 @@ def _patiently(url: Path, work: Callable[[], Result]) -> Result:
         except RayPathError:
             raise
         except Exception as error:  # each file system raises errors of its own
-            # A web server's refusals all come as a file that is not there, with their cause.
-            status = getattr(error.__cause__, "status", None)
-            if isinstance(error, FileNotFoundError) and status in (None, *GONE):
+            if is_gone(error):
                 raise SlideNotFoundError(f"no slide at {url}: check the URL") from error
+            status = getattr(error.__cause__, "status", None)
             if not pauses or isinstance(error, PermissionError) or status in FORBIDDEN:
                 said = str(error.__cause__ or error) or type(error).__name__
                 raise UnreachableSlideError(f"{url}: {said}") from error

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from wsi.atomic import digest
-from wsi.errors import SlideError, UnreachableSlideError
+from wsi.errors import SlideError, SlideNotFoundError, UnreachableSlideError
 from wsi.fetched import FETCHED_SUFFIXES
 from wsi.readers.omezarr_reader import OmeZarrReader
-from wsi.remote import file_system, is_remote, object_info, object_version
+from wsi.remote import file_system, is_gone, is_remote, object_info, object_version
 
 WEB_SCHEMES = ("http://", "https://")
 ASKED_AT_ONCE = 16  # requests for the size of an object, on a web server
@@ -47,6 +47,8 @@ def content_digest(path: Path) -> str:
     except SlideError:
         raise
     except Exception as error:  # each file system raises errors of its own
+        if is_gone(error):
+            raise SlideNotFoundError(f"no slide at {path}: check the URL") from error
         raise UnreachableSlideError(f"{path}: {error}") from error
     return total.hexdigest()
 

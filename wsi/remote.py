@@ -20,6 +20,7 @@ PACKAGES = {  # what fsspec asks for, by scheme
     "https": "aiohttp",
     "memory": "fsspec",
 }
+GONE = (404, 410)  # answers of a web server
 VERSION_KEYS = ("etag", "md5hash", "content-md5", "last-modified", "lastmodified", "mtime")
 
 
@@ -101,6 +102,15 @@ def object_info(path: Path) -> ObjectInfo:
     if said.get("size") is None:
         raise UnreachableSlideError(f"{path}: the server does not say how large it is")
     return ObjectInfo(size=int(said["size"]), version=object_version(said))
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether what a file system raised means that there is nothing at a URL.
+
+    A web server's refusals all come as a file that is not there, with their cause.
+    """
+    status = getattr(error.__cause__, "status", None)
+    return isinstance(error, FileNotFoundError) and status in (None, *GONE)
 
 
 def object_version(said: Mapping[str, Any]) -> str:
