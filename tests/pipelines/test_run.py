@@ -209,7 +209,13 @@ def test_a_second_run_does_nothing_twice_and_a_changed_slide_is_done_again(
     assert raypath(*arguments).code == 0
     first = digest(tmp_path / "out" / "slides")
     assert raypath(*arguments).code == 0
-    assert records_of(tmp_path / "out")["slide"].reused == ("tissue", "pyramid", "embed", "predict")
+    assert records_of(tmp_path / "out")["slide"].reused == (
+        "tissue",
+        "pyramid",
+        "embed",
+        "predict",
+        "preview",
+    )
     assert digest(tmp_path / "out" / "slides") == first
     assert raypath(*arguments, "--stride", "64").code == 0
     assert records_of(tmp_path / "out")["slide"].reused == ("tissue", "pyramid")
