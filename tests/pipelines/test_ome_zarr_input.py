@@ -63,7 +63,7 @@ def test_a_url_is_run_once(
     (first,) = records(raypath(*command))
     (second,) = records(raypath(*command))
     assert (first["verdict"], first["path"], first["reused"]) == ("ok", url, [])
-    assert second["reused"] == ["tissue", "pyramid", "embed", "predict"]
+    assert second["reused"] == ["tissue", "pyramid", "embed", "predict", "preview"]
     assert second["score"] == first["score"]
     chunk = next(p for p in (pyramid / "0" / "c").rglob("*") if p.is_file())
     chunk.touch()  # another version of it, as far as the server says

@@ -142,7 +142,7 @@ def test_an_edit_is_used_until_the_file_is_deleted(bench: Bench) -> None:
     assert (edited.n_tiles or 0) < n_detected
     again, n_again = bench.run()
     assert (again.flags, again.n_tiles, n_again) == (edited.flags, edited.n_tiles, 0)
-    assert set(again.reused) == {"tissue", "pyramid", "embed"}
+    assert set(again.reused) == {"tissue", "pyramid", "embed", "preview"}
     bench.outline.unlink()
     back, n_back = bench.run()
     assert back.flags == detected.flags
