@@ -1,17 +1,38 @@
-"""The system's refusals to write, as errors that say what to do."""
+"""Where results may go, and the system's refusals to write, as errors that say what to do."""
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.executor import Failure
+from pipelines.errors import UsageError
 from wsi.errors import DiskFullError, OutputPermissionError
 
 GO_ON = "run the same command again, which goes on where this one stopped"
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/(?=[^/])")  # pathlib makes one slash of two
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def check_local(out: Path) -> None:
+    """Refuse a URL as the folder for results: writing part of a file again needs a file system.
+
+    Raises
+    ------
+    UsageError
+        If `out` is a URL.
+    """
+    scheme = URL.match(str(out))
+    if scheme:
+        url = str(out).replace(":/", "://", 1)
+        raise UsageError(
+            f"{url}: results are written to a disk, not to {scheme[0].rstrip(':/')}://; give a "
+            "folder on a disk that the workers share, and copy it when the run is done "
+            f"(aws s3 sync OUT {url}, or rclone copy)"
+        )
 
 
 @contextmanager

@@ -176,9 +176,13 @@ def _write_receipts(folder: Path, receipts: Mapping[str, Any]) -> None:
 
 
 def _as_text(receipts: Mapping[str, Any]) -> str:
-    """The file's text, whose last value is a digest of the others."""
-    own = hashlib.sha256(json.dumps(receipts).encode()).hexdigest()
-    return json.dumps({**receipts, OWN_DIGEST: own}, indent=1)
+    """The file's text, whose last value is a digest of the others.
+
+    Steps are in the order of their names: one that is done again does not change its place.
+    """
+    ordered = dict(sorted(receipts.items()))
+    own = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    return json.dumps({**ordered, OWN_DIGEST: own}, indent=1)
 
 
 def _as_stored(parameters: Mapping[str, Any]) -> Any:

@@ -22,8 +22,7 @@ from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
-from pipelines.output import GO_ON, explained_output, stop_if_full
-from pipelines.outputs import check_local
+from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME

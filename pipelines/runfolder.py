@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.errors import UsageError
 from pipelines.journal import JOURNAL_NAME, read_journal
-from pipelines.outputs import check_local
+from pipelines.output import check_local
 from pipelines.records import SlideRecord, stream_records
 from wsi.atomic import TMP_MARK
 

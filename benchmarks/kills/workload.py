@@ -12,7 +12,7 @@ from distill.encoders import create_encoder
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
 from pipelines.model import save_model
-from pipelines.receipts import OWN_DIGEST, RECEIPT_NAME
+from pipelines.receipts import RECEIPT_NAME, read_receipts
 from pipelines.records import SlideRecord, read_records
 from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME
 from wsi.atomic import digest
@@ -98,8 +98,7 @@ def steps_done(out: Path) -> set[tuple[str, str]]:
     """(slide, step) of every receipt there is."""
     found = set()
     for receipt in (out / SLIDES_NAME).glob(f"*/{RECEIPT_NAME}"):
-        steps = json.loads(receipt.read_text()).keys() - {OWN_DIGEST}
-        found |= {(receipt.parent.name, step) for step in steps}
+        found |= {(receipt.parent.name, step) for step in read_receipts(receipt.parent)}
     return found
 
 

@@ -23,6 +23,8 @@ from distill.tileset import TileSet
 from distill.train import Batch
 
 Index = NDArray[np.int64]
+# How much colour is varied unless said otherwise: views of a tile would be matched by it.
+COLOUR = {"barlow": 1.0, "moco": 1.0, "rckd": 0.0, "supervised-nuclei": 0.0, "random": 0.0}
 OBJECTIVES = ("rckd", "supervised-nuclei", "barlow", "moco", "random")
 
 

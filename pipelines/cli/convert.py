@@ -64,7 +64,7 @@ def convert(
     from pipelines.executors import conversion_executor, make_executor
     from pipelines.limits import LimitsConfig, task_limits
     from pipelines.manifest import read_cohort
-    from pipelines.outputs import check_local
+    from pipelines.output import check_local
     from wsi.pyramid.options import PyramidOptions
 
     check_local(out)

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from pipelines.pretraining.job import PretrainJob
 
 
-# Views of a tile differ in colour, or they would be matched by it.
-_VARIED = {"barlow": 1.0, "moco": 1.0, "rckd": 0.0, "supervised-nuclei": 0.0, "random": 0.0}
-
-
 def pretrain(
     objective: Annotated[
         str, typer.Argument(help="rckd, supervised-nuclei, barlow, moco, or random: no training.")
@@ -105,7 +101,7 @@ def pretrain(
     images or slides, a tenth is held out to measure on. curves.csv and curves.png show how it went.
     """
     from distill.card import read_card
-    from distill.objectives.objective import OBJECTIVES
+    from distill.objectives.objective import COLOUR, OBJECTIVES
     from distill.objectives.response_loss import ResponseLoss
     from pipelines.errors import UsageError
     from pipelines.pretraining.job import PretrainJob, PretrainSettings
@@ -153,7 +149,7 @@ def pretrain(
             average_decay=average,
             share=share,
             loss=loss,
-            colour=_VARIED[objective] if colour is None else colour,
+            colour=COLOUR[objective] if colour is None else colour,
             seed=seed,
             device=device,
             bfloat16=bf16,

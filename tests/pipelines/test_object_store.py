@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from pipelines.errors import UsageError
-from pipelines.outputs import check_local
+from pipelines.output import check_local
 from pipelines.report.report import write_report
 
 Raypath = Callable[..., Any]

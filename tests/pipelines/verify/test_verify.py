@@ -214,12 +214,7 @@ def test_damaged_slides_are_redone_and_only_they(
     assert again.code == 0, again.err
     for record in read_records(out / "slides.parquet"):
         assert bool(record.reused) == (record.slide_id != SLIDE)
-    redone, first = (
-        {path.name: digest(path) for path in (run / "slides" / SLIDE).iterdir()}
-        for run in (out, made)
-    )
-    assert redone.pop("receipt.json") != first.pop("receipt.json")  # its steps are in another order
-    assert redone == first
+    assert digest(out / "slides") == digest(made / "slides")
     assert raypath("verify", out).code == 0
 
 
