@@ -5,19 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import sleep
 
-from benchmarks.measure import BenchmarkError, Contender, Work, measure_in_turns
+from benchmarks.measure import Contender, measure_in_turns
 from benchmarks.report import Report, Table, Verdict
-from cluster.ray_executor import RayExecutor
-from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
-from distill.encoders import create_encoder
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
-from pipelines.model import load_model, save_model
-from pipelines.run import run_cohort
+from benchmarks.runs import prepare_run, write_model
 from wsi.plan import TileSpec
-from wsi.ref import SlideRef
 
 ONE, TWO = "1 worker", "2 workers"
 WANTED = 0.9
@@ -46,11 +38,14 @@ def measure_cluster(
         If the slide does not get through.
     """
     tables, verdicts = [], []
+    spec = TileSpec(size_px=settings.tile_px, mpp=settings.mpp)
     with TemporaryDirectory(dir=settings.folder, prefix="raypath-") as made:
         for job, architecture in ENCODERS.items():
-            model = _write_model(Path(made) / job, architecture, settings)
+            model = write_model(Path(made) / job, architecture, spec)
             contenders = [
-                Contender(name=name, prepare=partial(_prepare, slide, model, workers), role="ours")
+                Contender(
+                    name=name, prepare=partial(prepare_run, slide, model, workers, {}), role="ours"
+                )
                 for name, workers in ((ONE, 1), (TWO, 2))
             ]
             results = measure_in_turns(
@@ -71,45 +66,3 @@ def measure_cluster(
                 Verdict(claim=claim, bound="at least", wanted=WANTED, measured=efficiency)
             )
     return Report(subject=f"{slide.name}, a run on Ray", tables=tables, verdicts=verdicts)
-
-
-def _write_model(folder: Path, architecture: str, settings: ClusterSettings) -> Path:
-    """A model of random weights: it takes as long as a trained one."""
-    spec = TileSpec(size_px=settings.tile_px, mpp=settings.mpp)
-    encoder = create_encoder(architecture, spec=spec)
-    card = ModelCard(
-        encoder=EncoderCard(
-            architecture=architecture,
-            identifier=encoder.identifier,
-            dim=encoder.dim,
-            mean=encoder.mean,
-            std=encoder.std,
-            licence=encoder.licence,
-        ),
-        tile=TileCard(size_px=spec.size_px, mpp=spec.mpp),
-        training=TrainingCard(data="none", data_licence="none", method="random", measures={}),
-    )
-    save_model(folder, card, encoder)
-    return folder
-
-
-def _prepare(slide: Path, model: Path, workers: int, scratch: Path) -> Work:
-    executor = RayExecutor(workers=workers)
-    # Each worker is busy for long enough that every other one has to start too.
-    list(executor.map(partial(_warm_up, model), range(workers)))
-    entry = Entry(ref=SlideRef.of(slide))
-    config = RunConfig.model_validate({"model": model, "workers": workers, "quality": "off"})
-
-    def work() -> None:
-        counts = run_cohort([entry], scratch / "out", config, executor)
-        if counts["failed"]:
-            raise BenchmarkError(f"{slide} failed: see {scratch / 'out' / 'slides.parquet'}")
-
-    return work
-
-
-def _warm_up(model: Path, number: int) -> int:
-    """Import and load what a block needs."""
-    load_model(model)
-    sleep(2)
-    return number

@@ -35,7 +35,8 @@ class Contender:
         What the table calls it, and what it adds at the end of the row.
     prepare
         Called with an empty folder in a new process; imports and opens what is not to be timed
-        and returns what is. Picklable.
+        and returns what is. Picklable. Where contenders may do different amounts, the work gives
+        the number of items it did.
     role
         ``"ours"``; ``"peer"``, another project's way to the same end; ``"bound"``, what nobody
         can beat, such as copying the file. Only ours have to work.
@@ -65,6 +66,8 @@ class Result:
         Most memory that one process of it held, over all runs.
     bytes_out
         Bytes left in its folder.
+    items
+        How many it did, where that is not the same for all; 0 where it is.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Result:
     cpu_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     bytes_out: int = 0
+    items: int = 0
     failure: str = ""
 
     @property
@@ -89,6 +93,7 @@ class _Sample:
     cpu_seconds: float
     peak_bytes: int
     bytes_out: int
+    items: int
 
 
 def measure_in_turns(
@@ -160,18 +165,22 @@ def _run(contender: Contender, result: Result, folder: Path | None) -> None:
     result.seconds.append(sample.seconds)
     result.cpu_seconds.append(sample.cpu_seconds)
     result.peak_bytes = max(result.peak_bytes, sample.peak_bytes)
-    result.bytes_out = sample.bytes_out
+    result.bytes_out, result.items = sample.bytes_out, sample.items
 
 
 def _timed(prepare: Callable[[Path], Work], scratch: Path) -> _Sample:
     """Prepare and run in this process, which does nothing else."""
     work = prepare(scratch)
     started, cpu_started = perf_counter(), _cpu_seconds()
-    work()
+    items = work()
     seconds, cpu_seconds = perf_counter() - started, _cpu_seconds() - cpu_started
     bytes_out = sum(f.stat().st_size for f in scratch.rglob("*") if f.is_file())
     return _Sample(
-        seconds=seconds, cpu_seconds=cpu_seconds, peak_bytes=_peak_bytes(), bytes_out=bytes_out
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        peak_bytes=_peak_bytes(),
+        bytes_out=bytes_out,
+        items=items if isinstance(items, int) else 0,
     )
 
 

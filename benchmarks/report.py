@@ -29,6 +29,9 @@ LIBRARIES = (
     "dask",
     "pyvips-binary",
     "wsidicomizer",
+    "torch",
+    "timm",
+    "lazyslide",
 )
 HEADINGS = (
     *("", "seconds", "range", "runs", "CPU s", "MP/s", "/ {}"),
@@ -77,10 +80,12 @@ class Table:
             if not result.seconds:
                 continue
             median, times = result.median, result.seconds
+            count = f"{result.items} tiles, {result.items / median:.0f}/s" if result.items else ""
+            notes = "; ".join(filter(None, (result.note, count)))
             written = result.bytes_out
             rows.append(
                 (
-                    f"{result.name} ({result.note})" if result.note else result.name,
+                    f"{result.name} ({notes})" if notes else result.name,
                     f"{median:.3f}",
                     f"{min(times):.3f}-{max(times):.3f}",
                     str(len(times)),

@@ -77,11 +77,13 @@ class Encoder:
         return normalise(torch.from_numpy(pixels), mean=self.mean, std=self.std)
 
     @torch.inference_mode()
-    def embed(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Embed (B, S, S, 3) uint8 tiles: (B, D) float32."""
+    def embed(self, pixels: Pixels, *, bfloat16: bool = False) -> NDArray[np.float32]:
+        """Embed (B, S, S, 3) uint8 tiles: (B, D) float32, perhaps computed in bfloat16."""
         if len(pixels) == 0:
             return np.zeros((0, self.dim), np.float32)
-        embeddings: Tensor = self.module(self.normalise(pixels).to(self.device))
+        tiles = self.normalise(pixels).to(self.device)
+        with torch.autocast(tiles.device.type, torch.bfloat16, enabled=bfloat16):
+            embeddings: Tensor = self.module(tiles)
         return embeddings.float().cpu().numpy()
 
 

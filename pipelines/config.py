@@ -62,7 +62,7 @@ class RunConfig(BaseModel):
     segmenter
         Folder with `segmenter.toml` and weights; None for no tissue classes.
     bfloat16
-        Whether teacher and segmenter compute in bfloat16.
+        Whether the networks compute in bfloat16.
     mpp
         µm per level-0 pixel of slides of which the manifest says none; overrides the files.
     stride_px

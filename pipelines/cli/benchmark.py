@@ -101,6 +101,41 @@ def cluster(
 
 
 @benchmark.command()
+def embedding(
+    slide: Annotated[
+        Path | None, typer.Argument(help="A slide; without one, a made-up slide is written.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Of every contender, in turns.")] = 5,
+    architecture: Annotated[str, typer.Option(help="A network of timm.")] = "resnet18",
+    tile_px: Annotated[int, typer.Option(min=1, help="Edge of a tile at 0.5 µm per pixel.")] = 256,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Measure LazySlide too.")
+    ] = True,
+    gigapixels: Annotated[float, typer.Option(help="Size of the made-up slide.")] = 0.1,
+    folder: Annotated[
+        Path | None, typer.Option(help="For what is written meanwhile; default: temporary.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables in markdown.")] = False,
+) -> None:
+    """Measure embedding a slide beside the bare network, and a whole run beside LazySlide."""
+    import tempfile
+
+    from benchmarks.embedding import EmbeddingSettings, measure_embedding
+    from benchmarks.tiling import write_made_up_slide
+
+    settings = EmbeddingSettings(
+        runs=runs, architecture=architecture, tile_px=tile_px, peers=peers, folder=folder
+    )
+    with tempfile.TemporaryDirectory(dir=folder, prefix="raypath-") as made:
+        path = slide or write_made_up_slide(Path(made) / "made-up.svs", gigapixels=gigapixels)
+        found = measure_embedding(path, settings, say=lambda line: typer.echo(line, err=True))
+    if markdown:
+        typer.echo(found.as_markdown())
+    else:
+        found.print()
+
+
+@benchmark.command()
 def pretraining(
     encoders: Annotated[
         Path, typer.Argument(help="Folder of model folders <objective>-<architecture>[-<seed>].")

@@ -30,7 +30,7 @@ def run(
     ] = None,
     bfloat16: Annotated[
         bool | None,
-        typer.Option(help="Compute nuclei and classes in bfloat16: faster on some processors."),
+        typer.Option(help="Networks compute in bfloat16: faster where the processor has it."),
     ] = None,
     mpp: Mpp = None,
     stride_px: Stride = None,

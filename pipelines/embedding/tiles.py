@@ -41,7 +41,7 @@ def embed_tiles(
         measures.append(quality)
         reasons.append(wrong)
         pixels = apply_steps(steps, batch.pixels[wrong == KEPT])
-        embeddings.append(model.encoder.embed(pixels))
+        embeddings.append(model.encoder.embed(pixels, bfloat16=config.bfloat16))
     at, measured, reason = np.concatenate(coords), np.concatenate(measures), np.concatenate(reasons)
     kept, poor = reason == KEPT, reason != KEPT
     return TileTable(

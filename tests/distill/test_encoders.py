@@ -141,6 +141,15 @@ def test_a_device_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         encoder.on("cuda")
 
 
+def test_bfloat16_embeds_nearly_the_same() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    encoder = create_encoder("resnet10t", spec=TileSpec(size_px=64, mpp=0.5))
+    full, half = encoder.embed(pixels), encoder.embed(pixels, bfloat16=True)
+    assert half.dtype == np.float32
+    assert (full != half).any()
+    np.testing.assert_allclose(half, full, rtol=0.05, atol=0.02 * np.abs(full).max())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_embeds_nearly_the_same() -> None:

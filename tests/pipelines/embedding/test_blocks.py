@@ -28,7 +28,11 @@ from wsi.testing import Specimen, write_slide
 from wsi.tilestore import read_tiles
 
 EDGE = 32
-SETTINGS: dict[str, dict[str, Any]] = {"plain": {}, "fitted": {"preprocess": ("macenko",)}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "fitted": {"preprocess": ("macenko",)},
+    "bfloat16": {"bfloat16": True},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,217 @@
+"""Embedding a slide's tiles beside the bare network, and a whole run beside LazySlide."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.measure import Contender, Work, measure_in_turns
+from benchmarks.ours import lay_grid
+from benchmarks.report import Report, Table, Verdict
+from benchmarks.runs import prepare_run, write_model
+from cluster.resources import available_cpus
+from wsi.grid import TileGrid
+from wsi.open import open_slide
+from wsi.plan import TileSpec
+from wsi.resolution import resolve_mpp
+
+BARE, EMBEDDED = "bare network", "raypath, tiles read and embedded"
+RUN, LAZY = "raypath run", "LazySlide: tissue, tiles, features"
+HALF = ", bfloat16"
+OF_BARE, OF_LAZY = 0.9, 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingSettings:
+    """What is measured; `tile_px` at `mpp` is what the network, of timm, sees."""
+
+    runs: int = 5
+    architecture: str = "resnet18"
+    tile_px: int = 256
+    mpp: float = 0.5
+    batch_size: int = 32
+    peers: bool = True
+    patience_s: float = 600.0
+    folder: Path | None = None
+
+
+def measure_embedding(
+    slide: Path, settings: EmbeddingSettings, *, say: Callable[[str], None] = lambda line: None
+) -> Report:
+    """Embed a slide's tiles, and run a slide up to its heatmaps, with and without bfloat16.
+
+    Raises
+    ------
+    BenchmarkError
+        If the slide does not get through.
+    """
+    spec = TileSpec(size_px=settings.tile_px, mpp=settings.mpp)
+    measure = partial(
+        measure_in_turns,
+        runs=settings.runs,
+        folder=settings.folder,
+        patience_s=settings.patience_s,
+        say=say,
+    )
+    with TemporaryDirectory(dir=settings.folder, prefix="raypath-") as made:
+        model = write_model(Path(made) / "model", settings.architecture, spec, head="gated-abmil")
+        tiles = Table(
+            title=f"Embeddings by {settings.architecture}, in one process",
+            baseline=BARE + HALF,
+            baseline_label="bare",
+            results=measure(_embedders(slide, model, settings)),
+        )
+        run = Table(
+            title=f"A slide to embeddings ({settings.architecture}) and heatmaps",
+            baseline=RUN + HALF,
+            baseline_label="raypath",
+            source_bytes=slide.stat().st_size,
+            results=measure(_runners(slide, model, settings)),
+        )
+    return Report(
+        subject=f"{slide.name}, tiles of {spec.size_px} px at {spec.mpp} µm",
+        tables=[tiles, run],
+        verdicts=[
+            *(_compare(tiles, EMBEDDED + half, BARE + half, OF_BARE) for half in (HALF, "")),
+            _compare(run, RUN + HALF, LAZY, OF_LAZY),
+            *(_compare(run, RUN + half, LAZY + half, OF_LAZY) for half in (HALF, "")),
+        ],
+    )
+
+
+def _embedders(slide: Path, model: Path, settings: EmbeddingSettings) -> list[Contender]:
+    kinds: tuple[tuple[str, Callable[..., Work]], ...] = (
+        (BARE, _prepare_bare),
+        (EMBEDDED, _prepare_embedding),
+    )
+    return [
+        Contender(
+            name=name + half,
+            prepare=partial(prepare, slide, model, settings, bool(half)),
+            role="bound" if name == BARE else "ours",
+        )
+        for half in (HALF, "")
+        for name, prepare in kinds
+    ]
+
+
+def _runners(slide: Path, model: Path, settings: EmbeddingSettings) -> list[Contender]:
+    ours = [
+        Contender(
+            name=RUN + half,
+            prepare=partial(
+                prepare_run,
+                slide,
+                model,
+                available_cpus(),
+                {"bfloat16": bool(half), "batch_size": settings.batch_size},
+            ),
+            role="ours",
+        )
+        for half in (HALF, "")
+    ]
+    peers = [
+        Contender(
+            name=LAZY + half, prepare=partial(_prepare_lazyslide, slide, settings, bool(half))
+        )
+        for half in (HALF, "")
+    ]
+    return ours + peers if settings.peers else ours
+
+
+def _prepare_bare(
+    slide: Path, model: Path, settings: EmbeddingSettings, bfloat16: bool, scratch: Path
+) -> Work:
+    """The network on tiles that are in memory as it takes them: as many as the slide has."""
+    import torch
+
+    from pipelines.model import load_model
+
+    count = len(_grid(slide, settings).coords)
+    module = load_model(model).encoder.module
+    size = (settings.batch_size, 3, settings.tile_px, settings.tile_px)
+    tiles = torch.zeros(size).normal_().contiguous(memory_format=torch.channels_last)
+
+    def work() -> int:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            for first in range(0, count, settings.batch_size):
+                module(tiles[: count - first])
+        return count
+
+    return work
+
+
+def _prepare_embedding(
+    slide: Path, model: Path, settings: EmbeddingSettings, bfloat16: bool, scratch: Path
+) -> Work:
+    """Tiles read, measured and embedded in this process, as a task does it."""
+    from pipelines.config import RunConfig
+    from pipelines.embedding.tiles import embed_tiles
+    from pipelines.model import load_model
+    from pipelines.steps.timing import Timing
+
+    grid, loaded = _grid(slide, settings), load_model(model)
+    config = RunConfig.model_validate(
+        {
+            "model": model,
+            "quality": "off",
+            "bfloat16": bfloat16,
+            "batch_size": settings.batch_size,
+        }
+    )
+
+    def work() -> int:
+        with open_slide(slide) as opened:
+            return len(embed_tiles(opened, grid, loaded, config, (), Timing()).coords)
+
+    return work
+
+
+def _prepare_lazyslide(
+    slide: Path, settings: EmbeddingSettings, bfloat16: bool, scratch: Path
+) -> Work:
+    """LazySlide as its tutorial has it: contours of the tissue, tiles in them, features."""
+    import lazyslide
+    import timm
+    import torch
+    from wsidata import open_wsi
+
+    network = timm.create_model(settings.architecture, pretrained=False, num_classes=0).eval()
+
+    def work() -> int:
+        wsi = open_wsi(str(slide))
+        lazyslide.pp.find_tissues(wsi)
+        lazyslide.pp.tile_tissues(wsi, settings.tile_px, mpp=settings.mpp)
+        lazyslide.tl.feature_extraction(
+            wsi,
+            model=network,
+            model_name="network",
+            batch_size=settings.batch_size,
+            amp=bfloat16,
+            autocast_dtype=torch.bfloat16,
+            pbar=False,
+        )
+        return len(wsi.shapes["tiles"])
+
+    return work
+
+
+def _grid(slide: Path, settings: EmbeddingSettings) -> TileGrid:
+    with open_slide(slide) as opened:
+        level0_mpp = resolve_mpp(opened.properties).mpp
+    factor = settings.mpp / level0_mpp
+    return lay_grid(slide, size_px=settings.tile_px, mpp_factor=factor, most=sys.maxsize)
+
+
+def _compare(table: Table, ours: str, other: str, wanted: float) -> Verdict:
+    """Tiles a second of one over those of another: each found its own number of tiles."""
+    rates = [r.items / r.median if (r := table.find(name)) else None for name in (ours, other)]
+    mine, theirs = rates
+    return Verdict(
+        claim=f"tiles a second, {ours} over {other}",
+        bound="at least",
+        wanted=wanted,
+        measured=mine / theirs if mine and theirs else None,
+    )

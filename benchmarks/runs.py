@@ -1,0 +1,86 @@
+"""A whole run of raypath as something to measure, with a model of random weights."""
+
+from functools import partial
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from benchmarks.measure import BenchmarkError, Work
+from cluster.ray_executor import RayExecutor
+from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
+from distill.encoders import create_encoder
+from pipelines.config import RunConfig
+from pipelines.manifest import Entry
+from pipelines.mil.heads.registry import create_head
+from pipelines.mil.training import TrainedHead
+from pipelines.model import load_model, save_model
+from pipelines.run import run_cohort
+from pipelines.runfolder import SLIDES_NAME, TILES_NAME
+from wsi.plan import TileSpec
+from wsi.ref import SlideRef
+from wsi.tilestore import read_tiles
+
+
+def write_model(
+    folder: Path, architecture: str, spec: TileSpec, *, head: str | None = None
+) -> Path:
+    """A model of random weights, which takes as long as a trained one; perhaps with a head."""
+    encoder = create_encoder(architecture, spec=spec)
+    card = ModelCard(
+        encoder=EncoderCard(
+            architecture=architecture,
+            identifier=encoder.identifier,
+            dim=encoder.dim,
+            mean=encoder.mean,
+            std=encoder.std,
+            licence=encoder.licence,
+        ),
+        tile=TileCard(size_px=spec.size_px, mpp=spec.mpp),
+        training=TrainingCard(data="none", data_licence="none", method="random", measures={}),
+    )
+    trained = None
+    if head is not None:
+        trained = TrainedHead(
+            kind=head,
+            head=create_head(head, encoder.dim, 2, {}),
+            classes=("normal", "tumour"),
+            positive="tumour",
+            threshold=0.5,
+            n_tune=0,
+            tune_loss=[],
+            train_loss=[],
+        )
+    save_model(folder, card, encoder, trained)
+    return folder
+
+
+def prepare_run(
+    slide: Path, model: Path, workers: int, settings: dict[str, Any], scratch: Path
+) -> Work:
+    """A run of one slide by Ray's workers, which are there and have their libraries before.
+
+    The work gives the number of tiles that were embedded.
+    """
+    executor = RayExecutor(workers=workers)
+    # Each worker is busy for long enough that every other one has to start too.
+    list(executor.map(partial(_warm_up, model), range(workers)))
+    entry = Entry(ref=SlideRef.of(slide))
+    config = RunConfig.model_validate(
+        {"model": model, "workers": workers, "quality": "off"} | settings
+    )
+
+    def work() -> int:
+        out = scratch / "out"
+        counts = run_cohort([entry], out, config, executor)
+        if counts["failed"]:
+            raise BenchmarkError(f"{slide} failed: see {out / 'slides.parquet'}")
+        return len(read_tiles(out / SLIDES_NAME / entry.ref.slide_id / TILES_NAME).coords)
+
+    return work
+
+
+def _warm_up(model: Path, number: int) -> int:
+    """Import and load what a block needs."""
+    load_model(model)
+    sleep(2)
+    return number
