@@ -76,7 +76,5 @@ def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]
     if target not in card.classes:
         raise UsageError(f"--class {target}: the model's classes are {', '.join(card.classes)}")
     index = card.classes.index(target)
-    score = TileScore(
-        model.encoder.module, model.head, index=index, temperature=card.temperature
-    )
+    score = TileScore(model.encoder.module, model.head, index=index, temperature=card.temperature)
     return score.eval(), target

@@ -144,9 +144,7 @@ class Library:
                 "level0_mpp": pyramid.level0_mpp,
                 "unreadable": unreadable_areas(pyramid.path),
             }
-            described["segmentation"] = describe_segmentation(
-                folder, level0_mpp=pyramid.level0_mpp
-            )
+            described["segmentation"] = describe_segmentation(folder, level0_mpp=pyramid.level0_mpp)
         if version := version_of(folder / HEATMAP_NAME):
             heatmap = open_heatmap(folder / HEATMAP_NAME, version)
             described["heatmap"] = {

@@ -99,10 +99,14 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _shares(towards: Tensor, ql: Tensor, k: Tensor) -> Tensor:
-    """towards · softmax(Ql K^T), (L,), mean over the heads: one at a time, to spare memory."""
-    of_heads = zip(towards.split(1), ql.split(1), k.split(1), strict=True)
-    total = sum((to @ _softmax(q, keys) for to, q, keys in of_heads), torch.zeros_like(k[0, :, 0]))
-    return total[0, 0] / len(k)
+    """The product of `towards` with softmax(Ql K^T), (L,): mean over the heads.
+
+    One head at a time, to spare memory.
+    """
+    total = k.new_zeros(k.shape[1])
+    for to, q, keys in zip(towards.split(1), ql.split(1), k.split(1), strict=True):
+        total += (to @ _softmax(q, keys))[0, 0]
+    return total / len(k)
 
 
 def pseudo_inverse(matrix: Tensor, iterations: int) -> Tensor:

@@ -55,7 +55,7 @@ export function length(um) {
 export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 export function area(mm2) {
-  return mm2 >= 0.01 ? `${+mm2.toPrecision(3)} mm²` : `${whole(1e6 * mm2)} µm²`;
+  return mm2 > 0 && mm2 < 1e-4 ? "< 0.0001 mm²" : `${+mm2.toPrecision(3)} mm²`;
 }
 
 // The largest of 1, 2, 5 times a power of ten that is at most `longest`.

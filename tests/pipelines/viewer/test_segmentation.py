@@ -1,6 +1,7 @@
 """Segmentation classes over HTTP and in a browser: named, measured, on their pixels."""
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pipelines.viewer import server
-from tests.pipelines.viewer.test_browser import Box, find, served, settled
+from tests.pipelines.viewer.test_browser import PATIENCE_S, Box, find, served, settled
 
 GLAND, NECROSIS = (213, 94, 0), (0, 114, 178)
 browser = [
@@ -71,6 +72,17 @@ def of_colour(colour: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray
     return lambda pixels: np.abs(pixels - colour).max(axis=2) < 12
 
 
+def awaited(page: Any, colour: tuple[int, int, int]) -> Box:
+    """Where a colour is, once its tiles have come."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (found := find(page, of_colour(colour))) is None:
+        assert time.monotonic() < deadline, f"{colour} is not drawn"
+    page.wait_for_load_state("networkidle")
+    found = find(page, of_colour(colour))
+    assert found is not None
+    return found
+
+
 def expected(page: Any, edges: tuple[int, int, int, int]) -> Box:
     """Where a rectangle of level-0 pixels is in what `find` looks at."""
     x, y, scale = page.evaluate(
@@ -108,12 +120,11 @@ class TestInABrowser:
                     (GLAND, segmented_run.gland),
                     (NECROSIS, segmented_run.necrosis),
                 ):
-                    found = find(page, of_colour(colour))
-                    assert found is not None
+                    found = awaited(page, colour)
                     assert found.distance(expected(page, edges)) <= 2
             page.get_by_label("gland").uncheck()
             assert find(page, of_colour(GLAND)) is None
-            assert find(page, of_colour(NECROSIS)) is not None
+            awaited(page, NECROSIS)
             page.keyboard.press("s")
             assert find(page, of_colour(NECROSIS)) is None
 
@@ -124,7 +135,12 @@ class TestInABrowser:
             page = open_page(f"{address}#{quote(segmented_run.alone)}")
             page.wait_for_selector("#segmentation:checked")
             said = page.inner_text("#segmentation-section")
-            for text in ("Segmentation: glands", "necrosis <i>", "4\u202f500 µm²", "0.02 mm² could not"):
+            for text in (
+                "Segmentation: glands",
+                "necrosis <i>",
+                "0.0045 mm²",
+                "0.02 mm² could not",
+            ):
                 assert text in said
             assert not page.get_by_label("stroma").is_checked()  # it would cover everything
             page.click("#zoom-one")
@@ -145,4 +161,4 @@ class TestInABrowser:
             assert not page.is_checked("#segmentation")
             page.keyboard.press("s")
             page.locator("#segmentation-opacity").fill("100")
-            assert find(page, of_colour(NECROSIS)) is not None
+            awaited(page, NECROSIS)
