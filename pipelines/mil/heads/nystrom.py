@@ -14,6 +14,9 @@ computes without writing a softmax of L by m numbers; and the means are taken of
 those of their queries and keys are the same.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, linear, scaled_dot_product_attention
@@ -46,11 +49,11 @@ class NystromAttention(nn.Module):
         ql, kl = self._landmarks(tokens)
         return self._join(_attend(q, kl, self._inverse(ql, kl) @ _attend(ql, k, v)))
 
-    def first(self, tokens: Tensor, *, weights: bool) -> tuple[Tensor, Tensor | None]:
+    def first(self, tokens: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
         """What `forward` makes of the first token, (dim,), at a part of its cost.
 
-        With `weights` also how that token attends to all, (L,), without a gradient: mean over the
-        heads. It sums to 1; approximated, it may be negative.
+        Also a function that computes how that token attends to all, (L,), without a gradient: mean
+        over the heads. It sums to 1; approximated, it may be negative.
         """
         (q,) = self._project(tokens[:1], "q")
         k, v = self._project(tokens, "kv")
@@ -61,8 +64,7 @@ class NystromAttention(nn.Module):
             ql, kl = self._landmarks(tokens)
             towards = _softmax(q, kl) @ self._inverse(ql, kl)
             mixed = towards @ _attend(ql, k, v)
-        shares = _shares(towards, ql, k) if weights else None
-        return self._join(mixed)[0], shares
+        return self._join(mixed)[0], partial(_shares, towards, ql, k)
 
     def _is_exact(self, tokens: Tensor) -> bool:
         return len(tokens) <= self.landmarks
@@ -89,7 +91,8 @@ class NystromAttention(nn.Module):
 
 def _softmax(q: Tensor, k: Tensor) -> Tensor:
     """softmax(Q K^T / √d): (heads, L, d) and (heads, m, d) to (heads, L, m)."""
-    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    return scores.softmax(dim=-1)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -104,8 +107,8 @@ def _shares(towards: Tensor, ql: Tensor, k: Tensor) -> Tensor:
     One head at a time, to spare memory.
     """
     total = k.new_zeros(k.shape[1])
-    for to, q, keys in zip(towards.split(1), ql.split(1), k.split(1), strict=True):
-        total += (to @ _softmax(q, keys))[0, 0]
+    for to, q, keys in zip(towards, ql, k, strict=True):
+        total += (to @ _softmax(q, keys))[0]
     return total / len(k)
 
 

@@ -10,7 +10,8 @@ left out: the positions come from PPEG.
 """
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,9 +82,9 @@ class TransMil(Head):
         slides = []
         for number, real in enumerate(bag_mask):
             square, tokens = self._mixed(bags[number, real])
-            slide, weights = self._read(tokens, weights=True)
+            slide, shares = self._read(tokens)
             slides.append(slide)
-            attention[number, real] = _of_instances(weights, square, int(real.sum()))
+            attention[number, real] = _of_instances(shares(), square, int(real.sum()))
         return BagOutput(
             logits=self.classify(torch.stack(slides)), attention=attention, tile_logits=None
         )
@@ -91,7 +92,7 @@ class TransMil(Head):
     def loss(self, bags: Tensor, bag_mask: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """As `Head.loss`, without the attention, which it does not need."""
         slides = [
-            self._read(self._mixed(bags[number, real])[1], weights=False)[0]
+            self._read(self._mixed(bags[number, real])[1])[0]
             for number, real in enumerate(bag_mask)
         ]
         return weighted_cross_entropy(self.classify(torch.stack(slides)), target, weight)
@@ -107,22 +108,25 @@ class TransMil(Head):
         tokens = tokens + self.layers[0](self.norms[0](tokens))
         return square, torch.cat([tokens[:1], self._placed(tokens[1:], side)])
 
-    def _read(self, tokens: Tensor, *, weights: bool) -> tuple[Tensor, Tensor | None]:
-        """The class token after the last layer, (H,), and how it attends, (1 + S,)."""
-        mixed, shares = self.layers[1].first(self.norms[1](tokens), weights=weights)
+    def _read(self, tokens: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """The class token after the last layer, (H,), and what tells how it attends, (1 + S,)."""
+        last = cast("NystromAttention", self.layers[1])
+        mixed, shares = last.first(self.norms[1](tokens))
         return self.norms[2](tokens[0] + mixed), shares
 
     def _placed(self, tokens: Tensor, side: int) -> Tensor:
         """Add what lies around, (S, H): three convolutions are one with the kernels' sum."""
         largest = max(KERNELS)
-        kernel = sum(
-            functional.pad(position.weight, [(largest - position.weight.shape[-1]) // 2] * 4)
-            for position in self.positions
-        )
-        bias = sum(position.bias for position in self.positions)
+        convolutions = [cast("nn.Conv2d", position) for position in self.positions]
+        kernels = [
+            functional.pad(of.weight, [(largest - of.kernel_size[0]) // 2] * 4)
+            for of in convolutions
+        ]
+        kernel = torch.stack(kernels).sum(dim=0)
+        bias = torch.stack([torch.as_tensor(of.bias) for of in convolutions]).sum(dim=0)
         grid = tokens.view(1, side, side, -1).permute(0, 3, 1, 2)
         around = functional.conv2d(grid, kernel, bias, padding=largest // 2, groups=grid.shape[1])
-        return tokens + around.permute(0, 2, 3, 1).reshape(tokens.shape)
+        return torch.add(tokens, around.permute(0, 2, 3, 1).reshape(tokens.shape))
 
 
 def _of_instances(shares: Tensor, square: Tensor, count: int) -> Tensor:
