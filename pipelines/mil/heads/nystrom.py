@@ -14,6 +14,7 @@ computes without writing a softmax of L by m numbers; and the means are taken of
 those of their queries and keys are the same.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -91,8 +92,7 @@ class NystromAttention(nn.Module):
 
 def _softmax(q: Tensor, k: Tensor) -> Tensor:
     """softmax(Q K^T / √d): (heads, L, d) and (heads, m, d) to (heads, L, m)."""
-    scores = q @ k.mT / q.shape[-1] ** 0.5
-    return scores.softmax(dim=-1)
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
