@@ -74,14 +74,24 @@ def _end(value: float, label: str) -> str:
     return "\n".join([number, " ".join(words[words[:1] == [number] :])]).rstrip()
 
 
-def score_channel(target: str) -> Channel:
-    """The tile's own log-odds for one class, as the head would score a slide made of it alone."""
+def score_channel(target: str, *, temperature: float | None = None) -> Channel:
+    """The tile's own log-odds for one class, as the head would score a slide made of it alone.
+
+    `temperature` is that of a calibrated head, which the log-odds are divided by; None where
+    nobody calibrated it.
+    """
+    calibrated = (
+        "not calibrated, so not a probability."
+        if temperature is None
+        else f"calibrated by the head's temperature, {temperature:.3g}, which was chosen on whole "
+        "slides: how often it is right of single tiles is not known."
+    )
     return Channel(
         name=f"score:{target}",
         title=f"{target} score of each tile",
         meaning=(
             f"What the model would say of a slide made of this tile alone: 0 not {target}, "
-            f"1 {target}. Comparable between slides; not calibrated, so not a probability."
+            f"1 {target}. Comparable between slides; {calibrated}"
         ),
         low=0.0,
         high=1.0,

@@ -65,6 +65,9 @@ def train(
     licence: Annotated[
         str, typer.Option(help="Of the slides; it goes into the card.")
     ] = "not stated",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in --out.")
+    ] = False,
 ) -> None:
     """Train slide-level heads and predict every slide that each has not learnt from.
 
@@ -72,7 +75,8 @@ def train(
     is refused. Part of the training slides tunes: it stops the training and chooses the
     threshold. predictions.parquet is what 'raypath mil evaluate' reads.
     """
-    from pipelines.mil.run import MilJob, read_job, train_mil
+    from pipelines.mil.job import MilJob
+    from pipelines.mil.run import read_job, train_mil
     from pipelines.mil.training import HeadSettings
 
     job = MilJob(
@@ -97,6 +101,7 @@ def train(
         skip_missing=skip_missing,
         model=model,
         licence=licence,
+        resume=resume,
     )
     cohort = read_job(job)
     with progress_bar("heads", len(cohort.divisions) * seeds) as advance:

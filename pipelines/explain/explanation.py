@@ -78,7 +78,7 @@ class Explanation:
 
     @property
     def score(self) -> float:
-        """The log-odds as a number from 0 to 1; not calibrated."""
+        """The log-odds as a number from 0 to 1."""
         return 1 / (1 + math.exp(-self.log_odds))
 
     def as_dict(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def write_explanation(
     _draw_curves(middle, explained, "insertion", target)
     _draw_table(right, explained)
     figure.supxlabel(
-        f"{NOTICE} The score is not calibrated and no probability of disease. A map shows what "
+        f"{NOTICE} The score of a tile is no probability of disease. A map shows what "
         "the model answers to, not what is there.",
         fontsize=10,
         color="0.3",

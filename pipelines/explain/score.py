@@ -16,11 +16,14 @@ class TileScore(nn.Module):
     It is the heatmap's `score:<class>`; its logistic is the score from 0 to 1.
     """
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, *, index: int) -> None:
+    def __init__(
+        self, encoder: nn.Module, head: nn.Module, *, index: int, temperature: float = 1.0
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.index = index
+        self.temperature = temperature
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) normalised tiles to (B,)."""
@@ -29,9 +32,8 @@ class TileScore(nn.Module):
     def of_embeddings(self, embeddings: Tensor) -> Tensor:
         """(B, D) to (B,): each is a bag of its own."""
         bags = embeddings.float()[:, None]
-        return log_odds(
-            self.head(bags, torch.ones(bags.shape[:2], dtype=torch.bool)).logits, self.index
-        )
+        logits = self.head(bags, torch.ones(bags.shape[:2], dtype=torch.bool)).logits
+        return log_odds(logits / self.temperature, self.index)
 
     @torch.no_grad()
     def has_feature_maps(self, x: Tensor) -> bool:
@@ -74,4 +76,5 @@ def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]
     if target not in card.classes:
         raise UsageError(f"--class {target}: the model's classes are {', '.join(card.classes)}")
     index = card.classes.index(target)
-    return TileScore(model.encoder.module, model.head, index=index).eval(), target
+    score = TileScore(model.encoder.module, model.head, index=index, temperature=card.temperature)
+    return score.eval(), target

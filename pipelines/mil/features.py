@@ -53,6 +53,7 @@ class Features:
     encoder: str
     encoder_sha256: str
     digest: str
+    ordered_digest: str
 
     def read(self) -> NDArray[np.floating]:
         """The (tiles, dim) embeddings, in the file's precision and order."""
@@ -115,6 +116,9 @@ def open_features(path: Path) -> Features:
                 encoder=_text(attributes, ENCODERS),
                 encoder_sha256=_text(attributes, ("encoder_sha256",)),
                 digest=hashlib.sha256(b"".join(sorted(rows))).hexdigest(),
+                ordered_digest=hashlib.sha256(
+                    b"".join((str(file[key].dtype).encode(), *rows))
+                ).hexdigest(),
             )
     except OSError as error:
         raise FeaturesError(f"{path} does not open as HDF5: {error}") from error

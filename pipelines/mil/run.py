@@ -12,7 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ import numpy as np
 from distill.card import HeadFile, TrainingCard, write_toml
 from distill.errors import ModelError
 from pipelines.errors import UsageError
+from pipelines.lock import held
 from pipelines.memory import measured_peak
 from pipelines.mil.cohort import Cohort, read_cohort
 from pipelines.mil.division import TRAIN, Division
+from pipelines.mil.job import MilJob
+from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
-from pipelines.mil.training import HeadSettings, TrainedHead, bag_logits, train_head
+from pipelines.mil.training import TrainedHead, bag_logits, train_head
 from pipelines.model import Model, load_model, save_head, save_model
 from pipelines.receipts import code_version
 from pipelines.runfolder import NOTICE
@@ -40,43 +43,6 @@ SPLIT_COLUMNS = (
     "slide_id", "patient_id", "target", "fold", "split",
     "tiles", "not_finite", "invalid", "excluded",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MilJob:
-    """What is trained on what.
-
-    Attributes
-    ----------
-    features, labels, out
-        Folder of embeddings, table of labels, folder for the results.
-    positive
-        The class looked for; the operating point is chosen for it.
-    settings
-        Of each head.
-    folds, split
-        See `pipelines.mil.cohort.read_cohort`.
-    seeds
-        How many heads are trained on each fold: seeds 0, 1, ... of weights and order. The
-        division of the slides depends on `split_seed` alone.
-    model
-        Folder of the model that made the embeddings; then each fold's folder is a model to run.
-    licence
-        Of the labelled slides; it goes into the card.
-    """
-
-    features: Path
-    labels: Path
-    out: Path
-    positive: str | None
-    settings: HeadSettings
-    folds: int | None = None
-    split: str | None = None
-    seeds: int = 1
-    split_seed: int = 0
-    skip_missing: bool = False
-    model: Path | None = None
-    licence: str = "not stated"
 
 
 def read_job(job: MilJob) -> Cohort:
@@ -107,27 +73,36 @@ def train_mil(
 
     `report` is called with the number of heads that are trained, and a line about the last.
 
+    What a killed training has done is kept, and gone on from with `job.resume`: the result is the
+    same but for seconds and memory, which are of the last process.
+
     Raises
     ------
     ModelError
         If there is no such head, or `job.model` did not make the embeddings.
     TrainingError
         If a loss is no longer a number.
+    UsageError
+        If another process trains there, or `job.resume` finds another training.
     """
     started = time.perf_counter()
-    with measured_peak() as peak:
+    job.out.mkdir(parents=True, exist_ok=True)
+    with held(job.out), measured_peak() as peak:
         model = _model(job, cohort)
-        predictions: list[Prediction] = []
-        heads: list[dict[str, Any]] = []
+        kept = Kept.begin(job, cohort, model_sha256=model.sha256 if model else None)
+        heads: list[Finished] = []
         for seed in range(job.seeds):
             for division in cohort.divisions:
-                trained, said = _train(job, cohort, division, seed)
                 name = f"fold-{division.fold}-seed-{seed}"
-                with replacing(job.out / name) as tmp:
-                    _save(tmp, job, cohort, trained, model)
-                predictions += said
-                heads.append(_about(trained, division.fold, seed))
-                report(len(heads), f"{name}: tuning loss {min(trained.tune_loss):.3f}")
+                finished = kept.finished(name)
+                if finished is None:
+                    trained, finished = _train(job, cohort, division, seed, kept.checkpoint(name))
+                    with replacing(job.out / name) as tmp:
+                        _save(tmp, job, cohort, trained, model)
+                    kept.finish(name, finished)
+                heads.append(finished)
+                report(len(heads), f"{name}: tuning loss {min(finished.about['tune_loss']):.3f}")
+        predictions = [said for head in heads for said in head.predictions]
         write_predictions(job.out / PREDICTIONS_NAME, predictions)
         _write_split(job.out / SPLIT_NAME, cohort)
         summary = {
@@ -135,15 +110,16 @@ def train_mil(
             "settings": asdict(job),
             "classes": cohort.classes,
             "counts": _counts(cohort),
-            "heads": heads,
+            "heads": [head.about for head in heads],
             "seconds": round(time.perf_counter() - started, 1),
             "peak_memory_bytes": peak(),
             "raypath_version": version("raypath"),
             "code_version": code_version(),
             "versions": {name: version(name) for name in LIBRARIES},
         }
-    with replacing(job.out / SUMMARY_NAME) as tmp:
-        tmp.write_text(json.dumps(summary, indent=1, default=str))
+        with replacing(job.out / SUMMARY_NAME) as tmp:
+            tmp.write_text(json.dumps(summary, indent=1, default=str))
+        kept.remove()
     return summary
 
 
@@ -170,11 +146,17 @@ def _model(job: MilJob, cohort: Cohort) -> Model | None:
 
 
 def _train(
-    job: MilJob, cohort: Cohort, division: Division, seed: int
-) -> tuple[TrainedHead, list[Prediction]]:
+    job: MilJob, cohort: Cohort, division: Division, seed: int, checkpoint: Path
+) -> tuple[TrainedHead, Finished]:
     """Train one head, and ask it about the slides it did not learn from."""
     bags = cohort.bags(division)
-    trained = train_head(bags, positive=str(job.positive), settings=job.settings, seed=seed)
+    trained = train_head(
+        bags,
+        positive=str(job.positive),
+        settings=job.settings,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
     said = [
         Prediction(
             slide=slide,
@@ -187,7 +169,7 @@ def _train(
         for slide, bag in zip(cohort.slides, bags, strict=True)
         if bag.split != TRAIN
     ]
-    return trained, said
+    return trained, Finished(about=_about(trained, division.fold, seed), predictions=said)
 
 
 def _save(

@@ -1,9 +1,12 @@
 """Training the slide-level head on embeddings, with patients kept on one side of each split."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -11,10 +14,14 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from distill.errors import ModelError
 from pipelines.errors import SplitError, TrainingError
 from pipelines.mil.heads.head import Head, weighted_cross_entropy
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.statistics import youden_threshold
+from wsi.atomic import replacing
+
+CHECKPOINT_S = 30.0  # a bag may take seconds, or a millisecond
 
 Epoch = Callable[[int, float], None]
 
@@ -111,13 +118,16 @@ def train_head(
     positive: str,
     settings: HeadSettings | None = None,
     seed: int = 0,
+    checkpoint: Path | None = None,
     report: Epoch = lambda epoch, tune_loss: None,
 ) -> TrainedHead:
     """Train a head on the bags of split ``train``.
 
     The epoch with the least loss on split ``tune`` is kept, and the threshold on the score of
     `positive` is chosen there by Youden's index. Bags of other splits are not looked at.
-    `report` is called after every epoch with its number and that loss.
+    `report` is called after every epoch with its number and that loss. A `checkpoint` that is
+    there is gone on from; it is written after whole epochs, not more often than every
+    `CHECKPOINT_S` seconds, and stays.
 
     Raises
     ------
@@ -125,7 +135,7 @@ def train_head(
         If a patient stands on both sides, or a class is missing: any of them in ``train``,
         `positive` in ``tune``.
     ModelError
-        If there is no such head.
+        If there is no such head, or the checkpoint is of another.
     TrainingError
         If the loss is no longer a number.
     """
@@ -140,7 +150,7 @@ def train_head(
         dim = train[0].read().shape[1]
         head = create_head(settings.kind, dim, len(classes), settings.sizes).to(settings.device)
         training = _Training(head, classes, weight.to(settings.device), settings, seed)
-        training.run(train, tune, report)
+        training.run(train, tune, checkpoint, report)
     scores = np.array([score_bag(head, bag.read())[classes.index(positive)] for bag in tune])
     truth = np.array([bag.target == positive for bag in tune])
     return TrainedHead(
@@ -188,31 +198,76 @@ class _Training:
             lr=head.learning_rate if settings.learning_rate is None else settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
+        self.best = deepcopy(head.state_dict())
         self.train_loss: list[float] = []
         self.tune_loss: list[float] = []
 
-    def run(self, train: Sequence[Bag], tune: Sequence[Bag], report: Epoch) -> None:
-        best, best_state = float("inf"), deepcopy(self.head.state_dict())
-        since = 0
-        for epoch in range(self.settings.epochs):
-            self.head.train()
-            order = self.generator.permutation(len(train))
-            self.train_loss.append(float(np.mean([self._step(train[i]) for i in order])))
-            self.head.eval()
-            self.tune_loss.append(float(np.mean([self._measure(bag) for bag in tune])))
-            if not np.isfinite(self.tune_loss[-1]):
-                raise TrainingError(
-                    f"{self.settings.kind}: the loss is {self.tune_loss[-1]} after epoch "
-                    f"{epoch + 1}: lower the learning rate, "
-                    f"{self.optimiser.param_groups[0]['lr']:g}"
-                )
-            report(epoch, self.tune_loss[-1])
-            since += 1
-            if self.tune_loss[-1] < best:
-                best, best_state, since = self.tune_loss[-1], deepcopy(self.head.state_dict()), 0
-            if since == self.settings.patience:
+    def run(
+        self, train: Sequence[Bag], tune: Sequence[Bag], checkpoint: Path | None, report: Epoch
+    ) -> None:
+        if checkpoint and checkpoint.exists():
+            self._load(checkpoint)
+        written = time.monotonic()
+        for epoch in range(len(self.tune_loss), self.settings.epochs):
+            if self._is_over():
                 break
-        self.head.load_state_dict(best_state)
+            self._epoch(train, tune)
+            report(epoch, self.tune_loss[-1])
+            if checkpoint and time.monotonic() - written >= CHECKPOINT_S:
+                self._save(checkpoint)
+                written = time.monotonic()
+        self.head.load_state_dict(self.best)
+
+    def _epoch(self, train: Sequence[Bag], tune: Sequence[Bag]) -> None:
+        self.head.train()
+        order = self.generator.permutation(len(train))
+        self.train_loss.append(float(np.mean([self._step(train[i]) for i in order])))
+        self.head.eval()
+        loss = float(np.mean([self._measure(bag) for bag in tune]))
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"{self.settings.kind}: the loss is {loss} after epoch {len(self.train_loss)}: "
+                f"lower the learning rate, {self.optimiser.param_groups[0]['lr']:g}"
+            )
+        if loss < min(self.tune_loss, default=float("inf")):
+            self.best = deepcopy(self.head.state_dict())
+        self.tune_loss.append(loss)
+
+    def _is_over(self) -> bool:
+        """Whether the last `patience` epochs brought no lower loss."""
+        since = len(self.tune_loss) - 1 - int(np.argmin(self.tune_loss)) if self.tune_loss else 0
+        return since >= self.settings.patience
+
+    def _save(self, path: Path) -> None:
+        content = {
+            "head": self.head.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "train_loss": self.train_loss,
+            "tune_loss": self.tune_loss,
+            "generator": self.generator.bit_generator.state,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.weight.device)
+            if self.weight.is_cuda
+            else None,
+        }
+        with replacing(path) as tmp:
+            torch.save(content, tmp)
+
+    def _load(self, path: Path) -> None:
+        """Go to where a checkpoint was written; it is read without executing code."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            self.head.load_state_dict(content["head"])
+            self.best = content["best"]
+            self.optimiser.load_state_dict(content["optimiser"])
+        except (RuntimeError, KeyError, ValueError, UnpicklingError) as error:
+            raise ModelError(f"{path} does not continue this training: {error}") from error
+        self.train_loss, self.tune_loss = content["train_loss"], content["tune_loss"]
+        self.generator.bit_generator.state = content["generator"]
+        torch.set_rng_state(content["random"])
+        if self.weight.is_cuda:
+            torch.cuda.set_rng_state(content["random_cuda"], self.weight.device)
 
     def _step(self, bag: Bag) -> float:
         """Learn from one bag; gives its loss."""

@@ -1,6 +1,5 @@
 """A pretraining as it is asked for: picklable, so that any process can do it or a share of it."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from distill.objectives.response_loss import ResponseLoss
 from distill.responses import Origin
 from pipelines.errors import UsageError
 from pipelines.pretraining.tiles import TileRequest
-from wsi.atomic import replacing
 
 JOB_NAME = "pretraining.json"
 FREE = ("device", "embed_px", "half", "licence", "data")  # may be others when a training is resumed
@@ -120,35 +118,3 @@ class PretrainJob:
             "settings": {name: settings[name] for name in settings if name not in FREE},
             "origin": self.origin and self.origin.as_attributes(),
         }
-
-
-def remember(job: PretrainJob) -> None:
-    """Write the job beside the model.
-
-    Raises
-    ------
-    UsageError
-        If it is to go on with another one than the folder holds.
-    """
-    path = job.out / JOB_NAME
-    wanted = json.loads(json.dumps(job.as_attributes()))
-    if job.resume and path.is_file():
-        stored = json.loads(path.read_text())
-        different = _different(stored, wanted)
-        if different:
-            raise UsageError(
-                f"--resume: {job.out} holds another training ({'; '.join(different)}): give the "
-                "same flags, or leave --resume out to start anew"
-            )
-    with replacing(path) as tmp:
-        tmp.write_text(json.dumps(wanted, indent=1))
-
-
-def _different(stored: Any, wanted: Any, name: str = "") -> list[str]:
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        return [
-            line
-            for key in sorted(stored.keys() | wanted.keys())
-            for line in _different(stored.get(key), wanted.get(key), f"{name}.{key}".strip("."))
-        ]
-    return [] if stored == wanted else [f"{name} {stored} instead of {wanted}"]

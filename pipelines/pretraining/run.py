@@ -20,8 +20,9 @@ from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from pipelines.errors import UsageError
 from pipelines.model import save_model
-from pipelines.pretraining.job import PretrainJob, remember
+from pipelines.pretraining.job import JOB_NAME, PretrainJob
 from pipelines.pretraining.tiles import read_tileset
+from pipelines.same_job import remember
 from wsi.plan import TileSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -98,7 +99,7 @@ def _train(
     kept = share_of(kept, settings.share, settings.seed)
     check_batch(settings.batch_size, len(kept))  # before anything is written
     if group.rank() == 0:
-        remember(job)
+        remember(job.out / JOB_NAME, job.as_attributes(), resume=job.resume)
     return pretrain(
         objective,
         kept,

@@ -111,11 +111,15 @@ def score_tiles(
 def _tile_scores(
     tile_logits: torch.Tensor | None, card: HeadCard
 ) -> tuple[list[NDArray[np.float64]], list[Channel]]:
-    """One class against the rest: the log-odds whose logistic is the softmax, (N,) a channel."""
+    """One class against the rest: the log-odds whose logistic is the softmax, (N,) a channel.
+
+    They are divided by the head's temperature, as the slide's are.
+    """
     if tile_logits is None:
         return [], []
-    logits = tile_logits[0].double()
+    logits = tile_logits[0].double() / card.temperature
+    temperature = card.temperature if card.calibrated else None
     shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
     return [log_odds(logits, card.classes.index(c)).numpy() for c in shown], [
-        *map(score_channel, shown)
+        score_channel(c, temperature=temperature) for c in shown
     ]

@@ -20,6 +20,12 @@ from pipelines.runfolder import (
 )
 from pipelines.unreadable import unreadable_areas
 from pipelines.viewer.overlays import describe_channel, open_heatmap
+from pipelines.viewer.segmentation import (
+    LabelPyramid,
+    describe_segmentation,
+    labels_of,
+    open_labels,
+)
 from wsi.errors import RayPathError
 
 
@@ -81,6 +87,13 @@ class Library:
             raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}") from error
         return path, f"{status.st_mtime_ns:x}-{status.st_ino:x}"
 
+    def labels(self, slide_id: str) -> tuple[LabelPyramid, str]:
+        """The labels of the slide's segmentation and their version."""
+        found = labels_of(self.folder(slide_id))
+        if found is None:
+            raise UnknownSlideError(f"slide {slide_id!r} has no segmentation")
+        return open_labels(*found, level0_mpp=self.pyramid(slide_id).level0_mpp), found[1]
+
     def listing(self) -> dict[str, Any]:
         """The run, all of its slides, and the class that their scores are for."""
         run = self.run(fresh=True)
@@ -114,6 +127,7 @@ class Library:
             "image": None,
             "heatmap": None,
             "nuclei": None,
+            "segmentation": None,
             "prediction_file": {},
         }
         folder = run.slide_folder(slide_id)
@@ -130,6 +144,7 @@ class Library:
                 "level0_mpp": pyramid.level0_mpp,
                 "unreadable": unreadable_areas(pyramid.path),
             }
+            described["segmentation"] = describe_segmentation(folder, level0_mpp=pyramid.level0_mpp)
         if version := version_of(folder / HEATMAP_NAME):
             heatmap = open_heatmap(folder / HEATMAP_NAME, version)
             described["heatmap"] = {

@@ -27,6 +27,7 @@ from pipelines.unreadable import hatch, unreadable_areas
 from pipelines.viewer.headers import SafeHeaders
 from pipelines.viewer.library import Library, UnknownSlideError
 from pipelines.viewer.overlays import heatmap_png, tissue_rings
+from pipelines.viewer.segmentation import label_png
 from wsi.errors import RayPathError
 
 STATIC = Path(__file__).parent / "static"
@@ -73,6 +74,7 @@ def create_app(out: Path) -> Starlette:
             Route(slide + "/tissue.json", pages.tissue),
             Route(slide + "/nuclei/{column:int}_{row:int}.json", pages.nuclei),
             Route(slide + "/tiles/{level:int}/{column:int}_{row:int}.jpg", pages.tile),
+            Route(slide + "/labels/{level:int}/{column:int}_{row:int}.png", pages.labels),
             Route(slide + "/heatmap/{channel:int}.png", pages.heatmap),
             Route(slide + "/heatmap/{channel:int}.f32", pages.values),
             Route(slide, pages.slide),
@@ -191,6 +193,18 @@ class _Pages:
             return encode_jpeg(tile)
 
         return _cached(request, version, "image/jpeg", render)
+
+    def labels(self, request: Request) -> Response:
+        """A tile of the segmentation: a grey PNG whose grey is the label."""
+        asked = request.path_params
+        pyramid, version = self.library.labels(asked["slide_id"])
+
+        def render() -> bytes:
+            return label_png(
+                pyramid, level=asked["level"], column=asked["column"], row=asked["row"]
+            )
+
+        return _cached(request, version, "image/png", render)
 
     def heatmap(self, request: Request) -> Response:
         heatmap, version = self.library.heatmap(request.path_params["slide_id"])

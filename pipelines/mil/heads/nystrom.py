@@ -3,16 +3,24 @@
 Xiong et al., "Nyströmformer", AAAI 2021. With m landmarks, the means of m runs of consecutive
 queries and keys,
 
-    softmax(Q K^T) V  ≈  softmax(Q Kl^T) · pinv( softmax(Ql Kl^T) ) · softmax(Ql K^T) V
+    softmax(Q K^T) V  ≈  softmax(Q Kl^T) · ( pinv( softmax(Ql Kl^T) ) · ( softmax(Ql K^T) V ) )
 
 The pseudo-inverse is iterated (Razavi et al., Appl. Math. Comput. 2014). With no more tokens than
 landmarks the attention is exact. The runs share a token at their ends where the tokens do not
 divide evenly, so nothing is padded.
+
+In this order each of the two large products is itself an attention, softmax(A B^T) C, which torch
+computes without writing a softmax of L by m numbers; and the means are taken of the tokens, since
+those of their queries and keys are the same.
 """
+
+import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import adaptive_avg_pool2d, linear, scaled_dot_product_attention
 
 
 class NystromAttention(nn.Module):
@@ -34,36 +42,74 @@ class NystromAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix tokens.
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Mix tokens: (L, dim) to (L, dim)."""
+        q, k, v = self._project(tokens, "qkv")
+        if self._is_exact(tokens):
+            return self._join(_attend(q, k, v))
+        ql, kl = self._landmarks(tokens)
+        return self._join(_attend(q, kl, self._inverse(ql, kl) @ _attend(ql, k, v)))
 
-        Parameters
-        ----------
-        tokens
-            (L, dim).
+    def first(self, tokens: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """What `forward` makes of the first token, (dim,), at a part of its cost.
 
-        Returns
-        -------
-        (L, dim), and how the first token attends to all, (L,): mean over the heads. It sums to 1;
-        approximated, it may be negative.
+        Also a function that computes how that token attends to all, (L,), without a gradient: mean
+        over the heads. It sums to 1; approximated, it may be negative.
         """
-        length, dim = tokens.shape
-        q, k, v = self.qkv(tokens).view(length, 3, self.heads, -1).permute(1, 2, 0, 3)
-        q = q / q.shape[-1] ** 0.5
-        if length <= self.landmarks:
-            weights = (q @ k.mT).softmax(dim=-1)
-            mixed, first = weights @ v, weights[:, 0]
+        (q,) = self._project(tokens[:1], "q")
+        k, v = self._project(tokens, "kv")
+        if self._is_exact(tokens):
+            mixed = _attend(q, k, v)
+            towards, ql = torch.ones_like(q[..., :1]), q
         else:
-            ql, kl = self._landmarks(q), self._landmarks(k)
-            towards, away = (q @ kl.mT).softmax(dim=-1), (ql @ k.mT).softmax(dim=-1)
-            inverse = pseudo_inverse((ql @ kl.mT).softmax(dim=-1), self.iterations)
-            mixed = towards @ (inverse @ (away @ v))
-            first = (towards[:, :1] @ inverse @ away)[:, 0]
-        return self.out(mixed.transpose(0, 1).reshape(length, dim)), first.mean(dim=0)
+            ql, kl = self._landmarks(tokens)
+            towards = _softmax(q, kl) @ self._inverse(ql, kl)
+            mixed = towards @ _attend(ql, k, v)
+        return self._join(mixed)[0], partial(_shares, towards, ql, k)
 
-    def _landmarks(self, tokens: Tensor) -> Tensor:
-        """Means of runs: (heads, L, d) to (heads, m, d)."""
-        return functional.adaptive_avg_pool1d(tokens.mT, self.landmarks).mT
+    def _is_exact(self, tokens: Tensor) -> bool:
+        return len(tokens) <= self.landmarks
+
+    def _project(self, tokens: Tensor, names: str) -> tuple[Tensor, ...]:
+        """Some of queries, keys and values that follow one another, each (heads, L, d)."""
+        dim = tokens.shape[1]
+        start = "qkv".index(names) * dim
+        projected = linear(tokens, self.qkv.weight[start : start + len(names) * dim])
+        return projected.view(len(tokens), len(names), self.heads, -1).permute(1, 2, 0, 3).unbind()
+
+    def _landmarks(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Queries and keys of the means of runs, (heads, m, d)."""
+        means = adaptive_avg_pool2d(tokens.T[None, :, :, None], (self.landmarks, 1))
+        return self._project(means[0, :, :, 0].T, "qk")
+
+    def _inverse(self, ql: Tensor, kl: Tensor) -> Tensor:
+        return pseudo_inverse(_softmax(ql, kl), self.iterations)
+
+    def _join(self, mixed: Tensor) -> Tensor:
+        """Put the heads' parts, (heads, L, d), side by side: (L, dim)."""
+        return torch.as_tensor(self.out(mixed.transpose(0, 1).flatten(1)))
+
+
+def _softmax(q: Tensor, k: Tensor) -> Tensor:
+    """softmax(Q K^T / √d): (heads, L, d) and (heads, m, d) to (heads, L, m)."""
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(Q K^T / √d) V, of (heads, ., d); torch's fast ways want a batch."""
+    return scaled_dot_product_attention(q[None], k[None], v[None])[0]
+
+
+@torch.no_grad()
+def _shares(towards: Tensor, ql: Tensor, k: Tensor) -> Tensor:
+    """The product of `towards` with softmax(Ql K^T), (L,): mean over the heads.
+
+    One head at a time, to spare memory.
+    """
+    total = k.new_zeros(k.shape[1])
+    for to, q, keys in zip(towards, ql, k, strict=True):
+        total += (to @ _softmax(q, keys))[0]
+    return total / len(k)
 
 
 def pseudo_inverse(matrix: Tensor, iterations: int) -> Tensor:

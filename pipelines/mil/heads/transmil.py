@@ -10,14 +10,16 @@ left out: the positions come from PPEG.
 """
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from distill.errors import ModelError
 from pipelines.mil.heads.attention import projection
-from pipelines.mil.heads.head import BagOutput, Head
+from pipelines.mil.heads.head import BagOutput, Head, weighted_cross_entropy
 from pipelines.mil.heads.nystrom import NystromAttention
 
 KERNELS = (7, 5, 3)
@@ -79,27 +81,59 @@ class TransMil(Head):
         attention = torch.zeros_like(bags[..., 0])
         slides = []
         for number, real in enumerate(bag_mask):
-            slide, weights = self._one(self.project(bags[number, real]))
+            square, tokens = self._mixed(bags[number, real])
+            slide, shares = self._read(tokens)
             slides.append(slide)
-            attention[number, real] = weights.detach()
-        logits = self.classify(torch.stack(slides))
-        return BagOutput(logits=logits, attention=attention, tile_logits=None)
+            attention[number, real] = _of_instances(shares(), square, int(real.sum()))
+        return BagOutput(
+            logits=self.classify(torch.stack(slides)), attention=attention, tile_logits=None
+        )
 
-    def _one(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """The class token at the end, (H,), and its attention to the n instances (n, H)."""
-        count, side = len(hidden), math.isqrt(len(hidden) - 1) + 1
-        square = torch.arange(side * side, device=hidden.device) % count
-        tokens = torch.cat([self.class_token[None], hidden[square]])
-        tokens = tokens + self.layers[0](self.norms[0](tokens))[0]
-        tokens = torch.cat([tokens[:1], self._placed(tokens[1:], side)])
-        mixed, first = self.layers[1](self.norms[1](tokens))
-        weights = torch.zeros_like(hidden[:, 0]).index_add(0, square, first[1:].clamp(min=0))
-        total = weights.sum()
-        weights = weights / total if total > 0 else torch.full_like(weights, 1 / count)
-        return self.norms[2](tokens[0] + mixed[0]), weights
+    def loss(self, bags: Tensor, bag_mask: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """As `Head.loss`, without the attention, which it does not need."""
+        slides = [
+            self._read(self._mixed(bags[number, real])[1])[0]
+            for number, real in enumerate(bag_mask)
+        ]
+        return weighted_cross_entropy(self.classify(torch.stack(slides)), target, weight)
+
+    def _mixed(self, bag: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens of a bag (n, D) before the last layer, (1 + S, H).
+
+        Also which instance each place of the square holds, (S,).
+        """
+        side = math.isqrt(len(bag) - 1) + 1
+        square = torch.arange(side * side, device=bag.device) % len(bag)
+        tokens = torch.cat([self.class_token[None], self.project(bag)[square]])
+        tokens = tokens + self.layers[0](self.norms[0](tokens))
+        return square, torch.cat([tokens[:1], self._placed(tokens[1:], side)])
+
+    def _read(self, tokens: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """The class token after the last layer, (H,), and what tells how it attends, (1 + S,)."""
+        last = cast("NystromAttention", self.layers[1])
+        mixed, shares = last.first(self.norms[1](tokens))
+        return self.norms[2](tokens[0] + mixed), shares
 
     def _placed(self, tokens: Tensor, side: int) -> Tensor:
-        """Add what lies around: (side * side, H)."""
-        grid = tokens.T.reshape(1, -1, side, side)
-        around = torch.stack([position(grid) for position in self.positions]).sum(dim=0)
-        return tokens + around[0].flatten(1).T
+        """Add what lies around, (S, H): three convolutions are one with the kernels' sum."""
+        largest = max(KERNELS)
+        convolutions = [cast("nn.Conv2d", position) for position in self.positions]
+        kernels = [
+            functional.pad(of.weight, [(largest - of.kernel_size[0]) // 2] * 4)
+            for of in convolutions
+        ]
+        kernel = torch.stack(kernels).sum(dim=0)
+        bias = torch.stack([torch.as_tensor(of.bias) for of in convolutions]).sum(dim=0)
+        grid = tokens.view(1, side, side, -1).permute(0, 3, 1, 2)
+        around = functional.conv2d(grid, kernel, bias, padding=largest // 2, groups=grid.shape[1])
+        return torch.add(tokens, around.permute(0, 2, 3, 1).reshape(tokens.shape))
+
+
+def _of_instances(shares: Tensor, square: Tensor, count: int) -> Tensor:
+    """Attention of `count` instances from that of class token and places: not negative, sums to 1.
+
+    An instance that stands in several places has what all of them get.
+    """
+    weights = shares.new_zeros(count).index_add(0, square, shares[1:].clamp(min=0))
+    total = weights.sum()
+    return weights / total if total > 0 else torch.full_like(weights, 1 / count)

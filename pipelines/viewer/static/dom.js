@@ -52,6 +52,12 @@ export function length(um) {
   return um >= 1000 ? `${+(um / 1000).toPrecision(3)} mm` : `${+um.toPrecision(3)} µm`;
 }
 
+export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+
+export function area(mm2) {
+  return mm2 > 0 && mm2 < 1e-4 ? "< 0.0001 mm²" : `${+mm2.toPrecision(3)} mm²`;
+}
+
 // The largest of 1, 2, 5 times a power of ten that is at most `longest`.
 export function niceLength(longest) {
   const power = 10 ** Math.floor(Math.log10(longest));

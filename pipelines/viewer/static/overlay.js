@@ -13,12 +13,14 @@ export class Overlay {
     this.isShown = true;
     this.isOutlineShown = false;
     this.areNucleiShown = false;
+    this.segmentation = { opacity: 0.5, isShown: false };
   }
 
   clear() {
     this.canvas.width = 0; // nothing of one slide may stay over another
     this.cells = null; // the heatmap, a pixel a cell
     this.cellPx = 0;
+    this.labels = null; // the classes of a segmentation
     this.outline = null;
     this.nuclei = new Map(); // outlines by the cell they are in; null while they are on their way
     this.unreadable = { cell_level0_px: 0, cells: [] };
@@ -35,6 +37,7 @@ export class Overlay {
     this.context.setTransform(1, 0, 0, 1, 0, 0);
     this.context.clearRect(0, 0, w, h);
     if (this.isShown && this.cells) this.drawCells(view);
+    if (this.segmentation.isShown && this.labels) this.drawLabels(view);
     if (this.unreadable.cells.length) this.drawUnreadable(view, ratio);
     if (this.areNucleiShown) this.drawNuclei(view, ratio);
     if (this.isOutlineShown && this.outline) this.drawLine(this.outline, OUTLINE, 1.75, view, ratio);
@@ -56,6 +59,13 @@ export class Overlay {
     const at = [x + c0 * cell, y + r0 * cell, columns * cell, rows * cell];
     context.drawImage(this.cells, c0, r0, columns, rows, ...at);
     context.globalAlpha = 1;
+  }
+
+  drawLabels(view) {
+    this.labels.keep(view);
+    this.context.globalAlpha = this.segmentation.opacity;
+    this.labels.draw(this.context, view);
+    this.context.globalAlpha = 1;
   }
 
   drawUnreadable({ x, y, scale }, ratio) {

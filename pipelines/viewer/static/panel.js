@@ -1,6 +1,7 @@
 // The right column: what the run says of a slide, what the colours mean, how it was read.
 
 import { byId, element, prose, score, verdictBadge, whole, words } from "./dom.js";
+import { segmentationSection } from "./classes.js";
 
 const REDO =
   "To try it again, run the same command: finished slides are skipped by their receipts.";
@@ -10,22 +11,31 @@ const RELATIVE =
 const HELD_BACK = `${RELATIVE} So it is not shown unless you tick “Show”.`;
 
 export class Panel {
-  constructor({ onChannel, onOverlay, onOutline, onNuclei }) {
-    Object.assign(this, { onChannel, onOverlay, onOutline, onNuclei });
+  constructor(actions) {
+    Object.assign(this, actions); // onChannel, onOverlay and so on
     this.opacity = 0.5;
     this.isShown = true;
     this.isOutlineShown = false;
     this.areNucleiShown = false;
+    this.segmentation = { opacity: 0.5, isShown: false };
+    this.isSegmentationChosen = false; // until a person says, it is shown where no heatmap is
     this.isHeldBack = false; // the overlay, because of the slide and not because a person hid it
   }
 
   show(slide) {
     this.slide = slide;
     this.channel = null;
+    if (!this.isSegmentationChosen) this.segmentation.isShown = !slide.heatmap;
     if (this.isHeldBack) this.isShown = true;
     this.isHeldBack = false;
     byId("panel").replaceChildren(
-      ...[this.verdict(), this.prediction(), this.heatmap(), this.facts()].filter(Boolean),
+      ...[
+        this.verdict(),
+        this.prediction(),
+        this.heatmap(),
+        segmentationSection(this),
+        this.facts(),
+      ].filter(Boolean),
     );
     byId("panel").scrollTop = 0;
     if (slide.heatmap && slide.image) this.showFirst();
@@ -158,6 +168,17 @@ export class Panel {
     toggle.onchange = () => this.setNuclei(toggle.checked);
     const title = "Outlines of the nuclei found, close up";
     return element("label", { className: "line" }, toggle, element("span", {}, title));
+  }
+
+  setSegmentation(change) {
+    Object.assign(this.segmentation, change);
+    this.isSegmentationChosen ||= "isShown" in change;
+    const { opacity, isShown } = this.segmentation;
+    if (byId("segmentation")) {
+      byId("segmentation").checked = isShown;
+      byId("segmentation-opacity-text").textContent = `${Math.round(100 * opacity)} %`;
+    }
+    this.onSegmentation(this.segmentation);
   }
 
   setNuclei(areShown) {

@@ -1,6 +1,7 @@
 // The middle: the slide in OpenSeadragon, the overlay above it, scale bar and readout.
 
 import { byId, length, niceLength, slideUrl, whole } from "./dom.js";
+import { Labels } from "./labels.js";
 import { Overlay, outlineOf } from "./overlay.js";
 
 const OpenSeadragon = window.OpenSeadragon;
@@ -67,6 +68,7 @@ export class Stage {
     for (const id of ["zoom-text", "cursor-text", "value-text"]) byId(id).textContent = "";
     if (!this.slide) return;
     this.overlay.unreadable = slide.image.unreadable;
+    if (slide.segmentation) this.overlay.labels = new Labels(slide, () => this.redraw());
     // Where a scanner's levels are a factor 4 apart, the finer one is wanted sooner.
     const { downsamples } = slide.image;
     const steps = downsamples.slice(1).map((downsample, i) => downsample / downsamples[i]);
@@ -143,6 +145,16 @@ export class Stage {
     this.redraw();
   }
 
+  setSegmentation(segmentation) {
+    this.overlay.segmentation = segmentation;
+    this.redraw();
+  }
+
+  showClass(label, isShown) {
+    this.overlay.labels?.show(label, isShown);
+    this.redraw();
+  }
+
   zoom(factor) {
     if (this.slide) this.viewer.viewport.zoomBy(factor).applyConstraints();
   }
@@ -199,7 +211,13 @@ export class Stage {
     const [width, height] = this.slide.image.levels[0];
     const isInside = x >= 0 && y >= 0 && x < width && y < height;
     cursor.textContent = isInside ? `x ${whole(x)}  y ${whole(y)} px` : "";
-    value.textContent = this.onValue(isInside && this.values ? this.valueAt(x, y) : null);
+    const said = [this.onValue(isInside && this.values ? this.valueAt(x, y) : null)];
+    const { labels, segmentation } = this.overlay;
+    if (isInside && labels && segmentation.isShown) {
+      const found = labels.at(x, y);
+      if (found !== null) said.push(`${labels.name}: ${found?.name ?? "not looked at"}`);
+    }
+    value.textContent = said.filter(Boolean).join("   ");
   }
 
   valueAt(x, y) {

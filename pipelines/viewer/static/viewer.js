@@ -15,6 +15,8 @@ const panel = new Panel({
   onOverlay: (overlay) => stage.setOverlay(overlay),
   onOutline: (isShown) => stage.showOutline(isShown).catch(complain),
   onNuclei: (areShown) => stage.showNuclei(areShown),
+  onSegmentation: (segmentation) => stage.setSegmentation(segmentation),
+  onClass: (label, isShown) => stage.showClass(label, isShown),
 });
 const stage = new Stage((value) => panel.describeValue(value));
 let asked = null;
@@ -50,6 +52,7 @@ async function show(slideId) {
   stage.open(slide);
   stage.setOverlay(panel);
   panel.show(slide);
+  stage.setSegmentation(panel.segmentation);
   if (panel.isOutlineShown) stage.showOutline(true).catch(complain);
   byId("message").hidden = Boolean(slide.image);
   if (!slide.image) {
@@ -87,6 +90,7 @@ window.addEventListener("keydown", (event) => {
   const isOnSlide = Boolean(event.target.closest?.("#osd")); // OpenSeadragon zooms by itself there
   const actions = {
     h: () => panel.setOverlay({ isShown: !panel.isShown }),
+    s: () => panel.setSegmentation({ isShown: !panel.segmentation.isShown }),
     n: () => panel.setNuclei(!panel.areNucleiShown),
     t: () => panel.setOutline(!panel.isOutlineShown),
     "/": () => byId("search").focus(),

@@ -23,7 +23,8 @@ from pipelines.cli.main import cli
 from pipelines.errors import FeaturesError, SplitError, UsageError
 from pipelines.mil.features import open_features
 from pipelines.mil.heads.registry import create_head
-from pipelines.mil.run import MilJob, read_job, train_mil
+from pipelines.mil.job import MilJob
+from pipelines.mil.run import read_job, train_mil
 from pipelines.mil.training import HeadSettings, bag_logits
 from pipelines.model import load_model, save_model
 from wsi.plan import TileSpec

@@ -41,11 +41,22 @@ def test_scores_are_the_softmax_of_logits_over_the_temperature(
     tiles: TileTable, head: MeanPooling
 ) -> None:
     plain, values, _ = score_tiles(tiles, head, card())
-    cooled, same_values, _ = score_tiles(tiles, head, card(temperature=3.0))
+    cooled, cooled_values, _ = score_tiles(tiles, head, card(temperature=3.0))
     odds = logit(plain["scores"]["tumour"])
     assert abs(odds) > 0.01
     assert cooled["scores"]["tumour"] == pytest.approx(expit(odds / 3))
-    assert np.array_equal(values, same_values)  # tiles keep their raw scores
+    np.testing.assert_allclose(cooled_values[:, 0], values[:, 0] / 3)  # tiles as their slide
+    np.testing.assert_array_equal(cooled_values[:, 1:], values[:, 1:])  # attention has none
+
+
+def test_the_legend_says_whether_tiles_are_calibrated(tiles: TileTable, head: MeanPooling) -> None:
+    (raw, *_), (calibrated, *_) = (
+        score_tiles(tiles, head, card(temperature=1.75, calibrated=is_calibrated))[2]
+        for is_calibrated in (False, True)
+    )
+    assert "not calibrated, so not a probability" in raw.meaning
+    assert "calibrated by the head's temperature, 1.75, which was chosen on" in calibrated.meaning
+    assert "not calibrated" not in calibrated.meaning
 
 
 def test_a_score_within_the_band_is_uncertain(tiles: TileTable, head: MeanPooling) -> None:

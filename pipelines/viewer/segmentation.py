@@ -1,0 +1,102 @@
+"""The classes of a segmented slide for the page: names, colours, areas, and tiles of labels."""
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from PIL import Image
+
+from pipelines.pixels import OPEN_SLIDES, TILE_PX, NoSuchTileError, version_of
+from pipelines.runfolder import IMAGE_NAME, SEGMENTATION_NAME, read_json
+from wsi import ngff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPyramid:
+    """An open ``labels/<name>``.
+
+    Attributes
+    ----------
+    levels
+        (y, x) arrays of labels, finest first; 0 is where nobody looked.
+    downsamples
+        Level-0 pixels of the slide per pixel of each level.
+    colours
+        ``#rrggbb`` by label.
+    """
+
+    levels: tuple[zarr.Array[Any], ...]
+    downsamples: tuple[float, ...]
+    colours: dict[int, str]
+
+
+def labels_of(folder: Path) -> tuple[Path, str] | None:
+    """Where a slide's folder has the labels of its segmentation, and their version; or None."""
+    name = read_json(folder / SEGMENTATION_NAME).get("name")
+    path = folder / IMAGE_NAME / "labels" / str(name)
+    version = version_of(path)
+    return (path, version) if name and version else None
+
+
+@lru_cache(maxsize=OPEN_SLIDES)
+def open_labels(path: Path, version: str, *, level0_mpp: float) -> LabelPyramid:
+    """Open the labels at `path` once for each `version` of them."""
+    group = zarr.open_group(path, mode="r")
+    ome: Any = group.attrs["ome"]
+    datasets = ome["multiscales"][0]["datasets"]
+    levels: tuple[Any, ...] = tuple(group[dataset["path"]] for dataset in datasets)
+    transforms = [dataset["coordinateTransformations"] for dataset in datasets]
+    return LabelPyramid(
+        levels=levels,
+        downsamples=tuple(ngff.pixel_of(t, level0_mpp=level0_mpp)[0] for t in transforms),
+        colours={
+            int(shown["label-value"]): "#{:02x}{:02x}{:02x}".format(*shown["rgba"][:3])
+            for shown in ome["image-label"].get("colors", ())
+        },
+    )
+
+
+def describe_segmentation(folder: Path, *, level0_mpp: float) -> dict[str, Any] | None:
+    """Classes with colour and area, and the geometry of the labels; None where there are none.
+
+    Levels are (width, height), finest first. The first class is the background.
+    """
+    found = labels_of(folder)
+    if found is None:
+        return None
+    pyramid = open_labels(*found, level0_mpp=level0_mpp)
+    said = read_json(folder / SEGMENTATION_NAME)
+    return {
+        "version": found[1],
+        "name": said["name"],
+        "tile_px": TILE_PX,
+        "levels": [(int(level.shape[1]), int(level.shape[0])) for level in pyramid.levels],
+        "downsamples": pyramid.downsamples,
+        "classes": [each | {"colour": pyramid.colours[each["label"]]} for each in said["classes"]],
+        "looked_mm2": said["looked_mm2"],
+        "unreadable_tissue_mm2": said["unreadable_tissue_mm2"],
+    }
+
+
+def label_png(pyramid: LabelPyramid, *, level: int, column: int, row: int) -> bytes:
+    """The labels of a tile as a grey PNG, the grey of a pixel being its label.
+
+    Raises
+    ------
+    NoSuchTileError
+        If the pyramid has no such tile.
+    """
+    if not 0 <= level < len(pyramid.levels):
+        raise NoSuchTileError(f"level {level}: there are {len(pyramid.levels)}, from 0")
+    x, y = column * TILE_PX, row * TILE_PX
+    height, width = pyramid.levels[level].shape
+    if not (0 <= x < width and 0 <= y < height):
+        raise NoSuchTileError(f"tile ({column}, {row}): level {level} has {width} x {height} px")
+    labels = np.asarray(pyramid.levels[level][y : y + TILE_PX, x : x + TILE_PX], np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(labels).save(stream, format="PNG")
+    return stream.getvalue()

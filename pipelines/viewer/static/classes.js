@@ -1,0 +1,63 @@
+// The part of the right column about the segmentation: its classes, their colours and areas.
+
+import { area, element, percent } from "./dom.js";
+
+export function segmentationSection(panel) {
+  const { segmentation } = panel.slide;
+  if (!segmentation) return null;
+  const { opacity, isShown } = panel.segmentation;
+  const toggle = element("input", { type: "checkbox", id: "segmentation", checked: isShown });
+  toggle.onchange = () => panel.setSegmentation({ isShown: toggle.checked });
+  const slider = element("input", {
+    type: "range",
+    id: "segmentation-opacity",
+    min: 0,
+    max: 100,
+    step: 1,
+    "aria-label": "Opacity of the segmentation",
+  });
+  slider.value = Math.round(100 * opacity);
+  slider.oninput = () => panel.setSegmentation({ opacity: slider.valueAsNumber / 100 });
+  const { classes, unreadable_tissue_mm2: unreadable } = segmentation;
+  return element(
+    "section",
+    { id: "segmentation-section" },
+    element("h3", {}, `Segmentation: ${segmentation.name}`),
+    element(
+      "label",
+      { className: "line" },
+      toggle,
+      element("span", {}, "Show"),
+      slider,
+      element("output", { id: "segmentation-opacity-text" }, `${slider.value} %`),
+    ),
+    element("ul", { className: "classes" }, ...classes.map((each, i) => row(panel, each, i > 0))),
+    element(
+      "p",
+      { className: "muted small" },
+      `The most probable class of each pixel, on the ${area(segmentation.looked_mm2)} of tissue ` +
+        "that were looked at. No colour: not looked at, or a class without its tick.",
+    ),
+    unreadable > 0
+      ? element("p", { className: "note partial small" }, `${area(unreadable)} could not be read.`)
+      : null,
+  );
+}
+
+function row(panel, { label, name, colour, area_mm2: mm2, share_of_looked: share }, isShown) {
+  const toggle = element("input", { type: "checkbox", checked: isShown });
+  toggle.onchange = () => panel.onClass(label, toggle.checked);
+  return element(
+    "li",
+    {},
+    element(
+      "label",
+      { className: "class" },
+      toggle,
+      element("i", { className: "swatch class-colour", style: { background: colour } }),
+      element("span", { className: "class-name" }, name),
+      element("span", { className: "class-area" }, area(mm2)),
+      element("span", { className: "class-share" }, share === null ? "" : percent(share)),
+    ),
+  );
+}
