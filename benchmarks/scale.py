@@ -26,6 +26,7 @@ from cluster.ray_executor import RayExecutor
 from pipelines.blockwise.work import BlockPlan, BlockTask, BlockWork
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
+from pipelines.memory import NOTHING
 from pipelines.records import SlideRecord
 from pipelines.slide import HandedOut, SlideJob
 from pipelines.spread import Done, Spread, Task, is_verdict
@@ -75,7 +76,7 @@ def stub(costs: Costs, faster: float, task: Task) -> Done:
     """What a worker does instead of a task; `faster` is infinity to do nothing."""
     if isinstance(task, BlockTask):
         time.sleep(costs.block_s / faster)
-        return None
+        return NOTHING
     if task.hands_out:
         work = _StubWork(ref=task.entry.ref, parameters={}, folder=task.folder / ".partial")
         return HandedOut(plans=(BlockPlan(work=work, blocks=tuple(range(costs.blocks))),))
@@ -108,7 +109,7 @@ def drive(executor: RayExecutor, costs: Costs, *, slides: int, faster: float) ->
         )
         for n in range(slides)
     )
-    spread = Spread(workers=max(2, executor.workers))  # one alone is handed no blocks
+    spread = Spread(workers=lambda: max(2, executor.workers))  # one alone is handed no blocks
     tasks = verdicts = 0
     started, cpu = time.perf_counter(), time.process_time()
     do = partial(stub, costs, faster)

@@ -10,6 +10,7 @@ from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.config import RunConfig
 from pipelines.embedding.work import embedding_parameters, plan_embedding
 from pipelines.manifest import Entry
+from pipelines.memory import NOTHING, Held
 from pipelines.model import Model, load_model
 from pipelines.nuclei.density import density_heatmap, density_spec
 from pipelines.receipts import Receipts
@@ -43,20 +44,25 @@ from wsi.slide import Slide
 class SlideJob:
     """A slide to work on, the folder for its results, and the settings.
 
-    `hands_out` says whether others may do its blocks first.
+    `hands_out` says whether others may do its blocks first, and `held` what their processes held.
     """
 
     entry: Entry
     folder: Path
     config: RunConfig
     hands_out: bool = False
+    held: Held = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOut:
-    """The work of a slide whose blocks are to be done before the slide is."""
+    """The work of a slide whose blocks are to be done before the slide is.
+
+    `held` is what the process held that looked at the slide.
+    """
 
     plans: tuple[BlockPlan[Any, Any], ...]
+    held: Held = NOTHING
 
 
 def run_slide(job: SlideJob) -> SlideRecord | HandedOut:

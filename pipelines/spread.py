@@ -4,7 +4,7 @@ Blocks take nearly all of the time, and spread over all workers, so that one lar
 cluster busy. What a block's task does not get done, the slide's own does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from cluster.executor import Outcome
 from pipelines.blockwise.work import BlockTask
+from pipelines.memory import NOTHING, Held, measured_peak
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
 from pipelines.slide import HandedOut, SlideJob
@@ -21,22 +22,26 @@ from wsi.ref import SlideRef
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
 Task = SlideJob | BlockTask[Any]
-Done = SlideRecord | HandedOut | None
+Done = SlideRecord | HandedOut | Held
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs.
+    """Do a task, where it runs; of a block nothing is left but what its process held.
 
     Raises
     ------
     RayPathError
         If the slide cannot be used, or its results not be written.
     """
-    with explained_output(_results(task), go_on=GO_ON):
+    with measured_peak() as peak, explained_output(_results(task), go_on=GO_ON):
         if isinstance(task, BlockTask):
             task.work.do(task.block)
-            return None
-        return run_unchanged(task)
+            return peak()
+        done = run_unchanged(task)
+        if isinstance(done, HandedOut):
+            return replace(done, held=peak())
+        held = task.held | peak()
+        return replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
 
 
 def slide_of(task: Task) -> SlideRef:
@@ -61,18 +66,22 @@ class _Spreading:
     job: SlideJob
     tasks: Iterator[BlockTask[Any]]
     running: int = 0
+    held: Held = NOTHING
 
 
 @dataclass(slots=True, kw_only=True)
 class Spread:
-    """Names the tasks of jobs: where there are several workers, first a large slide's blocks."""
+    """Names the tasks of jobs: where there are several workers, first a large slide's blocks.
 
-    workers: int
+    `workers` tells how many there are at present: a cluster grows and shrinks.
+    """
+
+    workers: Callable[[], int]
     _slides: dict[Path, _Spreading] = field(default_factory=dict)
 
     def first_tasks(self, jobs: Iterable[SlideJob]) -> Iterator[Task]:
         """The beginning of each job."""
-        return (replace(job, hands_out=self.workers > 1) for job in jobs)
+        return (replace(job, hands_out=self.workers() > 1) for job in jobs)
 
     def follow(self, outcome: Outcome[Task, Done]) -> list[Task]:
         """What is to be done after a task: see `Executor.map`."""
@@ -82,18 +91,21 @@ class Spread:
         if isinstance(task, SlideJob):
             assert isinstance(outcome.result, HandedOut)  # else it would have been the verdict
             job = replace(task, hands_out=False)
-            slide = _Spreading(job=job, tasks=_block_tasks(outcome.result))
+            tasks = _block_tasks(outcome.result)
+            slide = _Spreading(job=job, tasks=tasks, held=outcome.result.held)
             self._slides[job.folder] = slide
-            room = HANDED_OUT * self.workers
         else:
             slide = self._slides[_results(task)]
             slide.running -= 1
-            room = 1
-        tasks: list[Task] = list(islice(slide.tasks, room))
-        slide.running += len(tasks)
-        if not tasks and not slide.running:
-            return [self._slides.pop(slide.job.folder).job]
-        return tasks
+            if isinstance(outcome.result, Held):  # else the block's task failed
+                slide.held |= outcome.result
+        room = HANDED_OUT * self.workers() - slide.running
+        blocks: list[Task] = list(islice(slide.tasks, max(room, 0)))
+        slide.running += len(blocks)
+        if not blocks and not slide.running:
+            del self._slides[slide.job.folder]
+            return [replace(slide.job, held=slide.held)]
+        return blocks
 
 
 def _block_tasks(handed_out: HandedOut) -> Iterator[BlockTask[Any]]:
