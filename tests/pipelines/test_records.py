@@ -68,6 +68,7 @@ def test_columns_have_the_same_types_whatever_is_in_them(
         "n_excluded_tiles",
         "n_reused_tiles",
         "n_nuclei",
+        "peak_rss_bytes",
     }
     doubles = {"mpp", "tissue_mm2", "nuclei_per_mm2", "score", "waited_s", "worked_s"}
     assert {n for n, t in types.items() if t == "double"} == doubles
