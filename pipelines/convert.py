@@ -33,7 +33,16 @@ from wsi.ref import SlideRef
 from wsi.remote import is_remote
 
 CAN_BE_CONTINUED = frozenset(
-    {"disk_full", "io_error", "node_lost", "out_of_memory", "timed_out", "worker_lost"}
+    {
+        "disk_full",
+        "io_error",
+        "node_lost",
+        "object_store_full",
+        "out_of_memory",
+        "spill_disk_full",
+        "timed_out",
+        "worker_lost",
+    }
 )
 HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
 
