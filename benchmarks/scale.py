@@ -23,12 +23,12 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.report import machine
 from cluster.ray_executor import RayExecutor
-from pipelines.blockwise.work import BlockPlan, BlockTask, BlockWork
+from pipelines.blockwise.sealed import BlockTask, SealedPlan
 from pipelines.config import RunConfig
+from pipelines.job import HandedOut, SlideJob
 from pipelines.manifest import Entry
 from pipelines.memory import NOTHING
 from pipelines.records import SlideRecord
-from pipelines.slide import HandedOut, SlideJob
 from pipelines.spread import Done, Spread, Task, is_verdict
 from wsi.ref import SlideRef
 
@@ -60,26 +60,20 @@ class Costs:
         return self.blocks * self.block_s + self.slide_s
 
 
-class _StubWork(BlockWork[int]):
-    """Blocks that are only waited for."""
-
-    step = "embed"
-
-    def path(self, block: int) -> Path:
-        return self.folder / str(block)
-
-    def make(self, block: int) -> None:
-        raise NotImplementedError("a stub is slept through, not done")
-
-
 def stub(costs: Costs, faster: float, task: Task) -> Done:
     """What a worker does instead of a task; `faster` is infinity to do nothing."""
     if isinstance(task, BlockTask):
         time.sleep(costs.block_s / faster)
         return NOTHING
     if task.hands_out:
-        work = _StubWork(ref=task.entry.ref, parameters={}, folder=task.folder / ".partial")
-        return HandedOut(plans=(BlockPlan(work=work, blocks=tuple(range(costs.blocks))),))
+        plan = SealedPlan(
+            step="embed",
+            ref=task.entry.ref,
+            folder=task.folder,
+            work=b"",
+            blocks=(b"",) * costs.blocks,
+        )
+        return HandedOut(plans=(plan,))
     time.sleep(costs.slide_s / faster)
     return SlideRecord(slide_id=task.entry.ref.slide_id, path="", verdict="ok")
 

@@ -3,30 +3,24 @@
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cluster.executor import Executor, Failure
-from distill.segmentation.segmenter import (
-    SegmenterCard,
-    load_segmenter,
-    read_segmenter_card,
-)
-from distill.teachers.teacher import AnyCard, load_teacher, read_teacher_card
+from distill.errors import ModelError
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
+from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
-from pipelines.model import Model, load_model
+from pipelines.networks import LoadTask, Networks, read_networks
 from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
-from pipelines.slide import SlideJob
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
 from wsi.atomic import replacing
@@ -66,14 +60,15 @@ def run_cohort(
     Raises
     ------
     ModelError, UsageError
-        Before any work: see `prepare` and `held`.
+        Before any work: see `prepare` and `held`; and if a network does not load on a worker.
     DiskFullError, OutputPermissionError, LockLostError
         If the folder can no longer be written; what is finished stays, and is not done again.
     """
     config = config.absolute()
-    prepared = prepare(entries, out, config)
+    networks = prepare(entries, out, config)
+    _load_where_the_work_is_done(config, executor)
     with explained_output(out / INFO_NAME, go_on=GO_ON), held(out) as lock:
-        return _run_held(entries, out, config, executor, prepared, lock, report)
+        return _run_held(entries, out, config, executor, networks, lock, report)
 
 
 def _run_held(
@@ -81,7 +76,7 @@ def _run_held(
     out: Path,
     config: RunConfig,
     executor: Executor,
-    prepared: "Prepared",
+    networks: Networks,
     lock: Lock,
     report: Callable[[SlideRecord], None] | None,
 ) -> dict[str, int]:
@@ -97,9 +92,7 @@ def _run_held(
         "started": _now(),
         "finished": None,
         "config": config.model_dump(mode="json"),
-        "model": _about_model(prepared.model) if prepared.model else None,
-        "teacher": _about_teacher(prepared.teacher) if prepared.teacher else None,
-        "segmenter": _about_segmenter(prepared.segmenter) if prepared.segmenter else None,
+        **networks.describe(),
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": {
             "system": platform.platform(),
@@ -139,6 +132,19 @@ def _run_held(
     return counts
 
 
+def _load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
+    """Have one worker load the networks: better none begins than that every slide fails.
+
+    Raises
+    ------
+    ModelError
+        If they do not load there.
+    """
+    for outcome in executor.map(do, [LoadTask(config=config)]):
+        if outcome.failure is not None:
+            raise ModelError(outcome.failure.message)
+
+
 def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
     entry = job.entry
     assert failure is not None  # an outcome has a result or a failure
@@ -158,71 +164,23 @@ def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
     )
 
 
-def _about_model(model: Model) -> dict[str, Any]:
-    return {
-        "identifier": model.card.encoder.identifier,
-        "sha256": model.sha256,
-        "training_data": model.card.training.data,
-        "licence": model.card.encoder.licence,
-        "classes": model.card.head.classes if model.card.head else None,
-        "positive": model.card.head.positive if model.card.head else None,
-    }
-
-
-def _about_teacher(card: AnyCard) -> dict[str, Any]:
-    return {
-        "architecture": card.architecture,
-        "sha256": card.sha256,
-        "mpp": card.mpp,
-        "training_data": card.data,
-        "licence": card.licence,
-    }
-
-
-def _about_segmenter(card: SegmenterCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "architecture": card.architecture,
-        "classes": card.classes,
-        "sha256": card.sha256,
-        "mpp": card.mpp,
-        "training_data": card.training.data,
-        "licence": card.training.data_licence,
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What a run works with, as far as it was asked for."""
-
-    model: Model | None
-    teacher: AnyCard | None
-    segmenter: SegmenterCard | None
-
-
-def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
+def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
     """Check all that can be checked before any work, and make the run's folder.
+
+    No network is loaded here, see `read_networks`.
 
     Raises
     ------
     ModelError
-        If the model, the teacher or the segmenter does not load.
+        If the model, the teacher or the segmenter is not what its card says.
     UsageError
         If the settings do not fit the model, or `out` cannot be the folder.
     DiskFullError, OutputPermissionError
         If it cannot be made.
     """
     check_local(out)
-    model = load_model(config.model) if config.model else None
-    teacher = None
-    if config.teacher:
-        load_teacher(config.teacher)
-        teacher = read_teacher_card(config.teacher)
-    segmenter = None
-    if config.segmenter:
-        load_segmenter(config.segmenter)
-        segmenter = read_segmenter_card(config.segmenter)
-    size_px = model.encoder.spec.size_px if model else None
+    networks = read_networks(config)
+    size_px = networks.model.tile.size_px if networks.model else None
     if size_px and config.stride_px is not None and config.stride_px > size_px:
         raise UsageError(
             f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "
@@ -243,7 +201,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
             (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
-    return Prepared(model=model, teacher=teacher, segmenter=segmenter)
+    return networks
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

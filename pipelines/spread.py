@@ -6,37 +6,44 @@ cluster busy. What a block's task does not get done, the slide's own does.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from cluster.executor import Outcome
-from pipelines.blockwise.work import BlockTask
+from pipelines.blockwise.sealed import BlockTask
+from pipelines.job import HandedOut, SlideJob
 from pipelines.memory import NOTHING, Held, measured_peak
+from pipelines.networks import LoadTask, load_networks
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
-from pipelines.slide import HandedOut, SlideJob
-from pipelines.unchanged import run_unchanged
 from wsi.ref import SlideRef
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
-Task = SlideJob | BlockTask[Any]
+Task = SlideJob | BlockTask | LoadTask
 Done = SlideRecord | HandedOut | Held
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs; of a block nothing is left but what its process held.
+    """Do a task, where it runs; of most nothing is left but what its process held.
 
     Raises
     ------
     RayPathError
         If the slide cannot be used, or its results not be written.
     """
-    with measured_peak() as peak, explained_output(_results(task), go_on=GO_ON):
-        if isinstance(task, BlockTask):
-            task.work.do(task.block)
+    if isinstance(task, LoadTask):
+        with measured_peak() as peak:
+            load_networks(task.config)
             return peak()
+    with measured_peak() as peak, explained_output(task.folder, go_on=GO_ON):
+        if isinstance(task, BlockTask):
+            task.do()
+            return peak()
+        # Here, because the driver, which does nothing, would load what does the work.
+        from pipelines.unchanged import run_unchanged
+
         done = run_unchanged(task)
         if isinstance(done, HandedOut):
             return replace(done, held=peak())
@@ -44,14 +51,16 @@ def do(task: Task) -> Done:
         return replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
 
 
-def slide_of(task: Task) -> SlideRef:
-    """The slide a task is of."""
-    return task.work.ref if isinstance(task, BlockTask) else task.entry.ref
+def slide_of(task: Task) -> SlideRef | None:
+    """The slide a task is of, if it is of any."""
+    if isinstance(task, LoadTask):
+        return None
+    return task.ref if isinstance(task, BlockTask) else task.entry.ref
 
 
 def step_of(task: Task) -> str:
     """The key of a task in the resources table."""
-    return task.work.step if isinstance(task, BlockTask) else "slide"
+    return task.step if isinstance(task, BlockTask) else "slide"
 
 
 def is_verdict(outcome: Outcome[Task, Done]) -> TypeGuard[Outcome[SlideJob, SlideRecord]]:
@@ -64,7 +73,7 @@ class _Spreading:
     """A slide whose blocks are on their way."""
 
     job: SlideJob
-    tasks: Iterator[BlockTask[Any]]
+    tasks: Iterator[BlockTask]
     running: int = 0
     held: Held = NOTHING
 
@@ -91,11 +100,11 @@ class Spread:
         if isinstance(task, SlideJob):
             assert isinstance(outcome.result, HandedOut)  # else it would have been the verdict
             job = replace(task, hands_out=False)
-            tasks = _block_tasks(outcome.result)
+            tasks = chain.from_iterable(plan.tasks() for plan in outcome.result.plans)
             slide = _Spreading(job=job, tasks=tasks, held=outcome.result.held)
             self._slides[job.folder] = slide
         else:
-            slide = self._slides[_results(task)]
+            slide = self._slides[task.folder]
             slide.running -= 1
             if isinstance(outcome.result, Held):  # else the block's task failed
                 slide.held |= outcome.result
@@ -106,14 +115,3 @@ class Spread:
             del self._slides[slide.job.folder]
             return [replace(slide.job, held=slide.held)]
         return blocks
-
-
-def _block_tasks(handed_out: HandedOut) -> Iterator[BlockTask[Any]]:
-    for plan in handed_out.plans:
-        for block in plan.blocks:
-            yield BlockTask(work=plan.work, block=block)
-
-
-def _results(task: Task) -> Path:
-    """The folder of a task's slide, in which the blocks have theirs."""
-    return task.work.folder.parent if isinstance(task, BlockTask) else task.folder

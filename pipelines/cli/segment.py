@@ -118,7 +118,7 @@ def train(
 ) -> None:
     """Train a segmenter; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
-    from distill.segmentation.network import DECODERS
+    from distill.segmentation.card import DECODERS
     from distill.segmentation.read import read_class_images
     from distill.segmentation.train import SegmenterSettings, train_segmenter
     from distill.train import Schedule

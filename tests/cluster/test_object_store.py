@@ -1,4 +1,4 @@
-"""Ray's object store without room, on real Ray: a verdict that says what to do, and the rest goes on.
+"""Ray's object store without room, on real Ray: a verdict that says what to do; the rest goes on.
 
 This Ray believes its disk to be full from the first byte on, and so spills nothing.
 """

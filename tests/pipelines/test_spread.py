@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import loads
 
 import pytest
 
 from cluster.executor import Failure, Outcome
-from pipelines.blockwise.work import BlockPlan, BlockTask, BlockWork
+from pipelines.blockwise.sealed import BlockTask
+from pipelines.blockwise.work import BlockPlan, BlockWork
 from pipelines.config import RunConfig
+from pipelines.job import HandedOut, SlideJob
 from pipelines.manifest import Entry
 from pipelines.memory import Held
-from pipelines.slide import HandedOut, SlideJob
 from pipelines.spread import HANDED_OUT, Done, Spread, Task
 from wsi.ref import SlideRef
 
@@ -35,7 +37,7 @@ def looked_at(blocks: int, *, held: int = 0) -> Outcome[Task, Done]:
     """What comes of the first task of a slide with so many blocks."""
     work = Numbers(ref=REF, parameters={}, folder=JOB.folder / ".partial-embed-0")
     plan = BlockPlan(work=work, blocks=tuple(range(blocks)))
-    return Outcome(item=JOB, result=HandedOut(plans=(plan,), held=Held(rss_bytes=held)))
+    return Outcome(item=JOB, result=HandedOut(plans=(plan.sealed(),), held=Held(rss_bytes=held)))
 
 
 def done(task: Task, held: int, *, is_bound: bool = False) -> Outcome[Task, Done]:
@@ -58,7 +60,7 @@ def test_a_slides_last_task_knows_the_most_that_any_before_it_held(
 ) -> None:
     spread = Spread(workers=lambda: 2)
     tasks = spread.follow(looked_at(4, held=looking))
-    assert [task.block for task in tasks if isinstance(task, BlockTask)] == [0, 1, 2, 3]
+    assert [loads(t.block) for t in tasks if isinstance(t, BlockTask)] == [0, 1, 2, 3]
     assert spread.follow(failed(tasks[3])) == []
     last: list[Task] = []
     for number, (task, held) in enumerate(zip(tasks, blocks, strict=False)):
