@@ -26,7 +26,6 @@ from pipelines.config import load_config
 from pipelines.executors import make_executor
 from pipelines.job import SlideJob
 from pipelines.manifest import read_cohort
-from pipelines.memory import NOTHING
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import encode_webp
 from pipelines.report.preview import INDEX_NAME, PANEL_BYTES, PREVIEW_NAME, Preview, data_uri
@@ -105,8 +104,7 @@ def write_manifest(folder: Path, count: int) -> Path:
 
 def stub(task: Task) -> Done:
     """What is done in place of `pipelines.spread.do`."""
-    if not isinstance(task, SlideJob):
-        return NOTHING
+    assert isinstance(task, SlideJob)
     preview = task.folder / PREVIEW_NAME
     preview.mkdir(parents=True)
     said = Preview(thumbnail=data_uri(_PICTURES[0]), panels=["slide"])

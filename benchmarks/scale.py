@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from ray.cluster_utils import Cluster
 
@@ -196,9 +197,9 @@ def main(words: Sequence[str] | None = None) -> None:
         print("\nas if workers  on their way  tasks/s  driver ms/task")
         with connected(cluster) as executor:
             for workers in given.pretend:
-                executor.workers = workers
                 slides = max(1, given.tasks // costs.tasks)
-                ran = drive(executor, costs, slides=slides, faster=math.inf)
+                with mock.patch.object(RayExecutor, "workers", workers):
+                    ran = drive(executor, costs, slides=slides, faster=math.inf)
                 measured.append((workers, ran.driver_s / ran.tasks))
                 counts = f"{workers:13d}{min(3 * workers, ran.tasks):14d}"
                 print(f"{counts}{ran.tasks / ran.wall_s:9.0f}{1e3 * measured[-1][1]:16.2f}")

@@ -132,7 +132,7 @@ class RayExecutor:
         supply = Supply(items)
         while True:
             nodes = self._present()
-            room = nodes.workers + WAITING_PER_WORKER * nodes.workers
+            room = self.workers + WAITING_PER_WORKER * self.workers
             free = room - len(running) - len(later)
             begun = [_Try(item=item) for item in islice(supply, max(free, 0))]
             while later and later[0].due_s <= time.monotonic():

@@ -4,7 +4,6 @@ The first needs no network's library, so that the driver of a run does not load 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distill.card import ModelCard, check_weights, read_card, weights_file, weights_path
@@ -35,7 +34,9 @@ class Networks:
 
     def _about_model(self) -> dict[str, Any] | None:
         card = self.model
-        return card and {
+        if card is None:
+            return None
+        return {
             "identifier": card.encoder.identifier,
             "sha256": self.model_sha256,
             "training_data": card.training.data,
@@ -43,13 +44,6 @@ class Networks:
             "classes": card.head.classes if card.head else None,
             "positive": card.head.positive if card.head else None,
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTask:
-    """The networks of a run, to be loaded by a worker before there is anything for them to do."""
-
-    config: RunConfig
 
 
 def read_networks(config: RunConfig) -> Networks:
@@ -60,7 +54,7 @@ def read_networks(config: RunConfig) -> Networks:
     ModelError
         If a card or weights are missing, or the weights are not those of the card.
     """
-    model, teacher, segmenter = None, None, None
+    model = teacher = segmenter = None
     if config.model:
         model = read_card(config.model)
         for part in (model.encoder, model.head):
@@ -82,7 +76,7 @@ def read_networks(config: RunConfig) -> Networks:
         )
     return Networks(
         model=model,
-        model_sha256=digest(Path(config.model)) if config.model else None,
+        model_sha256=digest(config.model) if config.model else None,
         teacher=teacher,
         segmenter=segmenter,
     )

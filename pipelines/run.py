@@ -16,7 +16,7 @@ from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
-from pipelines.networks import LoadTask, Networks, read_networks
+from pipelines.networks import Networks, load_networks, read_networks
 from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
@@ -140,7 +140,7 @@ def _load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
     ModelError
         If they do not load there.
     """
-    for outcome in executor.map(do, [LoadTask(config=config)]):
+    for outcome in executor.map(load_networks, [config]):
         if outcome.failure is not None:
             raise ModelError(outcome.failure.message)
 

@@ -12,31 +12,27 @@ from typing import TypeGuard
 
 from cluster.executor import Outcome
 from pipelines.blockwise.sealed import BlockTask
+from pipelines.config import RunConfig
 from pipelines.job import HandedOut, SlideJob
 from pipelines.memory import NOTHING, Held, measured_peak
-from pipelines.networks import LoadTask, load_networks
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
 from wsi.ref import SlideRef
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
-Task = SlideJob | BlockTask | LoadTask
+Task = SlideJob | BlockTask
 Done = SlideRecord | HandedOut | Held
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs; of most nothing is left but what its process held.
+    """Do a task, where it runs; of a block nothing is left but what its process held.
 
     Raises
     ------
     RayPathError
         If the slide cannot be used, or its results not be written.
     """
-    if isinstance(task, LoadTask):
-        with measured_peak() as peak:
-            load_networks(task.config)
-            return peak()
     with measured_peak() as peak, explained_output(task.folder, go_on=GO_ON):
         if isinstance(task, BlockTask):
             task.do()
@@ -51,14 +47,14 @@ def do(task: Task) -> Done:
         return replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
 
 
-def slide_of(task: Task) -> SlideRef | None:
-    """The slide a task is of, if it is of any."""
-    if isinstance(task, LoadTask):
+def slide_of(task: Task | RunConfig) -> SlideRef | None:
+    """The slide a task is of; none where a run's networks are loaded, see `load_networks`."""
+    if isinstance(task, RunConfig):
         return None
     return task.ref if isinstance(task, BlockTask) else task.entry.ref
 
 
-def step_of(task: Task) -> str:
+def step_of(task: Task | RunConfig) -> str:
     """The key of a task in the resources table."""
     return task.step if isinstance(task, BlockTask) else "slide"
 

@@ -1,4 +1,4 @@
-"""The driver of a run hands work out and does none: it loads no network, nor a network's library."""
+"""The driver of a run hands work out and does none: it loads no network and no library of one."""
 
 import pickle
 import subprocess

@@ -37,10 +37,15 @@ def test_the_cards_and_their_digests_are_what_run_json_says(model: Path) -> None
 
 
 def test_weights_that_are_not_the_cards_are_refused_by_their_bytes(model: Path) -> None:
-    (model / "head.safetensors").write_bytes(b"other")
+    card, weights = model / "model.toml", model / "encoder.safetensors"
+    text = card.read_text().replace("[encoder]", f"[encoder]\nweights = '{weights.name}'")
+    weights.write_bytes(b"these")
+    card.write_text(text.replace("[encoder]", f"[encoder]\nsha256 = '{digest(weights)}'"))
+    assert read_networks(RunConfig(model=model)).model is not None
+    weights.write_bytes(b"other")
     with pytest.raises(ModelError, match="its card says"):
         read_networks(RunConfig(model=model))
-    (model / "head.safetensors").unlink()
+    weights.unlink()
     with pytest.raises(ModelError, match="weights are missing"):
         read_networks(RunConfig(model=model))
 
