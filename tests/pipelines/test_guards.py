@@ -136,7 +136,7 @@ class Counting(SerialExecutor):
     def map(self, task, items, *, follow=None):  # type: ignore[no-untyped-def]
         for outcome in super().map(task, items, follow=follow):
             assert isinstance(outcome, Outcome)
-            self.items += 1
+            self.items += isinstance(outcome.item, SlideJob)
             yield outcome
 
 
