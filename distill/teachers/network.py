@@ -38,6 +38,7 @@ class TeacherNet(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.widths = widths
         self.indices = feature_indices(backbone, least_stride=2)
         info: Any = backbone.feature_info
         of_stride: dict[int, int] = {info[i]["reduction"]: info[i]["num_chs"] for i in self.indices}

@@ -78,6 +78,7 @@ def save_teacher(
     sha256 = save_weights(net, folder / WEIGHTS_NAME, half=half)
     card = TeacherCard(
         architecture=architecture,
+        widths=net.widths,
         mpp=mpp,
         weights=WEIGHTS_NAME,
         sha256=sha256,

@@ -22,6 +22,8 @@ class PretrainSettings:
 
     Attributes
     ----------
+    colour
+        How much stain and light are varied: see `distill.views.vary_colour`.
     batch_size, accumulate
         Tiles a batch, over all processes, and batches a step.
     crop_px
@@ -36,8 +38,6 @@ class PretrainSettings:
         a larger one.
     loss
         For rckd and supervised-nuclei.
-    colour
-        How much stain and light are varied: see `distill.views.vary_colour`.
     bfloat16, half
         Whether to compute in half precision where torch holds that safe; whether to write the
         weights so.
@@ -48,6 +48,7 @@ class PretrainSettings:
     objective: str
     architecture: str
     steps: int
+    colour: float
     batch_size: int = 32
     accumulate: int = 1
     crop_px: int = 224
@@ -56,7 +57,6 @@ class PretrainSettings:
     average_decay: float = 0.999
     share: float = 1.0
     loss: ResponseLoss = field(default_factory=ResponseLoss)
-    colour: float = 0.0
     seed: int = 0
     device: str = "cpu"
     bfloat16: bool = False

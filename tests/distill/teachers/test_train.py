@@ -202,6 +202,20 @@ def test_weights_that_are_not_those_of_the_card_are_refused(tmp_path: Path) -> N
         load_teacher(tmp_path)
 
 
+def test_a_teacher_of_other_widths_is_loaded_as_it_was(tmp_path: Path) -> None:
+    net = build_net("resnet10t", widths=(32, 16, 16, 8)).eval()
+    save_teacher(
+        net,
+        tmp_path,
+        architecture="resnet10t",
+        mpp=0.25,
+        thresholds=Thresholds(),
+        training=TRAINING,
+    )
+    image = torch.zeros(1, 3, 64, 64)
+    assert torch.equal(load_teacher(tmp_path).net(image), net(image))
+
+
 def test_images_of_another_resolution_are_resampled() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     assert at_mpp(pixels, mpp=0.5, wanted=0.25).shape == (80, 120, 3)
