@@ -14,9 +14,11 @@ from cluster.executor import Outcome
 from pipelines.blockwise.work import BlockTask
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
+from pipelines.remote.task import do_block, do_slide
 from pipelines.slide import HandedOut, SlideJob
 from pipelines.unchanged import run_unchanged
 from wsi.ref import SlideRef
+from wsi.remote import is_remote
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
@@ -32,6 +34,14 @@ def do(task: Task) -> Done:
     RayPathError
         If the slide cannot be used, or its results not be written.
     """
+    is_stored = is_remote(_results(task))
+    if isinstance(task, BlockTask):
+        return do_block(task, _do) if is_stored else _do(task)
+    return do_slide(task, _do) if is_stored else _do(task)
+
+
+def _do(task: Task) -> Done:
+    """Do a task whose folder is on a disk."""
     with explained_output(_results(task), go_on=GO_ON):
         if isinstance(task, BlockTask):
             task.work.do(task.block)

@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, AsJson, Codec, Executor, Mpp, Slides, Stride, Workers
+from pipelines.cli.options import (
+    Address,
+    AsJson,
+    Codec,
+    Executor,
+    Mpp,
+    Out,
+    Slides,
+    Stride,
+    Workers,
+)
 from pipelines.cli.program import program
-
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 
 
 def run(

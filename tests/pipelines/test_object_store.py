@@ -1,7 +1,7 @@
 """Slides at s3://, from an S3 server on loopback: the same results as from the files themselves."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,7 @@ from pipelines.output import check_local
 from pipelines.report.report import write_report
 
 Raypath = Callable[..., Any]
-BUCKET = "cohort"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """An empty bucket as fsspec shows it; commands started meanwhile find it as AWS."""
-    server = pytest.importorskip("moto.server", reason="moto and flask are not installed")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
-        monkeypatch.setenv("RAYPATH_SCRATCH", str(tmp_path / "scratch"))
-        files = s3fs.S3FileSystem(skip_instance_cache=True)
-        files.mkdir(BUCKET)
-        yield files
-        files.rm(BUCKET, recursive=True)  # servers of one process share what they hold
-    finally:
-        moto.stop()
+BUCKET = "cohort"  # of the fixture
 
 
 def test_info_and_convert_of_a_slide_in_a_bucket(
