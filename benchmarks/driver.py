@@ -28,7 +28,7 @@ from pipelines.manifest import read_cohort
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import encode_webp
 from pipelines.report.preview import INDEX_NAME, PANEL_BYTES, PREVIEW_NAME, Preview, data_uri
-from pipelines.report.report import REPORT_NAME
+from pipelines.runfolder import REPORT_NAME
 from pipelines.slide import SlideJob
 from pipelines.spread import Done, Task
 
