@@ -140,10 +140,11 @@ def create_object(url: Path, content: bytes) -> bool:
 
 def remove_objects(url: Path, names: Iterable[str]) -> None:
     """Remove objects below `url`, if they are there; raises as `list_objects`."""
+    files = file_system(url)  # each thread that asked would get one of its own, and keep it
 
     def remove(name: str) -> None:
         try:
-            file_system(url).rm_file(f"{_key(url)}/{name}")
+            files.rm_file(f"{_key(url)}/{name}")
         except FileNotFoundError as error:
             if _is_bucket(error):
                 raise
@@ -161,22 +162,24 @@ def fetch_objects(url: Path, names: Iterable[str], folder: Path) -> None:
     OutputError
         If the storage does not answer or does not let us, or there is no room.
     """
+    files = file_system(url)
 
     def fetch(name: str) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         source = f"{_key(url)}/{name}"
-        patiently(url, lambda: file_system(url).get_file(source, str(path)))
+        patiently(url, lambda: files.get_file(source, str(path)))
 
     _each(names, fetch)
 
 
 def store_files(folder: Path, names: Iterable[str], url: Path) -> None:
     """Store files in `folder` as objects of the same names below `url`; as `list_objects`."""
+    files = file_system(url)
 
     def store(name: str) -> None:
         target, parts = f"{_key(url)}/{name}", {"chunksize": PART_BYTES}
-        patiently(url, lambda: file_system(url).put_file(str(folder / name), target, **parts))
+        patiently(url, lambda: files.put_file(str(folder / name), target, **parts))
 
     _each(names, store)
 

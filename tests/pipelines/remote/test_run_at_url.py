@@ -33,6 +33,7 @@ from wsi.errors import OutputPermissionError, UnreachableOutputError
 from wsi.plan import TileSpec
 from wsi.pyramid import write
 from wsi.pyramid.options import PyramidOptions
+from wsi.remote import file_system
 from wsi.testing import Specimen, write_slide
 
 Raypath = Callable[..., Any]
@@ -182,14 +183,15 @@ def test_a_slide_whose_upload_breaks_off_is_not_taken_for_done(
     slides: Path, model: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(slides, tmp_path / "near", model)
-    files, real = type(output_path(URL).fs), type(output_path(URL).fs).put_file  # type: ignore[attr-defined]
+    files = file_system(output_path(URL))
+    real = files.put_file
     tried: list[str] = []
 
-    def put(self: Any, local: str, remote: str, **options: Any) -> Any:
+    def put(local: str, remote: str, **options: Any) -> Any:
         if remote.endswith(f"{FIRST}/tiles.h5"):
             tried.append(remote)
             raise OSError(errno.EIO, "the line is bad")
-        return real(self, local, remote, **options)
+        return real(local, remote, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "put_file", put)
@@ -212,8 +214,9 @@ def test_status_and_verify_read_it_and_damage_is_done_again(
     now = RunWatch(out).look()
     assert (now.state, now.ok, now.failed) == ("finished", 2, 1)
     assert [v.problems for v in verify_run(out, SerialExecutor())] == [()] * 4
-    name = f"cohort/the run/slides/{FIRST}/prediction.json"
-    bucket.pipe_file(name, bucket.cat_file(name).replace(b"0", b"1", 1))
+    name = f"cohort/the run/slides/{FIRST}/tiles.h5"
+    content = bucket.cat_file(name)
+    bucket.pipe_file(name, content[:-1] + bytes([content[-1] ^ 1]))
     found = {v.name: v for v in verify_run(out, SerialExecutor())}
     assert [name for name, v in found.items() if v.problems] == [FIRST]
     for each in found.values():
@@ -239,18 +242,19 @@ def test_what_is_wrong_with_the_storage_is_said_before_anything_is_done(
 ) -> None:
     with pytest.raises(OutputPermissionError, match="no such bucket"):
         run(slides, output_path("s3://nowhere/out"), model)
-    refused = PermissionError(errno.EACCES, "Access Denied")
+    refused: OSError = PermissionError(errno.EACCES, "Access Denied")
 
     def refuse(*_: Any, **__: Any) -> None:
         raise refused
 
-    files = type(output_path(URL).fs)  # type: ignore[attr-defined]
+    files = file_system(output_path(URL))
     with monkeypatch.context() as patch:
         patch.setattr(files, "pipe_file", refuse)
         with pytest.raises(OutputPermissionError, match="give credentials"):
             run(slides, output_path(URL), model)
+    refused = ConnectionError("gone")
     with monkeypatch.context() as patch:
-        patch.setattr(files, "pipe_file", lambda *_, **__: exec("raise ConnectionError('gone')"))
+        patch.setattr(files, "pipe_file", refuse)
         with pytest.raises(UnreachableOutputError, match="does not answer: ConnectionError: gone"):
             run(slides, output_path(URL), model)
     assert bucket.find("cohort") == []
