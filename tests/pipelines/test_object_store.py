@@ -73,17 +73,26 @@ def test_a_cohort_in_a_bucket_is_run_once(
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/out", "gs://bucket", "memory://out"])
-def test_results_do_not_go_to_a_url(
+def test_what_needs_a_folder_refuses_a_url(
     raypath: Raypath, synthetic: Any, out: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="copy it when the run is done"):
+    with pytest.raises(UsageError, match="can be copied"):
         check_local(Path(out))
     with pytest.raises(UsageError, match=out):
         write_report(Path(out))
-    for command in ("run", "convert"):
-        said = raypath(command, synthetic.path, "-o", out, cwd=tmp_path)
-        assert said.code == 2
-        assert f"{out}: results are written to a disk" in said.err
+    said = raypath("convert", synthetic.path, "-o", out, cwd=tmp_path)
+    assert said.code == 2
+    assert f"{out}: this needs a folder on a disk" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["memory://out", "https://host/out"])
+def test_results_go_to_stores_that_keep_them(
+    raypath: Raypath, synthetic: Any, out: str, tmp_path: Path
+) -> None:
+    said = raypath("run", synthetic.path, "-o", out, cwd=tmp_path)
+    assert said.code == 2
+    assert "'raypath run' can write to s3:// and gs://" in said.err
     assert list(tmp_path.iterdir()) == []
 
 
