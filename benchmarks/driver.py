@@ -29,7 +29,7 @@ from pipelines.manifest import read_cohort
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import encode_webp
 from pipelines.report.preview import INDEX_NAME, PANEL_BYTES, PREVIEW_NAME, Preview, data_uri
-from pipelines.report.report import REPORT_NAME
+from pipelines.runfolder import REPORT_NAME
 from pipelines.spread import Done, Task
 
 STUB_BYTES = 1000  # of a slide's file

@@ -20,7 +20,11 @@ from pipelines.networks import Networks, load_networks, read_networks
 from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
-from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
+from pipelines.remote.for_report import gather_for_report
+from pipelines.remote.kept import kept_at
+from pipelines.remote.near import leave
+from pipelines.remote.store import check_store
+from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
 from wsi.atomic import replacing
@@ -67,25 +71,30 @@ def run_cohort(
     config = config.absolute()
     networks = prepare(entries, out, config)
     _load_where_the_work_is_done(config, executor)
-    with explained_output(out / INFO_NAME, go_on=GO_ON), held(out) as lock:
-        return _run_held(entries, out, config, executor, networks, lock, report)
+    with (
+        held(out) as lock,
+        kept_at(out) as folder,
+        explained_output(folder / INFO_NAME, go_on=GO_ON),
+    ):
+        return _run_held(entries, out, folder, config, executor, networks, lock, report)
 
 
 def _run_held(
     entries: Sequence[Entry],
     out: Path,
+    folder: Path,
     config: RunConfig,
     executor: Executor,
     networks: Networks,
     lock: Lock,
     report: Callable[[SlideRecord], None] | None,
 ) -> dict[str, int]:
-    """Run every slide in a folder that nobody else works in."""
-    from pipelines.report.report import REPORT_NAME, write_report
+    """Run every slide of a run that holds `out`; its own files go to `folder`, see `kept_at`."""
+    from pipelines.report.report import write_report
 
     # The verdicts of an earlier run are not those of this one.
-    (out / RECORDS_NAME).unlink(missing_ok=True)
-    (out / RECEIPT_NAME).unlink(missing_ok=True)
+    (folder / RECORDS_NAME).unlink(missing_ok=True)
+    (folder / RECEIPT_NAME).unlink(missing_ok=True)
     run: dict[str, Any] = {
         "raypath_version": version("raypath"),
         "code_version": code_version(),
@@ -100,7 +109,7 @@ def _run_held(
             "workers": executor.workers,
         },
     }
-    _write_run(out, run)
+    _write_run(folder, run)
     jobs = [
         SlideJob(entry=e, folder=out.resolve() / SLIDES_NAME / e.ref.slide_id, config=config)
         for e in entries
@@ -110,7 +119,7 @@ def _run_held(
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
     spread = Spread(workers=lambda: executor.workers)
-    with Journal(out / JOURNAL_NAME) as journal, Progress(out, sizes) as progress:
+    with Journal(folder / JOURNAL_NAME) as journal, Progress(folder, sizes) as progress:
         tasks = spread.first_tasks(progress.handing_out(jobs))
         for outcome in executor.map(do, tasks, follow=spread.follow):
             if not is_verdict(outcome):
@@ -125,10 +134,11 @@ def _run_held(
             if report:
                 report(record)
         slide_ids = (entry.ref.slide_id for entry in entries)
-        write_records(out / RECORDS_NAME, records_in_order(out / JOURNAL_NAME, slide_ids))
-        _write_run(out, run | {"finished": _now(), "counts": counts})
-        write_report(out)
-        seal(out, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
+        write_records(folder / RECORDS_NAME, records_in_order(folder / JOURNAL_NAME, slide_ids))
+        _write_run(folder, run | {"finished": _now(), "counts": counts})
+        gather_for_report(out, folder)
+        write_report(folder)
+        seal(folder, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
     return counts
 
 
@@ -150,8 +160,7 @@ def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
     assert failure is not None  # an outcome has a result or a failure
     if failure.kind == "unexpected":
         # Kept for the person who has to find the defect; the verdict holds only one line.
-        job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / "traceback.txt").write_text(failure.trace)
+        leave(job.folder / "traceback.txt", failure.trace)
     return SlideRecord(
         slide_id=entry.ref.slide_id,
         path=str(entry.ref.path),
@@ -178,7 +187,10 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
     DiskFullError, OutputPermissionError
         If it cannot be made.
     """
-    check_local(out)
+    if is_remote(out):
+        check_store(out)
+    else:
+        check_local(out)
     networks = read_networks(config)
     size_px = networks.model.tile.size_px if networks.model else None
     if size_px and config.stride_px is not None and config.stride_px > size_px:
@@ -187,21 +199,30 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
             f"got {config.stride_px}: tiles would leave gaps"
         )
     for entry in entries:
-        if is_remote(entry.ref.path):
-            continue
-        if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
-            raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
         result = out / SLIDES_NAME / entry.ref.slide_id / IMAGE_NAME
-        if entry.ref.path.resolve() == result.resolve():
+        if _is_same(entry.ref.path, result):
             raise UsageError(
                 f"{entry.ref.path} would be replaced by results: choose another folder"
             )
+        if is_remote(entry.ref.path) or is_remote(out):
+            continue
+        if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
+            raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
+    if is_remote(out):
+        return networks
     try:
         with explained_output(out / SLIDES_NAME, go_on=GO_ON):
             (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
     return networks
+
+
+def _is_same(slide: Path, result: Path) -> bool:
+    """Whether a slide lies where a result would."""
+    if is_remote(slide) or is_remote(result):
+        return str(slide) == str(result)
+    return slide.resolve() == result.resolve()
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

@@ -17,7 +17,9 @@ from pipelines.job import HandedOut, SlideJob
 from pipelines.memory import NOTHING, Held, measured_peak
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
+from pipelines.remote.task import do_block, do_slide
 from wsi.ref import SlideRef
+from wsi.remote import is_remote
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
@@ -33,6 +35,14 @@ def do(task: Task) -> Done:
     RayPathError
         If the slide cannot be used, or its results not be written.
     """
+    is_stored = is_remote(task.folder)
+    if isinstance(task, BlockTask):
+        return (do_block(task, _do) or NOTHING) if is_stored else _do(task)
+    return do_slide(task, _do) if is_stored else _do(task)
+
+
+def _do(task: Task) -> Done:
+    """Do a task whose folder is on a disk."""
     with measured_peak() as peak, explained_output(task.folder, go_on=GO_ON):
         if isinstance(task, BlockTask):
             task.do()

@@ -36,9 +36,14 @@ class BlockTask:
     work: bytes
     block: bytes
 
+    def opened(self) -> tuple["BlockWork[Any]", Any]:
+        """Its work, and the block."""
+        return open_work(self.work), pickle.loads(self.block)
+
     def do(self) -> None:
         """Do it, unless that was done."""
-        _opened(self.work).do(pickle.loads(self.block))
+        work, block = self.opened()
+        work.do(block)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class SealedPlan:
 
 
 @lru_cache(maxsize=1)
-def _opened(work: bytes) -> "BlockWork[Any]":
+def open_work(work: bytes) -> "BlockWork[Any]":
     """The work: of a slide's many blocks the same, and unpickled once a process."""
     opened: BlockWork[Any] = pickle.loads(work)
     return opened

@@ -16,6 +16,8 @@ from pipelines.receipts import Receipts, code_version
 from wsi.atomic import remove
 from wsi.ref import SlideRef
 
+PARTIAL = ".partial-"  # begins the name of a folder with blocks
+
 BlockT = TypeVar("BlockT")
 
 
@@ -94,4 +96,4 @@ def forget_blocks(folder: Path, step: str) -> None:
 
 
 def _mark(step: str) -> str:
-    return f".partial-{step}-"
+    return f"{PARTIAL}{step}-"

@@ -12,7 +12,7 @@ from pipelines.cli.options import (
     Bfloat16,
     ImageCodec,
     Mpp,
-    ResultsFolder,
+    Out,
     Slides,
     Workers,
     WorthRay,
@@ -228,7 +228,7 @@ def evaluate(
 def run(
     slides: Slides,
     weights: Weights,
-    out: ResultsFolder,
+    out: Out,
     mpp: Mpp = None,
     codec: ImageCodec = "auto",
     bfloat16: Bfloat16 = False,

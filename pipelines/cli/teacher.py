@@ -16,7 +16,7 @@ from pipelines.cli.options import (
     ImageCodec,
     ImageMpp,
     Mpp,
-    ResultsFolder,
+    Out,
     Slides,
     Workers,
     WorthRay,
@@ -197,7 +197,7 @@ def evaluate(
 def predict(
     slides: Slides,
     weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
-    out: ResultsFolder,
+    out: Out,
     mpp: Mpp = None,
     codec: ImageCodec = "auto",
     bfloat16: Bfloat16 = False,
