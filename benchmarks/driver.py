@@ -24,12 +24,12 @@ import numpy as np
 import pipelines.run
 from pipelines.config import load_config
 from pipelines.executors import make_executor
+from pipelines.job import SlideJob
 from pipelines.manifest import read_cohort
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import encode_webp
 from pipelines.report.preview import INDEX_NAME, PANEL_BYTES, PREVIEW_NAME, Preview, data_uri
-from pipelines.report.report import REPORT_NAME
-from pipelines.slide import SlideJob
+from pipelines.runfolder import REPORT_NAME
 from pipelines.spread import Done, Task
 
 STUB_BYTES = 1000  # of a slide's file

@@ -21,8 +21,15 @@ from pathlib import Path
 from benchmarks.measure import BenchmarkError, Contender, Work, measure_in_turns
 from pipelines.records import SlideRecord, write_records
 from pipelines.report.preview import PREVIEW_NAME, read_preview
-from pipelines.report.report import REPORT_NAME, write_report
-from pipelines.runfolder import INFO_NAME, PREDICTION_NAME, RECORDS_NAME, SLIDES_NAME, read_run
+from pipelines.report.report import write_report
+from pipelines.runfolder import (
+    INFO_NAME,
+    PREDICTION_NAME,
+    RECORDS_NAME,
+    REPORT_NAME,
+    SLIDES_NAME,
+    read_run,
+)
 
 FAILED_EACH = 50
 CLICKS = {  # what is timed in the page: from the event to the frame that shows its effect

@@ -18,16 +18,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from ray.cluster_utils import Cluster
 
 from benchmarks.report import machine
 from cluster.ray_executor import RayExecutor
-from pipelines.blockwise.work import BlockPlan, BlockTask, BlockWork
+from pipelines.blockwise.sealed import BlockTask, SealedPlan
 from pipelines.config import RunConfig
+from pipelines.job import HandedOut, SlideJob
 from pipelines.manifest import Entry
+from pipelines.memory import NOTHING
 from pipelines.records import SlideRecord
-from pipelines.slide import HandedOut, SlideJob
 from pipelines.spread import Done, Spread, Task, is_verdict
 from wsi.ref import SlideRef
 
@@ -59,26 +61,20 @@ class Costs:
         return self.blocks * self.block_s + self.slide_s
 
 
-class _StubWork(BlockWork[int]):
-    """Blocks that are only waited for."""
-
-    step = "embed"
-
-    def path(self, block: int) -> Path:
-        return self.folder / str(block)
-
-    def make(self, block: int) -> None:
-        raise NotImplementedError("a stub is slept through, not done")
-
-
 def stub(costs: Costs, faster: float, task: Task) -> Done:
     """What a worker does instead of a task; `faster` is infinity to do nothing."""
     if isinstance(task, BlockTask):
         time.sleep(costs.block_s / faster)
-        return None
+        return NOTHING
     if task.hands_out:
-        work = _StubWork(ref=task.entry.ref, parameters={}, folder=task.folder / ".partial")
-        return HandedOut(plans=(BlockPlan(work=work, blocks=tuple(range(costs.blocks))),))
+        plan = SealedPlan(
+            step="embed",
+            ref=task.entry.ref,
+            folder=task.folder,
+            work=b"",
+            blocks=(b"",) * costs.blocks,
+        )
+        return HandedOut(plans=(plan,))
     time.sleep(costs.slide_s / faster)
     return SlideRecord(slide_id=task.entry.ref.slide_id, path="", verdict="ok")
 
@@ -108,7 +104,7 @@ def drive(executor: RayExecutor, costs: Costs, *, slides: int, faster: float) ->
         )
         for n in range(slides)
     )
-    spread = Spread(workers=max(2, executor.workers))  # one alone is handed no blocks
+    spread = Spread(workers=lambda: max(2, executor.workers))  # one alone is handed no blocks
     tasks = verdicts = 0
     started, cpu = time.perf_counter(), time.process_time()
     do = partial(stub, costs, faster)
@@ -201,9 +197,9 @@ def main(words: Sequence[str] | None = None) -> None:
         print("\nas if workers  on their way  tasks/s  driver ms/task")
         with connected(cluster) as executor:
             for workers in given.pretend:
-                executor.workers = workers
                 slides = max(1, given.tasks // costs.tasks)
-                ran = drive(executor, costs, slides=slides, faster=math.inf)
+                with mock.patch.object(RayExecutor, "workers", workers):
+                    ran = drive(executor, costs, slides=slides, faster=math.inf)
                 measured.append((workers, ran.driver_s / ran.tasks))
                 counts = f"{workers:13d}{min(3 * workers, ran.tasks):14d}"
                 print(f"{counts}{ran.tasks / ran.wall_s:9.0f}{1e3 * measured[-1][1]:16.2f}")

@@ -24,7 +24,8 @@ class Failure:
         Machine-readable: the error's `kind`, ``"io_error"`` for what disks and networks raise
         and may not raise the next time, ``"unexpected"`` for errors that are a defect of ours.
         Where the task had a process of its own: ``"worker_lost"`` when it died, ``"node_lost"``
-        when its machine did, ``"out_of_memory"`` and ``"timed_out"`` when it was ended.
+        when its machine did, ``"out_of_memory"`` and ``"timed_out"`` when it was ended,
+        ``"object_store_full"`` and ``"spill_disk_full"`` when Ray had no room for its result.
     message
         For a person.
     trace
@@ -50,7 +51,7 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many tasks run at the same time."""
+        """How many tasks run at the same time, at present."""
 
     def map(
         self,
@@ -85,10 +86,17 @@ class Supply(Iterator[Item]):
         return self.ahead.popleft() if self.ahead else next(self._items)
 
 
-def attempt(task: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
-    """Run a task behind the per-item boundary, the one place that catches every exception."""
+def attempt(
+    task: Callable[[Item], Result], item: Item, *, leave: tuple[type[Exception], ...] = ()
+) -> Outcome[Item, Result]:
+    """Run a task behind the per-item boundary, the one place that catches every exception.
+
+    But for those to `leave`, which are for whoever called to explain.
+    """
     try:
         return Outcome(item=item, result=task(item))
+    except leave:
+        raise
     except Exception as error:
         if isinstance(error, RayPathError):
             kind, message = error.kind, str(error)
@@ -100,11 +108,13 @@ def attempt(task: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]
         return Outcome(item=item, failure=failure)
 
 
-def persist(task: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+def persist(
+    task: Callable[[Item], Result], item: Item, *, leave: tuple[type[Exception], ...] = ()
+) -> Outcome[Item, Result]:
     """`attempt`, and again after a while as long as the failure is one that can pass."""
     tries = 1
     while True:
-        outcome = attempt(task, item)
+        outcome = attempt(task, item, leave=leave)
         if outcome.failure is None:
             return outcome
         seconds = wait_s(outcome.failure.kind, tries)

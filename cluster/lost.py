@@ -9,6 +9,10 @@ from cluster import notes
 from cluster.executor import Failure
 from cluster.limits import Breach
 
+# What tasks hand to each other goes through Ray's object store, and from there to the disk under
+# Ray's own folder; these two are raised where a task stores something, or its result.
+OUT_OF_ROOM = (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError)
+
 
 def tell(key: str, breach: Breach) -> None:
     """Leave the reason for which this process is about to end; for `explain` on the driver."""
@@ -20,7 +24,8 @@ def explain(error: exceptions.RayError, key: str) -> Failure:
 
     ``"out_of_memory"`` and ``"timed_out"`` if it was ended for that, by us or by Ray's memory
     monitor; ``"worker_lost"`` if its process died of something else; ``"node_lost"`` if the
-    machine went, or Ray lost sight of it.
+    machine went, or Ray lost sight of it; ``"object_store_full"`` and ``"spill_disk_full"`` if
+    there was no room for what it handed on.
     """
     said = notes.take(key)
     if said is not None:
@@ -32,6 +37,20 @@ def explain(error: exceptions.RayError, key: str) -> Failure:
             kind="out_of_memory",
             message=f"its node ran out of memory ({reason}): use fewer workers, or set "
             "'memory_gb' in [limits] of the configuration to find the slide that takes it",
+        )
+    if isinstance(error, exceptions.ObjectStoreFullError):
+        return Failure(
+            kind="object_store_full",
+            message=f"Ray's object store on its node is full ({reason}): no pixels go there, so "
+            "look with 'ray memory' whose objects they are, or start Ray with a larger "
+            "--object-store-memory",
+        )
+    if isinstance(error, exceptions.OutOfDiskError):
+        return Failure(
+            kind="spill_disk_full",
+            message=f"the disk on its node to which Ray's object store overflows is full "
+            f"({reason}): make room there (/tmp/ray, if Ray was not started with another "
+            "--temp-dir), and run the same command again",
         )
     if isinstance(error, exceptions.WorkerCrashedError):
         return Failure(

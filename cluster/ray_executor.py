@@ -2,7 +2,6 @@
 
 import heapq
 import logging
-import math
 import os
 import signal
 import socket
@@ -26,15 +25,17 @@ import ray
 from cluster.errors import ClusterError
 from cluster.executor import Failure, Item, Outcome, Result, Supply, after, persist
 from cluster.limits import MOST_OF_NODE, Limits, enforced
-from cluster.lost import explain, first_line, tell
+from cluster.lost import OUT_OF_ROOM, explain, first_line, tell
 from cluster.nodes import Nodes
 from cluster.resources import Needs, available_cpus, available_memory
 from cluster.retries import wait_s
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
 CONNECT_S = 5.0
+LOOK_S = 3.0  # between looks at what the cluster has
 OBJECT_STORE_BYTES = 256 << 20  # results are small records; pixels never pass through
-LOST = frozenset({"worker_lost", "node_lost", "out_of_memory"})  # for the driver to retry
+# For the driver to retry.
+LOST = frozenset({"worker_lost", "node_lost", "out_of_memory", "object_store_full"})
 
 
 @dataclass(slots=True, order=True)
@@ -96,13 +97,19 @@ class RayExecutor:
             )
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, ends)  # Ray takes it, to exit without a word
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        self.workers = max(1, int(resources.get("CPU", 1)))
-        nodes = [node for node in ray.nodes() if node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
-        self._workers_a_node = math.ceil(self.workers / max(1, len(nodes)))
         self._allow = allow
         self._needs = needs or (lambda _: Needs())
-        self._nodes = Nodes.of_ray()
+        self._nodes, self._looked_s = Nodes.of_ray(), time.monotonic()
+
+    @property
+    def workers(self) -> int:
+        """CPUs of the cluster, as it was at most `LOOK_S` ago: nodes come and go."""
+        return self._present().workers
+
+    def _present(self) -> Nodes:
+        if time.monotonic() - self._looked_s > LOOK_S:
+            self._nodes, self._looked_s = Nodes.of_ray(), time.monotonic()
+        return self._nodes
 
     def map(
         self,
@@ -113,24 +120,28 @@ class RayExecutor:
     ) -> Iterator[Outcome[Item, Result]]:
         """See `Executor.map`; what a lost worker or node was doing is done again by another one.
 
+        As many tasks are on their way as the cluster has room for at the time. Those that wait
+        are what makes one that can grow do so.
+
         Ray itself would retry at once, not tell a slide's fault from a node's, and never give up
         on a task that its memory monitor ended.
         """
         remote: Any = ray.remote(max_retries=0)(_work)
-        room = self.workers + WAITING_PER_WORKER * self.workers
         running: dict[Any, _Try[Item]] = {}
         later: list[_Try[Item]] = []  # a heap: the next one due first
         supply = Supply(items)
         while True:
+            nodes = self._present()
+            room = self.workers + WAITING_PER_WORKER * self.workers
             free = room - len(running) - len(later)
             begun = [_Try(item=item) for item in islice(supply, max(free, 0))]
             while later and later[0].due_s <= time.monotonic():
                 begun.append(heapq.heappop(later))
             for each in begun:
                 each.key = uuid.uuid4().hex
-                options = self._nodes.options(self._needs(each.item))
+                options = nodes.options(self._needs(each.item))
                 done = remote.options(**options).remote(
-                    task, each.item, each.key, self._allow, self._workers_a_node
+                    task, each.item, each.key, self._allow, nodes.workers_a_node
                 )
                 running[done] = each
             if not running and not later:
@@ -200,20 +211,22 @@ def _work(
 ) -> Outcome[Item, Result]:
     """What runs on a worker: the task within its limits."""
     if allow is None:
-        return persist(task, item)
+        return persist(task, item, leave=OUT_OF_ROOM)
     with enforced(allow(item), workers=workers, tell=partial(tell, key)):
-        return persist(task, item)
+        return persist(task, item, leave=OUT_OF_ROOM)
 
 
 def _wait(running: dict[Any, _Try[Item]], later: list[_Try[Item]]) -> list[Any]:
-    """The tasks that have ended, at least one; none if the next retry is due before.
+    """The tasks that have ended; none if the next retry or look at the cluster is due before.
 
     All of them, because a look at what runs costs the more the more runs: with ten thousand
     workers one look for each task would be all that the driver does.
     """
-    timeout = max(0.0, later[0].due_s - time.monotonic()) if later else None
+    timeout = LOOK_S
+    if later:
+        timeout = min(timeout, max(0.0, later[0].due_s - time.monotonic()))
     if not running:
-        time.sleep(timeout or 0.0)
+        time.sleep(timeout)
         return []
     tasks = list(running)
     ended, _ = ray.wait(tasks, num_returns=1, timeout=timeout)
@@ -228,8 +241,11 @@ def _result(ended: Any, tried: _Try[Item]) -> Outcome[Item, Any]:
         outcome: Outcome[Item, Any] = ray.get(ended)
     except ray.exceptions.RayTaskError as error:
         # `persist` catches what the task raises: here it or its result did not travel.
-        message = f"{type(error.cause).__name__}: {first_line(error.cause)}"
-        failure = Failure(kind="unexpected", message=message, trace=str(error))
+        if isinstance(error.cause, OUT_OF_ROOM):
+            failure = after(tried.lost.total() + 1, explain(error.cause, tried.key))
+        else:
+            message = f"{type(error.cause).__name__}: {first_line(error.cause)}"
+            failure = Failure(kind="unexpected", message=message, trace=str(error))
     except ray.exceptions.RayError as error:
         failure = after(tried.lost.total() + 1, explain(error, tried.key))
     else:

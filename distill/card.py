@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from distill.errors import ModelError
-from wsi.atomic import replacing
+from wsi.atomic import digest, replacing
 from wsi.plan import TileSpec
 
 CARD_NAME = "model.toml"
@@ -143,6 +143,40 @@ class HeadFile(CardPart):
     dim: int = Field(gt=0)
     head: HeadCard
     training: TrainingCard
+
+
+def weights_path(folder: Path, name: str) -> Path:
+    """Where a card's weights are; a name that leads out of the model's folder is refused."""
+    if Path(name).name != name or name in ("", ".."):
+        raise ModelError(f"weights = {name!r}: a file name inside {folder} is wanted")
+    return folder / name
+
+
+def weights_file(given: Path, *, card_name: str, weights: str) -> Path:
+    """The weights of a network that is given by its folder, its card, or the weights in it."""
+    if given.is_file() and given.name != card_name:
+        return given
+    return weights_path(given.parent if given.is_file() else given, weights)
+
+
+def check_weights(path: Path, sha256: str | None) -> None:
+    """Whether a file is the one a card names, by its bytes alone.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, or has another digest than `sha256`; None stands for any.
+    """
+    if not path.is_file():
+        raise ModelError(f"weights are missing: {path}")
+    if sha256:
+        check_digest(path, digest(path), sha256)
+
+
+def check_digest(path: Path, found: str, wanted: str) -> None:
+    """Raise a `ModelError` where the two are not the same."""
+    if found != wanted:
+        raise ModelError(f"{path} has SHA-256 {found[:12]}…, its card says {wanted[:12]}…")
 
 
 def write_card(folder: Path, card: ModelCard) -> None:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from distill.card import EncoderCard, TileCard
+from distill.card import EncoderCard, TileCard, check_digest, check_weights, weights_path
 from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
 from wsi.atomic import digest, replacing
@@ -28,13 +28,6 @@ def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
     return digest(path)
 
 
-def weights_path(folder: Path, name: str) -> Path:
-    """Where a card's weights are; a name that leads out of the model's folder is refused."""
-    if Path(name).name != name or name in ("", ".."):
-        raise ModelError(f"weights = {name!r}: a file name inside {folder} is wanted")
-    return folder / name
-
-
 def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
     """Load weights in place, converted to the module's precision.
 
@@ -43,9 +36,7 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None) -> None:
     ModelError
         If the file is missing, has another digest than `sha256`, or does not fit the module.
     """
-    _check_there(path)
-    if sha256:
-        _check_digest(path, digest(path), sha256)
+    check_weights(path, sha256)
     try:
         load_model(module, str(path))
     except (RuntimeError, SafetensorError) as error:
@@ -60,9 +51,9 @@ def read_checked(path: Path, *, sha256: str) -> BytesIO:
     ModelError
         If the file is missing, or has another digest than `sha256`.
     """
-    _check_there(path)
+    check_weights(path, None)
     stored = path.read_bytes()
-    _check_digest(path, hashlib.sha256(stored).hexdigest(), sha256)
+    check_digest(path, hashlib.sha256(stored).hexdigest(), sha256)
     return BytesIO(stored)
 
 
@@ -111,16 +102,6 @@ def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
         identifier=card.identifier,
         licence=card.licence,
     )
-
-
-def _check_there(path: Path) -> None:
-    if not path.is_file():
-        raise ModelError(f"weights are missing: {path}")
-
-
-def _check_digest(path: Path, found: str, wanted: str) -> None:
-    if found != wanted:
-        raise ModelError(f"{path} has SHA-256 {found[:12]}…, its card says {wanted[:12]}…")
 
 
 def _has_weights(module: nn.Module) -> bool:

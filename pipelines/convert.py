@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -33,7 +33,16 @@ from wsi.ref import SlideRef
 from wsi.remote import is_remote
 
 CAN_BE_CONTINUED = frozenset(
-    {"disk_full", "io_error", "node_lost", "out_of_memory", "timed_out", "worker_lost"}
+    {
+        "disk_full",
+        "io_error",
+        "node_lost",
+        "object_store_full",
+        "out_of_memory",
+        "spill_disk_full",
+        "timed_out",
+        "worker_lost",
+    }
 )
 HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
 
@@ -146,7 +155,7 @@ def convert_slides(jobs: Iterable[ConvertJob], executor: Executor) -> Iterator[C
     until then it is in ``.partial-<name>`` beside it, which stays when the process is killed or
     the disk is full, so that a job with `resume` goes on from there.
     """
-    driver = _Driver(executor.workers)
+    driver = _Driver(lambda: executor.workers)
     try:
         for outcome in executor.map(do, driver.first_tasks(jobs), follow=driver.follow):
             yield from driver.refused()
@@ -161,8 +170,8 @@ def convert_slides(jobs: Iterable[ConvertJob], executor: Executor) -> Iterator[C
 class _Driver:
     """Turns outcomes into further tasks: a slide is begun, written in parts, and finished."""
 
-    def __init__(self, workers: int) -> None:
-        self._handed_out = HANDED_OUT * workers
+    def __init__(self, workers: Callable[[], int]) -> None:
+        self._workers = workers  # at present: a cluster grows and shrinks
         self._slides: dict[Path, _Conversion] = {}
         self._refused: list[ConvertRecord] = []
 
@@ -199,7 +208,6 @@ class _Driver:
         """What is to be done after a task."""
         slide = self._slides[outcome.item.job.path]
         slide.running -= 1
-        room = 1
         if outcome.result is None:
             slide.failure = slide.failure or outcome.failure
         else:
@@ -212,7 +220,6 @@ class _Driver:
                 slide.begun, slide.tasks = said, _tasks(slide.job, said)
                 slide.flags = said.flags
                 slide.invalid += said.invalid
-                room = self._handed_out
                 if said.finished:
                     self._end(slide, said.finished)
                     return []
@@ -220,7 +227,8 @@ class _Driver:
                 slide.flags = (*said.flags, *slide.flags)
             else:
                 slide.invalid += said
-        tasks = self._next(slide, room)
+        room = HANDED_OUT * self._workers() - slide.running
+        tasks = self._next(slide, max(room, 0))
         slide.running += len(tasks)
         if not tasks and slide.running == 0:
             assert slide.failure is not None  # a slide without failure always has a next task

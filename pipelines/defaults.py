@@ -18,7 +18,7 @@ def default_networks() -> dict[str, Path]:
         If this installation has none.
     """
     from distill.card import CARD_NAME
-    from distill.teachers.teacher import CARD_NAME as TEACHER_CARD_NAME
+    from distill.teachers.card import CARD_NAME as TEACHER_CARD_NAME
 
     folder = Path(str(files(PACKAGE))) / NAME
     if not (folder / TEACHER_CARD_NAME).is_file():

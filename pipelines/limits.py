@@ -40,13 +40,21 @@ class LimitsConfig(BaseModel):
     minutes_per_gb: float = Field(default=720.0, ge=0)
 
 
-def task_limits(config: LimitsConfig, slide_of: Callable[[Task], SlideRef], task: Task) -> Limits:
-    """The limits of a task, where `slide_of` tells which slide it is of."""
+def task_limits(
+    config: LimitsConfig, slide_of: Callable[[Task], SlideRef | None], task: Task
+) -> Limits:
+    """The limits of a task, where `slide_of` tells which slide it is of.
+
+    What is of none has none: they are for slides from anywhere.
+    """
+    ref = slide_of(task)
+    if ref is None:
+        return Limits(memory_bytes=math.inf)
     memory = config.memory_gb
     memory_bytes = math.inf if memory == "off" else memory and memory * 2**30
     if config.minutes == "off":
         return Limits(memory_bytes=memory_bytes)
-    minutes = config.minutes + config.minutes_per_gb * _size(slide_of(task).path) / 1e9
+    minutes = config.minutes + config.minutes_per_gb * _size(ref.path) / 1e9
     return Limits(memory_bytes=memory_bytes, seconds=60 * minutes)
 
 

@@ -4,7 +4,7 @@
 another machine only its heartbeat does, a number in the file that grows. Who waits for that number
 counts the seconds with a clock of its own, so neither clocks that differ nor one that is set back
 matter. Creating the file exclusively, and replacing it, is all that is asked of the file system,
-which NFS can do; `flock` it often cannot.
+which NFS can do; `flock` it often cannot. Object stores can do it too, see `pipelines.lock_file`.
 """
 
 import json
@@ -20,9 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import UsageError
+from pipelines.lock_file import LockFile, lock_file
 from pipelines.output import GO_ON, explained_output
 from pipelines.processes import is_alive, process_space, start_of
 from wsi.atomic import sweep
+from wsi.remote import is_remote
 
 LOCK_NAME = "lock.json"
 BEAT_S = 10.0
@@ -83,21 +85,25 @@ class Holder:
 class Lock:
     """A folder that is held by this process."""
 
-    path: Path
     holder: Holder
-    _file: int
+    _file: LockFile
     _beat: int = 0
     _ended: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def path(self) -> Path:
+        """The lock's own."""
+        return self._file.path
+
     def check(self) -> None:
-        """Make sure that the folder is still ours.
+        """Make sure that the folder is still ours; of one at a URL, as of the last beat.
 
         Raises
         ------
         LockLostError
             If another process has taken it over.
         """
-        found = _read(self.path)
+        found = _said(self._file.glance())
         if found is not None and found[0].token != self.holder.token:
             raise LockLostError(
                 f"{self.path.parent} was taken over by {_name(found[0])} because this process gave "
@@ -105,10 +111,9 @@ class Lock:
             )
 
     def beat(self) -> None:
-        """Show that this process lives. In place: the file of whoever took over stays as it is."""
+        """Show that this process lives."""
         self._beat += 1
-        os.pwrite(self._file, _content(self.holder, self._beat), 0)
-        os.fsync(self._file)
+        self._file.rewrite(_content(self.holder, self._beat))
 
     def _beat_until_ended(self) -> None:
         while not self._ended.wait(BEAT_S):
@@ -120,10 +125,10 @@ class Lock:
 
     def release(self) -> None:
         """Give the folder up, unless another process has it."""
-        found = _read(self.path)
+        found = _said(self._file.read())
         if found is not None and found[0].token == self.holder.token:
-            self.path.unlink(missing_ok=True)
-        os.close(self._file)
+            self._file.remove()
+        self._file.close()
 
 
 @contextmanager
@@ -142,10 +147,12 @@ def held(folder: Path, *, say: Callable[[str], None] = lambda _: None) -> Iterat
     path = folder / LOCK_NAME
     with explained_output(path, go_on=GO_ON):
         lock = _take(path, Holder.me(), say)
+    is_on_disk = not is_remote(folder)  # objects are whole, and there at once
     heart = threading.Thread(target=lock._beat_until_ended, daemon=True)
     heart.start()
     try:
-        sweep(folder)
+        if is_on_disk:
+            sweep(folder)
         yield lock
     finally:
         lock._ended.set()
@@ -161,37 +168,35 @@ def refuse_held(folder: Path, *, say: Callable[[str], None] = lambda _: None) ->
     HeldError
         If one does.
     """
-    path = folder / LOCK_NAME
-    if path.exists():
-        _refuse_alive(path, say)
+    file = lock_file(folder / LOCK_NAME)
+    if file.read() is not None:
+        _refuse_alive(file, say)
 
 
 def _take(path: Path, holder: Holder, say: Callable[[str], None]) -> Lock:
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError:
-        return _take_over(path, holder, say)
-    os.write(file, _content(holder, 0))
-    os.fsync(file)
-    return Lock(path=path, holder=holder, _file=file)
+    file = lock_file(path)
+    if file.create(_content(holder, 0)):
+        return Lock(holder=holder, _file=file)
+    return _take_over(file, holder, say)
 
 
-def _take_over(path: Path, holder: Holder, say: Callable[[str], None]) -> Lock:
+def _take_over(file: LockFile, holder: Holder, say: Callable[[str], None]) -> Lock:
     """Take a lock whose holder is gone.
 
     Of several that find it so at the same time one may: it holds a lock on being the successor
     while it looks once more and replaces the file.
     """
-    before = _refuse_alive(path, say)
+    before = _refuse_alive(file, say)
+    path = file.path
     claim = path.with_name(f"{path.name}.{before.token if before else 'unknown'}")
     with _claimed(_take(claim, holder, say)) as lock:
-        now = _read(path)
+        text = file.read()
+        now = _said(text)
         if now is not None and (before is None or now[0].token != before.token):
             raise _held(path, now[0])
-        if path.exists():
-            # The claim's file becomes the lock's: whole at every moment.
-            os.replace(claim, path)
-            return Lock(path=path, holder=holder, _file=lock._file)
+        if text is not None:
+            lock._file.take_place_of(path)  # whole at every moment
+            return lock
     lock.release()
     return _take(path, holder, say)
 
@@ -205,7 +210,7 @@ def _claimed(lock: Lock) -> Iterator[Lock]:
         raise
 
 
-def _refuse_alive(path: Path, say: Callable[[str], None]) -> Holder | None:
+def _refuse_alive(file: LockFile, say: Callable[[str], None]) -> Holder | None:
     """Who held the lock and does not live any more; None where the file does not say who.
 
     Raises
@@ -213,7 +218,7 @@ def _refuse_alive(path: Path, say: Callable[[str], None]) -> Holder | None:
     HeldError
         If the holder lives.
     """
-    found = _read(path)
+    path, found = file.path, _said(file.read())
     if found is not None and found[0].space == process_space():
         if is_alive(found[0].pid, found[0].start):
             raise _held(path, found[0])
@@ -225,10 +230,11 @@ def _refuse_alive(path: Path, say: Callable[[str], None]) -> Holder | None:
     waited_until = time.monotonic() + SILENT_S
     while time.monotonic() < waited_until:
         time.sleep(LOOK_S)
-        now = _read(path)
+        text = file.read()
+        now = _said(text)
         if now is not None and now != found:
             raise _held(path, now[0])
-        if now is None and not path.exists():
+        if text is None:
             break
     return found[0] if found else None
 
@@ -250,11 +256,11 @@ def _content(holder: Holder, beat: int) -> bytes:
     return text.encode().ljust(MAX_BYTES - 1) + b"\n"
 
 
-def _read(path: Path) -> tuple[Holder, int] | None:
-    """The holder and its beat; None where there is no file, or nothing in it yet."""
+def _said(text: bytes | None) -> tuple[Holder, int] | None:
+    """The holder and its beat; None where there is no text, or none that says it."""
     try:
-        said = json.loads(path.read_bytes())
+        said = json.loads(text or b"")
         beat = int(said.pop("beat"))
         return Holder(**said), beat
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -1,38 +1,69 @@
-"""The most memory this process holds while something is done, and what it may hold."""
+"""The most memory this process holds while something is done."""
 
-import os
 import resource
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
-CGROUP = Path("/sys/fs/cgroup")
 
 _lock = threading.Lock()
 _measuring = 0
 
 
-@contextmanager
-def measured_peak() -> Iterator[Callable[[], int]]:
-    """Give a function that tells the largest resident size since now, in bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The most memory that one process held while something was done.
 
-    Linux starts its record anew; elsewhere it is that of the process's whole life. Where threads
-    measure at the same time, it is the largest size since the first of them began.
+    Attributes
+    ----------
+    rss_bytes
+        Resident size of the process, its libraries and networks included.
+    is_bound
+        Whether it is only known not to be more: what the process had held before counts too.
+    """
+
+    rss_bytes: int = 0
+    is_bound: bool = False
+
+    def __or__(self, other: "Held") -> "Held":
+        """The larger of the two."""
+        return max(self, other, key=lambda held: held.rss_bytes)
+
+
+NOTHING = Held()
+
+
+@contextmanager
+def measured_peak() -> Iterator[Callable[[], Held]]:
+    """Give a function that tells the most this process has held since now.
+
+    Linux starts its record anew (``/proc/self/clear_refs``, see proc(5)). Where it does not, or
+    elsewhere, the record is that of the process's whole life; where threads measure at the same
+    time, it is since the first of them began. Both are bounds.
     """
     global _measuring
     with _lock:
-        if _measuring == 0 and CLEAR.exists():
-            CLEAR.write_text("5")
+        is_anew = _measuring == 0 and _start_anew()
         _measuring += 1
     try:
-        yield _peak
+        yield lambda: Held(rss_bytes=_peak(), is_bound=not is_anew)
     finally:
         with _lock:
             _measuring -= 1
+
+
+def _start_anew() -> bool:
+    """Whether the system could be told to forget what this process held."""
+    try:
+        CLEAR.write_text("5")
+    except OSError:  # not Linux, or a container that does not let us
+        return False
+    return True
 
 
 def _peak() -> int:
@@ -41,19 +72,3 @@ def _peak() -> int:
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def available_memory(cgroup: Path = CGROUP) -> int:
-    """Bytes this process may use: the machine's memory, or its cgroup's limit where that is less.
-
-    Of cgroups version 2, then 1.
-    """
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            said = (cgroup / name).read_text().strip()
-        except OSError:
-            continue
-        if said.isdigit():
-            limits.append(int(said))
-    return min(limits)

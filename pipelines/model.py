@@ -4,13 +4,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from distill.card import HeadCard, ModelCard, OperatingPoint, read_card, write_card
+from distill.card import (
+    HeadCard,
+    ModelCard,
+    OperatingPoint,
+    read_card,
+    weights_path,
+    write_card,
+)
 from distill.checkpoint import (
     load_encoder,
     load_weights,
     save_encoder,
     save_weights,
-    weights_path,
 )
 from distill.encoders import Encoder
 from distill.errors import ModelError

@@ -10,28 +10,39 @@ from pathlib import Path
 from cluster.executor import Failure
 from pipelines.errors import UsageError
 from wsi.errors import DiskFullError, OutputPermissionError
+from wsi.remote import slide_path
 
 GO_ON = "run the same command again, which goes on where this one stopped"
-URL = re.compile(r"[a-z][a-z0-9+.-]+:/(?=[^/])")  # pathlib makes one slash of two
+URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")  # pathlib makes one slash of two
+STORES = ("s3", "gs")  # schemes of URLs that results can be stored at
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+def output_path(text: str) -> Path:
+    """A path from what a person wrote: a URL of one of `STORES`, or of a disk.
+
+    Other URLs become what `check_local` refuses.
+    """
+    scheme, _, rest = text.partition("://")
+    is_stored = scheme in STORES and rest and "@" not in rest.partition("/")[0]
+    return slide_path(text) if is_stored else Path(text)
+
+
 def check_local(out: Path) -> None:
-    """Refuse a URL as the folder for results: writing part of a file again needs a file system.
+    """Refuse a URL as a folder: what works with part of a file needs a file system.
 
     Raises
     ------
     UsageError
         If `out` is a URL.
     """
-    scheme = URL.match(str(out))
-    if scheme:
-        url = str(out).replace(":/", "://", 1)
+    if scheme := URL.match(str(out)):
+        url = URL.sub(r"\1://", str(out), count=1)
         raise UsageError(
-            f"{url}: results are written to a disk, not to {scheme[0].rstrip(':/')}://; give a "
-            "folder on a disk that the workers share, and copy it when the run is done "
-            f"(aws s3 sync OUT {url}, or rclone copy)"
+            f"{url}: this needs a folder on a disk, not {scheme[1]}://; 'raypath run' can write to "
+            f"{' and '.join(f'{known}://' for known in STORES)}, and what lies there can be copied "
+            f"(aws s3 sync {url} OUT, or rclone copy)"
         )
 
 

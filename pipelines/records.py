@@ -46,6 +46,9 @@ class SlideRecord:
         Time by step.
     waited_s, worked_s
         Of the embedding's time: until tiles were read, and spent on those that were.
+    peak_rss_bytes, peak_is_bound
+        The most that a process held while it worked on the slide, and whether it is only known not
+        to be more, see `pipelines.memory.Held`; None for a failed slide.
     reused
         Steps whose receipt matched, so that they were not done again.
     """
@@ -75,6 +78,8 @@ class SlideRecord:
     score: float | None = None
     waited_s: float | None = None
     worked_s: float | None = None
+    peak_rss_bytes: int | None = None
+    peak_is_bound: bool | None = None
     excluded: dict[str, int] = field(default_factory=dict)
     segmented_mm2: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -138,6 +143,7 @@ def write_records(path: Path, records: Iterable[SlideRecord]) -> None:
     types |= {"waited_s": pa.float64(), "worked_s": pa.float64()}
     types |= {"n_nuclei": pa.int64(), "nuclei_per_mm2": pa.float64()}
     types |= {"n_reused_tiles": pa.int64()}
+    types |= {"peak_rss_bytes": pa.int64(), "peak_is_bound": pa.bool_()}
     types |= {"flags": pa.list_(pa.string()), "reused": pa.list_(pa.string())}
     schema = pa.schema([(f.name, types.get(f.name, pa.string())) for f in fields(SlideRecord)])
     coming = iter(records)

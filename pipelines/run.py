@@ -3,30 +3,28 @@
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cluster.executor import Executor, Failure
-from distill.segmentation.segmenter import (
-    SegmenterCard,
-    load_segmenter,
-    read_segmenter_card,
-)
-from distill.teachers.teacher import AnyCard, load_teacher, read_teacher_card
+from distill.errors import ModelError
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
+from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
-from pipelines.model import Model, load_model
+from pipelines.networks import Networks, load_networks, read_networks
 from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
-from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, SLIDES_NAME
-from pipelines.slide import SlideJob
+from pipelines.remote.for_report import gather_for_report
+from pipelines.remote.kept import kept_at
+from pipelines.remote.near import leave
+from pipelines.remote.store import check_store
+from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
 from wsi.atomic import replacing
@@ -66,40 +64,44 @@ def run_cohort(
     Raises
     ------
     ModelError, UsageError
-        Before any work: see `prepare` and `held`.
+        Before any work: see `prepare` and `held`; and if a network does not load on a worker.
     DiskFullError, OutputPermissionError, LockLostError
         If the folder can no longer be written; what is finished stays, and is not done again.
     """
     config = config.absolute()
-    prepared = prepare(entries, out, config)
-    with explained_output(out / INFO_NAME, go_on=GO_ON), held(out) as lock:
-        return _run_held(entries, out, config, executor, prepared, lock, report)
+    networks = prepare(entries, out, config)
+    _load_where_the_work_is_done(config, executor)
+    with (
+        held(out) as lock,
+        kept_at(out) as folder,
+        explained_output(folder / INFO_NAME, go_on=GO_ON),
+    ):
+        return _run_held(entries, out, folder, config, executor, networks, lock, report)
 
 
 def _run_held(
     entries: Sequence[Entry],
     out: Path,
+    folder: Path,
     config: RunConfig,
     executor: Executor,
-    prepared: "Prepared",
+    networks: Networks,
     lock: Lock,
     report: Callable[[SlideRecord], None] | None,
 ) -> dict[str, int]:
-    """Run every slide in a folder that nobody else works in."""
-    from pipelines.report.report import REPORT_NAME, write_report
+    """Run every slide of a run that holds `out`; its own files go to `folder`, see `kept_at`."""
+    from pipelines.report.report import write_report
 
     # The verdicts of an earlier run are not those of this one.
-    (out / RECORDS_NAME).unlink(missing_ok=True)
-    (out / RECEIPT_NAME).unlink(missing_ok=True)
+    (folder / RECORDS_NAME).unlink(missing_ok=True)
+    (folder / RECEIPT_NAME).unlink(missing_ok=True)
     run: dict[str, Any] = {
         "raypath_version": version("raypath"),
         "code_version": code_version(),
         "started": _now(),
         "finished": None,
         "config": config.model_dump(mode="json"),
-        "model": _about_model(prepared.model) if prepared.model else None,
-        "teacher": _about_teacher(prepared.teacher) if prepared.teacher else None,
-        "segmenter": _about_segmenter(prepared.segmenter) if prepared.segmenter else None,
+        **networks.describe(),
         "versions": {name: version(name) for name in LIBRARIES},
         "machine": {
             "system": platform.platform(),
@@ -107,7 +109,7 @@ def _run_held(
             "workers": executor.workers,
         },
     }
-    _write_run(out, run)
+    _write_run(folder, run)
     jobs = [
         SlideJob(entry=e, folder=out.resolve() / SLIDES_NAME / e.ref.slide_id, config=config)
         for e in entries
@@ -116,8 +118,8 @@ def _run_held(
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
-    spread = Spread(workers=executor.workers)
-    with Journal(out / JOURNAL_NAME) as journal, Progress(out, sizes) as progress:
+    spread = Spread(workers=lambda: executor.workers)
+    with Journal(folder / JOURNAL_NAME) as journal, Progress(folder, sizes) as progress:
         tasks = spread.first_tasks(progress.handing_out(jobs))
         for outcome in executor.map(do, tasks, follow=spread.follow):
             if not is_verdict(outcome):
@@ -132,11 +134,25 @@ def _run_held(
             if report:
                 report(record)
         slide_ids = (entry.ref.slide_id for entry in entries)
-        write_records(out / RECORDS_NAME, records_in_order(out / JOURNAL_NAME, slide_ids))
-        _write_run(out, run | {"finished": _now(), "counts": counts})
-        write_report(out)
-        seal(out, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
+        write_records(folder / RECORDS_NAME, records_in_order(folder / JOURNAL_NAME, slide_ids))
+        _write_run(folder, run | {"finished": _now(), "counts": counts})
+        gather_for_report(out, folder)
+        write_report(folder)
+        seal(folder, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
     return counts
+
+
+def _load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
+    """Have one worker load the networks: better none begins than that every slide fails.
+
+    Raises
+    ------
+    ModelError
+        If they do not load there.
+    """
+    for outcome in executor.map(load_networks, [config]):
+        if outcome.failure is not None:
+            raise ModelError(outcome.failure.message)
 
 
 def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
@@ -144,8 +160,7 @@ def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
     assert failure is not None  # an outcome has a result or a failure
     if failure.kind == "unexpected":
         # Kept for the person who has to find the defect; the verdict holds only one line.
-        job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / "traceback.txt").write_text(failure.trace)
+        leave(job.folder / "traceback.txt", failure.trace)
     return SlideRecord(
         slide_id=entry.ref.slide_id,
         path=str(entry.ref.path),
@@ -158,92 +173,56 @@ def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
     )
 
 
-def _about_model(model: Model) -> dict[str, Any]:
-    return {
-        "identifier": model.card.encoder.identifier,
-        "sha256": model.sha256,
-        "training_data": model.card.training.data,
-        "licence": model.card.encoder.licence,
-        "classes": model.card.head.classes if model.card.head else None,
-        "positive": model.card.head.positive if model.card.head else None,
-    }
-
-
-def _about_teacher(card: AnyCard) -> dict[str, Any]:
-    return {
-        "architecture": card.architecture,
-        "sha256": card.sha256,
-        "mpp": card.mpp,
-        "training_data": card.data,
-        "licence": card.licence,
-    }
-
-
-def _about_segmenter(card: SegmenterCard) -> dict[str, Any]:
-    return {
-        "name": card.name,
-        "architecture": card.architecture,
-        "classes": card.classes,
-        "sha256": card.sha256,
-        "mpp": card.mpp,
-        "training_data": card.training.data,
-        "licence": card.training.data_licence,
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What a run works with, as far as it was asked for."""
-
-    model: Model | None
-    teacher: AnyCard | None
-    segmenter: SegmenterCard | None
-
-
-def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Prepared:
+def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
     """Check all that can be checked before any work, and make the run's folder.
+
+    No network is loaded here, see `read_networks`.
 
     Raises
     ------
     ModelError
-        If the model, the teacher or the segmenter does not load.
+        If the model, the teacher or the segmenter is not what its card says.
     UsageError
         If the settings do not fit the model, or `out` cannot be the folder.
     DiskFullError, OutputPermissionError
         If it cannot be made.
     """
-    check_local(out)
-    model = load_model(config.model) if config.model else None
-    teacher = None
-    if config.teacher:
-        load_teacher(config.teacher)
-        teacher = read_teacher_card(config.teacher)
-    segmenter = None
-    if config.segmenter:
-        load_segmenter(config.segmenter)
-        segmenter = read_segmenter_card(config.segmenter)
-    size_px = model.encoder.spec.size_px if model else None
+    if is_remote(out):
+        check_store(out)
+    else:
+        check_local(out)
+    networks = read_networks(config)
+    size_px = networks.model.tile.size_px if networks.model else None
     if size_px and config.stride_px is not None and config.stride_px > size_px:
         raise UsageError(
             f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "
             f"got {config.stride_px}: tiles would leave gaps"
         )
     for entry in entries:
-        if is_remote(entry.ref.path):
-            continue
-        if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
-            raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
         result = out / SLIDES_NAME / entry.ref.slide_id / IMAGE_NAME
-        if entry.ref.path.resolve() == result.resolve():
+        if _is_same(entry.ref.path, result):
             raise UsageError(
                 f"{entry.ref.path} would be replaced by results: choose another folder"
             )
+        if is_remote(entry.ref.path) or is_remote(out):
+            continue
+        if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
+            raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
+    if is_remote(out):
+        return networks
     try:
         with explained_output(out / SLIDES_NAME, go_on=GO_ON):
             (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write to {out}: {error}") from error
-    return Prepared(model=model, teacher=teacher, segmenter=segmenter)
+    return networks
+
+
+def _is_same(slide: Path, result: Path) -> bool:
+    """Whether a slide lies where a result would."""
+    if is_remote(slide) or is_remote(result):
+        return str(slide) == str(result)
+    return slide.resolve() == result.resolve()
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

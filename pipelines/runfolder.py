@@ -15,6 +15,7 @@ from wsi.atomic import TMP_MARK
 
 RECORDS_NAME = "slides.parquet"
 INFO_NAME = "run.json"
+REPORT_NAME = "report.html"
 SLIDES_NAME = "slides"
 IMAGE_NAME = "image.ome.zarr"
 HEATMAP_NAME = "heatmap.ome.zarr"
@@ -101,6 +102,14 @@ def read_run(path: Path) -> RunFolder:
     )
 
 
+def not_a_run(path: Path) -> NotARunError:
+    """The error that says so."""
+    return NotARunError(
+        f"{path} is not the folder of a run: it has no {INFO_NAME}, {RECORDS_NAME} or "
+        f"{SLIDES_NAME}/ (give the folder that 'raypath run' wrote to with -o)"
+    )
+
+
 def is_finished(run: Path) -> bool:
     """Whether every slide of a run has its verdict."""
     return (run / RECORDS_NAME).exists()
@@ -116,10 +125,7 @@ def stream_run(path: Path) -> Iterator[SlideRecord]:
     """
     check_local(path)
     if not any((path / name).exists() for name in (INFO_NAME, RECORDS_NAME, SLIDES_NAME)):
-        raise NotARunError(
-            f"{path} is not the folder of a run: it has no {INFO_NAME}, {RECORDS_NAME} or "
-            f"{SLIDES_NAME}/ (give the folder that 'raypath run' wrote to with -o)"
-        )
+        raise not_a_run(path)
     records = stream_records(path / RECORDS_NAME) if is_finished(path) else _unfinished(path)
     return map(_without_nan, records)
 

@@ -1,14 +1,14 @@
 """One slide from file to heatmap: what an executor runs for each slide of a cohort."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.blockwise.work import BlockPlan, forget_blocks
-from pipelines.config import RunConfig
 from pipelines.embedding.work import embedding_parameters, plan_embedding
+from pipelines.job import HandedOut, SlideJob
 from pipelines.manifest import Entry
 from pipelines.model import Model, load_model
 from pipelines.nuclei.density import density_heatmap, density_spec
@@ -37,26 +37,6 @@ from wsi.grid import TileGrid
 from wsi.identity import content_digest
 from wsi.open import open_slide
 from wsi.slide import Slide
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlideJob:
-    """A slide to work on, the folder for its results, and the settings.
-
-    `hands_out` says whether others may do its blocks first.
-    """
-
-    entry: Entry
-    folder: Path
-    config: RunConfig
-    hands_out: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOut:
-    """The work of a slide whose blocks are to be done before the slide is."""
-
-    plans: tuple[BlockPlan[Any, Any], ...]
 
 
 def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
@@ -95,7 +75,7 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
             if not receipts.holds("pyramid", pyramid):
                 plans.append(plan_image(opened))
             if shared := tuple(plan for plan in plans if len(plan.blocks) > 1):
-                return HandedOut(plans=shared)
+                return HandedOut(plans=tuple(plan.sealed() for plan in shared))
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
         receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))

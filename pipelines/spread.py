@@ -4,49 +4,69 @@ Blocks take nearly all of the time, and spread over all workers, so that one lar
 cluster busy. What a block's task does not get done, the slide's own does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from cluster.executor import Outcome
-from pipelines.blockwise.work import BlockTask
+from pipelines.blockwise.sealed import BlockTask
+from pipelines.config import RunConfig
+from pipelines.job import HandedOut, SlideJob
+from pipelines.memory import NOTHING, Held, measured_peak
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
-from pipelines.slide import HandedOut, SlideJob
-from pipelines.unchanged import run_unchanged
+from pipelines.remote.task import do_block, do_slide
 from wsi.ref import SlideRef
+from wsi.remote import is_remote
 
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
-Task = SlideJob | BlockTask[Any]
-Done = SlideRecord | HandedOut | None
+Task = SlideJob | BlockTask
+Done = SlideRecord | HandedOut | Held
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs.
+    """Do a task, where it runs; of a block nothing is left but what its process held.
 
     Raises
     ------
     RayPathError
         If the slide cannot be used, or its results not be written.
     """
-    with explained_output(_results(task), go_on=GO_ON):
+    is_stored = is_remote(task.folder)
+    if isinstance(task, BlockTask):
+        return (do_block(task, _do) or NOTHING) if is_stored else _do(task)
+    return do_slide(task, _do) if is_stored else _do(task)
+
+
+def _do(task: Task) -> Done:
+    """Do a task whose folder is on a disk."""
+    with measured_peak() as peak, explained_output(task.folder, go_on=GO_ON):
         if isinstance(task, BlockTask):
-            task.work.do(task.block)
-            return None
-        return run_unchanged(task)
+            task.do()
+            return peak()
+        # Here, because the driver, which does nothing, would load what does the work.
+        from pipelines.unchanged import run_unchanged
+
+        done = run_unchanged(task)
+        if isinstance(done, HandedOut):
+            return replace(done, held=peak())
+        held = task.held | peak()
+        return replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
 
 
-def slide_of(task: Task) -> SlideRef:
-    """The slide a task is of."""
-    return task.work.ref if isinstance(task, BlockTask) else task.entry.ref
+def slide_of(task: Task | RunConfig) -> SlideRef | None:
+    """The slide a task is of; none where a run's networks are loaded, see `load_networks`."""
+    if isinstance(task, RunConfig):
+        return None
+    return task.ref if isinstance(task, BlockTask) else task.entry.ref
 
 
-def step_of(task: Task) -> str:
+def step_of(task: Task | RunConfig) -> str:
     """The key of a task in the resources table."""
-    return task.work.step if isinstance(task, BlockTask) else "slide"
+    return task.step if isinstance(task, BlockTask) else "slide"
 
 
 def is_verdict(outcome: Outcome[Task, Done]) -> TypeGuard[Outcome[SlideJob, SlideRecord]]:
@@ -59,20 +79,24 @@ class _Spreading:
     """A slide whose blocks are on their way."""
 
     job: SlideJob
-    tasks: Iterator[BlockTask[Any]]
+    tasks: Iterator[BlockTask]
     running: int = 0
+    held: Held = NOTHING
 
 
 @dataclass(slots=True, kw_only=True)
 class Spread:
-    """Names the tasks of jobs: where there are several workers, first a large slide's blocks."""
+    """Names the tasks of jobs: where there are several workers, first a large slide's blocks.
 
-    workers: int
+    `workers` tells how many there are at present: a cluster grows and shrinks.
+    """
+
+    workers: Callable[[], int]
     _slides: dict[Path, _Spreading] = field(default_factory=dict)
 
     def first_tasks(self, jobs: Iterable[SlideJob]) -> Iterator[Task]:
         """The beginning of each job."""
-        return (replace(job, hands_out=self.workers > 1) for job in jobs)
+        return (replace(job, hands_out=self.workers() > 1) for job in jobs)
 
     def follow(self, outcome: Outcome[Task, Done]) -> list[Task]:
         """What is to be done after a task: see `Executor.map`."""
@@ -82,26 +106,18 @@ class Spread:
         if isinstance(task, SlideJob):
             assert isinstance(outcome.result, HandedOut)  # else it would have been the verdict
             job = replace(task, hands_out=False)
-            slide = _Spreading(job=job, tasks=_block_tasks(outcome.result))
+            tasks = chain.from_iterable(plan.tasks() for plan in outcome.result.plans)
+            slide = _Spreading(job=job, tasks=tasks, held=outcome.result.held)
             self._slides[job.folder] = slide
-            room = HANDED_OUT * self.workers
         else:
-            slide = self._slides[_results(task)]
+            slide = self._slides[task.folder]
             slide.running -= 1
-            room = 1
-        tasks: list[Task] = list(islice(slide.tasks, room))
-        slide.running += len(tasks)
-        if not tasks and not slide.running:
-            return [self._slides.pop(slide.job.folder).job]
-        return tasks
-
-
-def _block_tasks(handed_out: HandedOut) -> Iterator[BlockTask[Any]]:
-    for plan in handed_out.plans:
-        for block in plan.blocks:
-            yield BlockTask(work=plan.work, block=block)
-
-
-def _results(task: Task) -> Path:
-    """The folder of a task's slide, in which the blocks have theirs."""
-    return task.work.folder.parent if isinstance(task, BlockTask) else task.folder
+            if isinstance(outcome.result, Held):  # else the block's task failed
+                slide.held |= outcome.result
+        room = HANDED_OUT * self.workers() - slide.running
+        blocks: list[Task] = list(islice(slide.tasks, max(room, 0)))
+        slide.running += len(blocks)
+        if not blocks and not slide.running:
+            del self._slides[slide.job.folder]
+            return [replace(slide.job, held=slide.held)]
+        return blocks

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from pipelines.job import HandedOut, SlideJob
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
 from pipelines.runfolder import TISSUE_NAME
-from pipelines.slide import HandedOut, SlideJob, run_slide
+from pipelines.slide import run_slide
 from wsi.errors import SourceChangedError
 from wsi.identity import content_digest
 from wsi.remote import is_remote

@@ -87,6 +87,12 @@ class OutputPermissionError(OutputError):
     kind = "not_writable"
 
 
+class UnreachableOutputError(OutputError):
+    """The storage of the results does not answer."""
+
+    kind = "output_unreachable"
+
+
 class NotBrightfieldError(SlideError, ValueError):
     """The slide is not light tissue on a bright background (fluorescence, for example)."""
 

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -124,7 +125,7 @@ def _make_room(url: Path, size: int, mine: Path) -> None:
         for folder in sorted(copies, key=lambda f: f.stat().st_mtime_ns):
             if sum(copies.values()) + size <= limit and size <= free:
                 break
-            if _remove_unheld(folder):
+            if remove_unheld(folder):
                 free += copies.pop(folder)
         held = sum(copies.values())
         if held + size > limit or size > free:
@@ -136,8 +137,13 @@ def _make_room(url: Path, size: int, mine: Path) -> None:
             )
 
 
-def _remove_unheld(folder: Path) -> bool:
-    """Remove a copy unless a process holds it; whether it was removed."""
+def hold_folder(folder: Path) -> int:
+    """Make `folder` in the scratch folder this process's, until it ends or closes what it gets."""
+    return _lock(folder, fcntl.LOCK_EX)
+
+
+def remove_unheld(folder: Path) -> bool:
+    """Remove a folder in the scratch folder unless a process holds it; whether it was removed."""
     lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,7 +173,11 @@ def _lock(folder: Path, kind: int) -> int:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*"))
+    sizes = []
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # results come and go
+            sizes.append(file.stat().st_size)
+    return sum(sizes)
 
 
 def _patiently(url: Path, work: Callable[[], Result]) -> Result:

@@ -158,7 +158,7 @@ def do_case(case: Case, scratch: Path) -> Finding:
         kind=kind,
         detail=detail,
         seconds=time.process_time() - started,
-        peak_bytes=peak(),
+        peak_bytes=peak().rss_bytes,
     )
 
 

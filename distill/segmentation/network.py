@@ -1,9 +1,7 @@
 """Networks that give every pixel a class: a U-Net or a light FPN on any timm encoder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +11,8 @@ from distill.checkpoint import NETWORK_WEIGHTS, load_encoder, load_weights
 from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, PooledFeatures, create_backbone
 from distill.errors import ModelError
 from distill.nuclei_net import NucleiNet, double
+from distill.segmentation.card import Decoder
 from distill.teachers.network import STRIDE, TeacherNet
-
-Decoder = Literal["unet", "fpn"]
-DECODERS: Mapping[Decoder, str] = {"unet": "U-Net", "fpn": "feature pyramid"}
 
 
 class PyramidNet(nn.Module):

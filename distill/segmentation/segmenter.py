@@ -1,50 +1,24 @@
-"""A trained segmenter: its card, its folder, and the classes it sees."""
+"""A trained segmenter: its folder, and the classes it sees."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, field_validator
 from torch import nn
 
-from distill.card import CardPart, TrainingCard, read_toml, write_toml
-from distill.checkpoint import load_weights, save_weights, weights_path
+from distill.card import weights_file, write_toml
+from distill.checkpoint import load_weights, save_weights
 from distill.encoders import normalise
-from distill.segmentation.network import Decoder, build_network
+from distill.segmentation.card import CARD_NAME, SegmenterCard, read_segmenter_card
+from distill.segmentation.network import build_network
 from distill.segmentation.windows import Floats, Lattice, blend_rows
 from distill.teachers.teacher import at_mpp, resize_labels
 from wsi.slide import Pixels
 
-CARD_NAME = "segmenter.toml"
 WEIGHTS_NAME = "segmenter.safetensors"
-TAKEN = ("tissue", "nuclei")  # label images that other steps write
 VIEWS = 8  # ways to turn and mirror an image
-
-
-class SegmenterCard(CardPart):
-    """The whole of `segmenter.toml`; `classes` are in the order of the network's outputs."""
-
-    format: Literal[1] = 1
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    architecture: str
-    decoder: Decoder
-    classes: tuple[str, ...] = Field(min_length=2, max_length=254)
-    mpp: float = Field(gt=0, allow_inf_nan=False)
-    mean: tuple[float, float, float]
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    weights: str
-    sha256: str
-    training: TrainingCard
-
-    @field_validator("name")
-    @classmethod
-    def _is_free(cls, name: str) -> str:
-        if name in TAKEN:
-            raise ValueError(f"labels/{name} is written by another step: choose another name")
-        return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,18 +136,6 @@ def save_segmenter(net: nn.Module, folder: Path, card: SegmenterCard) -> None:
     write_toml(folder / CARD_NAME, filled)
 
 
-def read_segmenter_card(path: Path) -> SegmenterCard:
-    """Read the card of a segmenter from its folder, or beside the weights in it.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or a key is unknown, missing or wrong.
-    """
-    folder = path.parent if path.is_file() else path
-    return read_toml(folder / CARD_NAME, SegmenterCard, made_by="'raypath segment train' makes one")
-
-
 def load_segmenter(path: Path) -> Segmenter:
     """Load a segmenter from its folder, or from the weights in it.
 
@@ -182,9 +144,8 @@ def load_segmenter(path: Path) -> Segmenter:
     ModelError
         If card or weights are missing, or the weights are not those of the card.
     """
-    folder = path.parent if path.is_file() else path
     card = read_segmenter_card(path)
     net = build_network(card.architecture, card.decoder, outputs=len(card.classes))
-    file = path if path.is_file() and path.name != CARD_NAME else weights_path(folder, card.weights)
+    file = weights_file(path, card_name=CARD_NAME, weights=card.weights)
     load_weights(net, file, sha256=card.sha256)
     return Segmenter(net=net.eval().to(memory_format=torch.channels_last), card=card)

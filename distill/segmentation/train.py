@@ -12,13 +12,14 @@ from torch import nn
 
 from distill.card import TrainingCard
 from distill.checkpoint import load_weights
+from distill.segmentation.card import Decoder, SegmenterCard
 from distill.segmentation.images import ClassImage, ClassImages
 from distill.segmentation.loss import class_loss
-from distill.segmentation.network import Decoder, Start, start_network
+from distill.segmentation.network import Start, start_network
 from distill.segmentation.pseudo import Round, SelfTeaching, Taken, label_confident
 from distill.segmentation.read import write_split
 from distill.segmentation.scores import ImageScores, Summary, score_image, summarise_images
-from distill.segmentation.segmenter import SegmenterCard, predict_image, save_segmenter
+from distill.segmentation.segmenter import predict_image, save_segmenter
 from distill.teachers.crops import Crops
 from distill.teachers.fit import fit
 from distill.teachers.split import Split, split_by_case

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from distill.nuclei_net import OUTPUTS, double, feature_indices, responses_of
+from distill.teachers.card import WIDTHS
 
-WIDTHS = (256, 128, 64, 48)  # of the decoder at strides 16, 8, 4, 2
 STRIDE = 32  # of the deepest features; image sides are multiples of it
 
 

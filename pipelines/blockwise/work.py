@@ -5,14 +5,18 @@ A piece of work says what a block is, how one is done and where it is stored; al
 
 import hashlib
 import json
+import pickle
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from pipelines.blockwise.sealed import SealedPlan
 from pipelines.receipts import Receipts, code_version
 from wsi.atomic import remove
 from wsi.ref import SlideRef
+
+PARTIAL = ".partial-"  # begins the name of a folder with blocks
 
 BlockT = TypeVar("BlockT")
 
@@ -50,14 +54,6 @@ class BlockWork(ABC, Generic[BlockT]):
             self.make(block)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockTask(Generic[BlockT]):
-    """A block that is to be done."""
-
-    work: BlockWork[BlockT]
-    block: BlockT
-
-
 WorkT = TypeVar("WorkT", bound=BlockWork[Any])
 
 
@@ -71,6 +67,16 @@ class BlockPlan(Generic[WorkT, BlockT]):
     def is_done(self, receipts: Receipts, base: dict[str, Any]) -> bool:
         """Whether an earlier run finished it; `base` is what every step depends on."""
         return receipts.holds(self.work.step, base | self.work.parameters)
+
+    def sealed(self) -> SealedPlan:
+        """The plan for the driver, which passes it on."""
+        return SealedPlan(
+            step=self.work.step,
+            ref=self.work.ref,
+            folder=self.work.folder.parent,
+            work=pickle.dumps(self.work),
+            blocks=tuple(map(pickle.dumps, self.blocks)),
+        )
 
 
 def blocks_folder(folder: Path, step: str, *, source: str, depends: dict[str, Any]) -> Path:
@@ -90,4 +96,4 @@ def forget_blocks(folder: Path, step: str) -> None:
 
 
 def _mark(step: str) -> str:
-    return f".partial-{step}-"
+    return f"{PARTIAL}{step}-"

@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from cluster.executor import Executor
+from cluster.resources import available_memory
 from pipelines.check.estimate import Estimate, Totals, as_json, estimate, write_check
 from pipelines.check.look import Checked, LookTask, Work, look_at
 from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
-from pipelines.memory import available_memory
 from pipelines.model import load_model
 from pipelines.output import existing_folder, free_bytes
 from wsi.errors import SlideError

@@ -3,7 +3,9 @@
 from datetime import datetime
 from pathlib import Path
 
-from pipelines.runfolder import INFO_NAME, read_json
+from pipelines.memory import NOTHING, Held
+from pipelines.records import stream_records
+from pipelines.runfolder import INFO_NAME, RECORDS_NAME, read_json
 from wsi.identity import stored_bytes
 
 CHECK_NAME = "check.json"
@@ -24,8 +26,23 @@ def compare(out: Path) -> list[tuple[str, str]]:
     return [
         ("time", f"{duration(said['seconds'])} said, {duration(took)} taken"),
         ("folder", f"{said['bytes_out'] / 1e6:.1f} MB said, {size / 1e6:.1f} MB written"),
-        ("memory", f"{said['peak_bytes'] / 2**30:.2g} GiB said; a run does not measure it"),
+        ("memory", f"{_gib(said['process_bytes'])} a process said, {_held(out)}"),
     ]
+
+
+def _held(out: Path) -> str:
+    """The most memory that a process of the run held, for people."""
+    most = NOTHING
+    for record in stream_records(out / RECORDS_NAME):
+        if record.peak_rss_bytes is not None:
+            most |= Held(rss_bytes=record.peak_rss_bytes, is_bound=bool(record.peak_is_bound))
+    if not most.rss_bytes:
+        return "not measured, since no slide was finished"
+    return f"{'at most ' if most.is_bound else ''}{_gib(most.rss_bytes)} held"
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
 
 
 def duration(seconds: float) -> str:

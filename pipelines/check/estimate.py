@@ -50,12 +50,15 @@ class Estimate:
         From its first slide to the end of its report.
     bytes_out
         Of its folder.
+    process_bytes
+        The most memory that one of its processes holds, resident.
     peak_bytes
         Memory of all its worker processes together.
     """
 
     seconds: float
     bytes_out: float
+    process_bytes: float
     peak_bytes: float
 
     def describe(self) -> str:
@@ -89,6 +92,7 @@ def estimate(
     return Estimate(
         seconds=fixed.start_seconds + seconds / at_once + totals.slides * fixed.report_seconds,
         bytes_out=size,
+        process_bytes=float(peak),
         peak_bytes=float(peak * at_once),
     )
 

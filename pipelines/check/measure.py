@@ -107,7 +107,7 @@ def measure(task: MeasureTask) -> Fixed | Rates:
                 measured: Fixed | Rates = _fixed(Path(name), task.config)
             else:
                 measured = _rates(Path(name), task.config, task.entry)
-        return replace(measured, peak_bytes=peak())
+        return replace(measured, peak_bytes=peak().rss_bytes)
 
 
 def _fixed(folder: Path, config: RunConfig) -> Fixed:

@@ -45,6 +45,7 @@ def check(
     from pipelines.config import load_config
     from pipelines.executors import make_executor
     from pipelines.manifest import read_cohort
+    from pipelines.output import check_local
 
     flags = {
         "model": model,
@@ -57,6 +58,7 @@ def check(
         "workers": workers,
         "address": address,
     }
+    check_local(out)
     settings = load_config(config, flags).absolute()
     entries = read_cohort(slides, mpp=settings.mpp)
     with (

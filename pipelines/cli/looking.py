@@ -34,6 +34,7 @@ def look_at_slides(
     from pipelines.run import prepare, run_cohort
     from pipelines.spread import slide_of, step_of
     from pipelines.status.metrics import metered
+    from wsi.remote import is_remote
 
     workers, address = flags["workers"], flags["address"]
     entries = read_cohort(slides, mpp=flags["mpp"])
@@ -52,6 +53,7 @@ def look_at_slides(
     ):
         meter = metered(report, executor=executor)
         counts = run_cohort(entries, out, settings, runner, report=meter)
-    typer.echo(f"The viewer:  {program()} view {out}", err=True)
+    if not is_remote(out):
+        typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if counts["failed"]:
         raise typer.Exit(1)

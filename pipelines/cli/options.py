@@ -5,10 +5,19 @@ from typing import Annotated
 
 import typer
 
+from pipelines.output import output_path
+
 Slides = Annotated[
     list[str],
     typer.Argument(help="Slides, folders of slides, URLs, or one manifest (CSV, Parquet)."),
 ]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", parser=output_path, help="Folder for the results, or an s3:// or gs:// URL."
+    ),
+]
+RunFolder = Annotated[Path, typer.Argument(parser=output_path, help="A run's folder, or its URL.")]
 Mpp = Annotated[
     float | None,
     typer.Option(help="µm per pixel of level 0, for slides whose file does not say it."),
@@ -40,9 +49,6 @@ Half = Annotated[
     bool, typer.Option("--half", help="Write the weights in half precision, at half the size.")
 ]
 # Of commands that take one network over slides (`pipelines.cli.looking`).
-ResultsFolder = Annotated[
-    Path, typer.Option("-o", "--out", help="Folder for the results, as of run.")
-]
 ImageCodec = Annotated[
     str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
 ]

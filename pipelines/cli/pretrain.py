@@ -187,7 +187,7 @@ def _taught(
     job: "PretrainJob", teacher: Path, folder: Path, workers: int
 ) -> tuple["PretrainJob", dict[str, float]]:
     """The job with the teacher's responses in `folder`, and what they cost."""
-    from distill.teachers.teacher import read_teacher_card
+    from distill.teachers.card import read_teacher_card
     from pipelines.executors import make_executor
     from pipelines.pretraining.responding import origin_of, respond
     from pipelines.pretraining.teacher import read_teacher

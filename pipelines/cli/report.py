@@ -1,13 +1,19 @@
 """`raypath report`: one page about a run."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from pipelines.cli.options import RunFolder
 
-def report(out: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
+
+def report(out: RunFolder) -> None:
     """Write a run's report.html anew, also of a run that is under way or was killed."""
+    from pipelines.remote.for_report import gather_for_report, store_report
+    from pipelines.remote.near import own_files
     from pipelines.report.report import write_report
+    from pipelines.runfolder import REPORT_NAME
 
-    typer.echo(f"The report:  {write_report(out)}", err=True)
+    folder = own_files(out)
+    gather_for_report(out, folder)
+    write_report(folder)
+    store_report(folder, out)
+    typer.echo(f"The report:  {out / REPORT_NAME}", err=True)

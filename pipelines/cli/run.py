@@ -5,10 +5,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, AsJson, Codec, Executor, Mpp, Slides, Stride, Workers
+from pipelines.cli.options import (
+    Address,
+    AsJson,
+    Codec,
+    Executor,
+    Mpp,
+    Out,
+    Slides,
+    Stride,
+    Workers,
+)
 from pipelines.cli.program import program
-
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 
 
 def run(
@@ -91,6 +99,7 @@ def run(
     from pipelines.run import prepare, run_cohort
     from pipelines.spread import slide_of, step_of
     from pipelines.status.metrics import metered
+    from wsi.remote import is_remote
 
     flags = {
         "model": model,
@@ -128,6 +137,7 @@ def run(
         counts = run_cohort(entries, out, settings, runner, report=meter)
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
     typer.echo(f"The report:  {out / 'report.html'}", err=True)
-    typer.echo(f"The viewer:  {program()} view {out}", err=True)
+    if not is_remote(out):
+        typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if counts["failed"]:
         raise typer.Exit(1)

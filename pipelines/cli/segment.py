@@ -12,7 +12,7 @@ from pipelines.cli.options import (
     Bfloat16,
     ImageCodec,
     Mpp,
-    ResultsFolder,
+    Out,
     Slides,
     Workers,
     WorthRay,
@@ -118,7 +118,7 @@ def train(
 ) -> None:
     """Train a segmenter; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
-    from distill.segmentation.network import DECODERS
+    from distill.segmentation.card import DECODERS
     from distill.segmentation.read import read_class_images
     from distill.segmentation.train import SegmenterSettings, train_segmenter
     from distill.train import Schedule
@@ -228,7 +228,7 @@ def evaluate(
 def run(
     slides: Slides,
     weights: Weights,
-    out: ResultsFolder,
+    out: Out,
     mpp: Mpp = None,
     codec: ImageCodec = "auto",
     bfloat16: Bfloat16 = False,

@@ -9,6 +9,7 @@ import typer
 from pipelines.cli.program import program
 from pipelines.cli.progress import COLOURS
 from pipelines.cli.submit import describe
+from pipelines.output import output_path
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -20,7 +21,10 @@ NAMED = 5  # slides being worked on that are shown
 
 
 def status(
-    out: Annotated[Path | None, typer.Argument(help="A run's folder.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Argument(parser=output_path, help="A run's folder, or its URL.", show_default=False),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again every 2 seconds until the run ends.")
     ] = False,

@@ -16,7 +16,7 @@ from pipelines.cli.options import (
     ImageCodec,
     ImageMpp,
     Mpp,
-    ResultsFolder,
+    Out,
     Slides,
     Workers,
     WorthRay,
@@ -24,7 +24,7 @@ from pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from distill.teachers.teacher import AnyCard
+    from distill.teachers.card import AnyCard
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -163,9 +163,10 @@ def evaluate(
     from dataclasses import asdict
 
     from distill.metrics import SCORE_NAMES, summarise
+    from distill.teachers.card import read_teacher_card
     from distill.teachers.evaluate import evaluate_teacher
     from distill.teachers.read import read_labelled
-    from distill.teachers.teacher import load_teacher, read_teacher_card
+    from distill.teachers.teacher import load_teacher
 
     say_teacher(read_teacher_card(weights))
     scores = evaluate_teacher(load_teacher(weights), read_labelled(images, mpp=mpp), turns=turns)
@@ -196,7 +197,7 @@ def evaluate(
 def predict(
     slides: Slides,
     weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
-    out: ResultsFolder,
+    out: Out,
     mpp: Mpp = None,
     codec: ImageCodec = "auto",
     bfloat16: Bfloat16 = False,
@@ -210,7 +211,7 @@ def predict(
     Exit code 1 when a slide failed; the others are finished. The same command again goes on after
     an interruption, block by block.
     """
-    from distill.teachers.teacher import read_teacher_card
+    from distill.teachers.card import read_teacher_card
 
     say_teacher(read_teacher_card(weights))
     flags = {

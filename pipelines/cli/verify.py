@@ -1,15 +1,14 @@
 """`raypath verify`: reads a run's folder again and says which slides to redo."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, Workers
+from pipelines.cli.options import Address, RunFolder, Workers
 
 
 def verify(
-    out: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: RunFolder,
     redo: Annotated[
         bool, typer.Option("--redo", help="Remove the receipts of damaged slides: run does them.")
     ] = False,

@@ -40,4 +40,4 @@ def do(task: Task) -> Done:
         else:
             opened.close()
             said = finish(task)
-    return Done(said=said, peak_rss_bytes=peak())
+    return Done(said=said, peak_rss_bytes=peak().rss_bytes)

@@ -18,10 +18,11 @@ from distill.encoders import create_encoder
 from pipelines.channels import Channel
 from pipelines.config import RunConfig
 from pipelines.heatmap import make_heatmap, write_heatmap
+from pipelines.job import SlideJob
 from pipelines.manifest import Entry
 from pipelines.model import save_model
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, TILES_NAME
-from pipelines.slide import SlideJob, run_slide
+from pipelines.slide import run_slide
 from wsi.atomic import replacing
 from wsi.ngff import pixel_of
 from wsi.plan import TileSpec

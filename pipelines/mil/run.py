@@ -112,7 +112,7 @@ def train_mil(
             "counts": _counts(cohort),
             "heads": [head.about for head in heads],
             "seconds": round(time.perf_counter() - started, 1),
-            "peak_memory_bytes": peak(),
+            "peak_memory_bytes": peak().rss_bytes,
             "raypath_version": version("raypath"),
             "code_version": code_version(),
             "versions": {name: version(name) for name in LIBRARIES},

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import nn
 
-from distill.teachers.teacher import load_teacher, read_teacher_card
+from distill.teachers.card import read_teacher_card
+from distill.teachers.teacher import load_teacher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

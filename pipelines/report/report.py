@@ -21,6 +21,7 @@ from pipelines.runfolder import (
     INFO_NAME,
     NOTICE,
     PREDICTION_NAME,
+    REPORT_NAME,
     is_finished,
     read_json,
     slide_folder,
@@ -28,7 +29,6 @@ from pipelines.runfolder import (
 )
 from wsi.atomic import replacing
 
-REPORT_NAME = "report.html"
 EMBEDDED = 300  # slides whose larger pictures are in the page: some megabytes, still sent by mail
 SAID = ("positive", "threshold", "calibrated", "uncertain")  # of prediction.json
 

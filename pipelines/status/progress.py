@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pipelines.job import SlideJob
 from pipelines.records import SlideRecord
-from pipelines.slide import SlideJob
 from wsi.atomic import replacing
 
 PROGRESS_NAME = "progress.json"

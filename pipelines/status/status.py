@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.journal import JOURNAL_NAME, read_journal
 from pipelines.records import SlideRecord
+from pipelines.remote.near import own_files
 from pipelines.runfolder import NotARunError, read_json
 from pipelines.status.progress import BEAT_S, PROGRESS_NAME
 
@@ -131,13 +132,14 @@ class RunWatch:
         NotARunError
             If no run has begun in the folder.
         """
-        said = read_json(self.out / PROGRESS_NAME)
+        folder = own_files(self.out, (PROGRESS_NAME, JOURNAL_NAME))
+        said = read_json(folder / PROGRESS_NAME)
         if not said:
             raise NotARunError(
                 f"no run has begun in {self.out}: it has no {PROGRESS_NAME} "
                 "(give the folder that 'raypath run' writes to with -o)"
             )
-        journal = self.out / JOURNAL_NAME
+        journal = folder / JOURNAL_NAME
         if journal.exists() and journal.stat().st_size < self._tally.end:
             self._tally = _Tally()  # the run was begun again
         for record, end in read_journal(journal, start=self._tally.end):

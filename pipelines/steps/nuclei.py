@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distill.teachers.teacher import read_teacher_card
+from distill.teachers.card import read_teacher_card
 from pipelines.blockwise.frame import Block, blocks_on_tissue
 from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.heatmap import Heatmap, write_heatmap

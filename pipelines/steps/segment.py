@@ -8,7 +8,7 @@ from typing import Any
 
 import dask
 
-from distill.segmentation.segmenter import SegmenterCard, read_segmenter_card
+from distill.segmentation.card import SegmenterCard, read_segmenter_card
 from pipelines.blockwise.frame import Block, blocks_on_tissue
 from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.labels import publish_labels

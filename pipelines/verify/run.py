@@ -8,11 +8,12 @@ import pyarrow as pa
 from cluster.executor import Executor
 from pipelines.receipts import RECEIPT_NAME, read_receipts
 from pipelines.records import SlideRecord
+from pipelines.remote.near import drop, own_files, slide_names
 from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME, UNFINISHED, NotARunError, read_run
 from pipelines.verify.contents import Facts, read_contents
 from pipelines.verify.problem import Problem, Verified
 from pipelines.verify.slide import VerifyTask, verify_slide
-from wsi.atomic import TMP_MARK, digest, remove
+from wsi.atomic import TMP_MARK, digest
 
 
 def verify_run(out: Path, executor: Executor) -> Iterator[Verified]:
@@ -23,8 +24,9 @@ def verify_run(out: Path, executor: Executor) -> Iterator[Verified]:
     NotARunError
         If `out` holds no run.
     """
-    records, problems = _read(out)
-    yield Verified(name="", problems=(*problems, *_verify_own_files(out)))
+    own = own_files(out)
+    records, problems = _read(own)
+    yield Verified(name="", problems=(*problems, *_verify_own_files(own)))
     for outcome in executor.map(verify_slide, _tasks(out, records)):
         if outcome.result is not None:
             yield outcome.result
@@ -38,12 +40,12 @@ def verify_run(out: Path, executor: Executor) -> Iterator[Verified]:
 def redo_slide(out: Path, found: Verified) -> None:
     """Let the next run do a slide with problems again: its receipts are removed, nothing else."""
     if found.name and found.problems:
-        remove(out / SLIDES_NAME / found.name / RECEIPT_NAME)
+        drop(out / SLIDES_NAME / found.name / RECEIPT_NAME)
 
 
 def count_slides(out: Path) -> int:
     """How many slides `verify_run` looks at."""
-    records, _ = _read(out)
+    records, _ = _read(own_files(out))
     return sum(1 for _ in _tasks(out, records))
 
 
@@ -90,7 +92,7 @@ def _tasks(out: Path, records: Mapping[str, SlideRecord] | None) -> Iterator[Ver
     known = records or {}
     for slide_id, record in known.items():
         yield VerifyTask(folder=folder / slide_id, record=record)
-    for other in sorted(folder.glob("*")):
-        if other.is_dir() and other.name not in known and not other.name.startswith(TMP_MARK):
-            nothing = SlideRecord(slide_id=other.name, path="", verdict=UNFINISHED)
-            yield VerifyTask(folder=other, record=None if records is not None else nothing)
+    for other in slide_names(out):
+        if other not in known and not other.startswith(TMP_MARK):
+            nothing = SlideRecord(slide_id=other, path="", verdict=UNFINISHED)
+            yield VerifyTask(folder=folder / other, record=None if records is not None else nothing)

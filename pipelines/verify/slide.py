@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.receipts import RECEIPT_NAME, read_receipts
 from pipelines.records import SlideRecord
+from pipelines.remote.near import slide_at_hand
 from pipelines.runfolder import RECORDS_NAME, TISSUE_NAME, UNFINISHED
 from pipelines.verify.contents import Facts, read_contents
 from pipelines.verify.problem import Problem, Verified
@@ -24,7 +25,12 @@ class VerifyTask:
 
 
 def verify_slide(task: VerifyTask) -> Verified:
-    """Read everything of a slide again."""
+    """Read everything of a slide again; of one at a URL after it was fetched."""
+    with slide_at_hand(task.folder) as folder:
+        return _verify(replace(task, folder=folder))
+
+
+def _verify(task: VerifyTask) -> Verified:
     problems, facts = [], Facts()
     outputs = dict[str, str]()
     if task.folder.is_dir():

@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from distill.card import EncoderCard, TileCard
+from distill.card import EncoderCard, TileCard, weights_path
 from distill.checkpoint import (
     ENCODER_WEIGHTS,
     load_encoder,
     load_weights,
     save_encoder,
     save_weights,
-    weights_path,
 )
 from distill.encoders import Encoder, create_backbone, create_encoder, encoder_of
 from distill.errors import ModelError

@@ -328,3 +328,24 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """`raypath demo --small`, run once: its model serves the other tests."""
     folder = tmp_path_factory.mktemp("demo") / "demo"
     return Demo(folder=folder, said=raypath("demo", "--small", "--out", folder))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """The empty bucket `cohort` as fsspec shows it; commands meanwhile find its server as AWS."""
+    server = pytest.importorskip("moto.server", reason="moto and flask are not installed")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
+    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    try:
+        host, port = moto.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
+        monkeypatch.setenv("RAYPATH_SCRATCH", str(tmp_path / "scratch"))
+        files = s3fs.S3FileSystem(skip_instance_cache=True)
+        files.mkdir("cohort")
+        yield files
+        files.rm("cohort", recursive=True)  # servers of one process share what they hold
+    finally:
+        moto.stop()

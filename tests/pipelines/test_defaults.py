@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from distill.card import TrainingCard
 from distill.metrics import score
+from distill.teachers.card import read_teacher_card
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.read import read_labelled
-from distill.teachers.teacher import build_net, load_teacher, read_teacher_card, save_teacher
+from distill.teachers.teacher import build_net, load_teacher, save_teacher
 from pipelines import defaults
 from pipelines.cli.main import cli
 from pipelines.config import load_config

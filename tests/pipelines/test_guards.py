@@ -15,11 +15,11 @@ from cluster.serial import SerialExecutor
 from pipelines import unchanged
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
+from pipelines.job import SlideJob
 from pipelines.lock import LOCK_NAME, HeldError, held
 from pipelines.manifest import read_cohort
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
-from pipelines.slide import SlideJob
 from wsi.atomic import digest
 from wsi.errors import DiskFullError
 from wsi.plan import TileSpec
@@ -136,7 +136,7 @@ class Counting(SerialExecutor):
     def map(self, task, items, *, follow=None):  # type: ignore[no-untyped-def]
         for outcome in super().map(task, items, follow=follow):
             assert isinstance(outcome, Outcome)
-            self.items += 1
+            self.items += isinstance(outcome.item, SlideJob)
             yield outcome
 
 

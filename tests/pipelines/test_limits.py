@@ -45,6 +45,11 @@ def test_off_is_no_limit(ref: SlideRef) -> None:
     assert (limits.memory_bytes, limits.seconds) == (math.inf, math.inf)
 
 
+def test_what_is_of_no_slide_has_none(ref: SlideRef) -> None:
+    limits = task_limits(LimitsConfig(memory_gb=0.1, minutes=1.0), lambda _: None, ref)
+    assert (limits.memory_bytes, limits.seconds) == (math.inf, math.inf)
+
+
 def test_they_travel_to_workers(ref: SlideRef) -> None:
     allow = pickle.loads(pickle.dumps(partial(task_limits, LimitsConfig(), itself)))
     assert allow(ref).seconds > 7200

@@ -1,7 +1,7 @@
 """Slides at s3://, from an S3 server on loopback: the same results as from the files themselves."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,7 @@ from pipelines.output import check_local
 from pipelines.report.report import write_report
 
 Raypath = Callable[..., Any]
-BUCKET = "cohort"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """An empty bucket as fsspec shows it; commands started meanwhile find it as AWS."""
-    server = pytest.importorskip("moto.server", reason="moto and flask are not installed")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    moto = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    try:
-        host, port = moto.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
-        monkeypatch.setenv("RAYPATH_SCRATCH", str(tmp_path / "scratch"))
-        files = s3fs.S3FileSystem(skip_instance_cache=True)
-        files.mkdir(BUCKET)
-        yield files
-        files.rm(BUCKET, recursive=True)  # servers of one process share what they hold
-    finally:
-        moto.stop()
+BUCKET = "cohort"  # of the fixture
 
 
 def test_info_and_convert_of_a_slide_in_a_bucket(
@@ -94,17 +73,26 @@ def test_a_cohort_in_a_bucket_is_run_once(
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/out", "gs://bucket", "memory://out"])
-def test_results_do_not_go_to_a_url(
+def test_what_needs_a_folder_refuses_a_url(
     raypath: Raypath, synthetic: Any, out: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="copy it when the run is done"):
+    with pytest.raises(UsageError, match="can be copied"):
         check_local(Path(out))
     with pytest.raises(UsageError, match=out):
         write_report(Path(out))
-    for command in ("run", "convert"):
-        said = raypath(command, synthetic.path, "-o", out, cwd=tmp_path)
-        assert said.code == 2
-        assert f"{out}: results are written to a disk" in said.err
+    said = raypath("convert", synthetic.path, "-o", out, cwd=tmp_path)
+    assert said.code == 2
+    assert f"{out}: this needs a folder on a disk" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["memory://out", "https://host/out"])
+def test_results_go_to_stores_that_keep_them(
+    raypath: Raypath, synthetic: Any, out: str, tmp_path: Path
+) -> None:
+    said = raypath("run", synthetic.path, "-o", out, cwd=tmp_path)
+    assert said.code == 2
+    assert "'raypath run' can write to s3:// and gs://" in said.err
     assert list(tmp_path.iterdir()) == []
 
 

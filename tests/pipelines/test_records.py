@@ -68,11 +68,14 @@ def test_columns_have_the_same_types_whatever_is_in_them(
         "n_excluded_tiles",
         "n_reused_tiles",
         "n_nuclei",
+        "peak_rss_bytes",
     }
     doubles = {"mpp", "tissue_mm2", "nuclei_per_mm2", "score", "waited_s", "worked_s"}
     assert {n for n, t in types.items() if t == "double"} == doubles
     assert {n for n, t in types.items() if t.startswith("list")} == {"flags", "reused"}
-    assert set(types.values()) == {"int64", "double", "string", str(schema.field("flags").type)}
+    assert {n for n, t in types.items() if t == "bool"} == {"peak_is_bound"}
+    known = {"int64", "double", "string", "bool", str(schema.field("flags").type)}
+    assert set(types.values()) == known
 
 
 def test_a_path_that_is_no_text_does_not_cost_the_table(tmp_path: Path) -> None:

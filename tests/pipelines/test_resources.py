@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from cluster.resources import Needs
-from pipelines.blockwise.work import BlockTask
+from pipelines.blockwise.sealed import BlockTask
 from pipelines.config import load_config
 from pipelines.embedding.work import EmbeddingWork
 from pipelines.errors import ConfigError
+from pipelines.job import SlideJob
 from pipelines.manifest import Entry
 from pipelines.nuclei.work import NucleiWork
 from pipelines.resources import ResourcesConfig, task_needs
 from pipelines.segmentation.work import SegmentationWork
-from pipelines.slide import SlideJob
 from pipelines.spread import Task, step_of
 from pipelines.steps.pyramid import PyramidWork
 from wsi.ref import SlideRef
@@ -35,7 +35,9 @@ def tasks(config: Any) -> dict[str, Task]:
     entry = Entry(ref=SlideRef.of("s.svs"))
     made: dict[str, Task] = {"slide": SlideJob(entry=entry, folder=Path("s"), config=config)}
     for kind in (EmbeddingWork, NucleiWork, PyramidWork, SegmentationWork):
-        made[kind.step] = BlockTask(work=kind.__new__(kind), block=None)
+        made[kind.step] = BlockTask(
+            step=kind.step, ref=entry.ref, folder=Path("s"), work=b"", block=b""
+        )
     return made
 
 

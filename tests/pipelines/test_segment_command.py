@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from distill.segmentation.segmenter import read_segmenter_card
+from distill.segmentation.card import read_segmenter_card
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
 from tests.distill.segmentation.made import write_folder, write_glas

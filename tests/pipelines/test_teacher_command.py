@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from distill.errors import LabelledDataError
 from distill.metrics import SCORE_NAMES
-from distill.teachers.teacher import read_teacher_card
+from distill.teachers.card import read_teacher_card
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
 from wsi.testing import nuclei_crops

@@ -9,15 +9,12 @@ import pytest
 import torch
 
 from distill.errors import LabelledDataError, ModelError
+from distill.segmentation.card import read_segmenter_card
 from distill.segmentation.evaluate import cases_seen, evaluate_segmenter
 from distill.segmentation.images import UNKNOWN, ClassImage, ClassImages
 from distill.segmentation.pseudo import SelfTeaching, label_confident
 from distill.segmentation.scores import summarise_images
-from distill.segmentation.segmenter import (
-    WEIGHTS_NAME,
-    load_segmenter,
-    read_segmenter_card,
-)
+from distill.segmentation.segmenter import WEIGHTS_NAME, load_segmenter
 from distill.segmentation.train import SegmenterSettings, TrainedSegmenter, train_segmenter
 from distill.teachers.watch import CHECKPOINT_NAME, LOSS_NAME, METRICS_NAME
 from distill.train import Schedule

@@ -6,7 +6,7 @@ import pytest
 import tomli_w
 
 from distill.errors import ModelError
-from distill.teachers.teacher import CARD_NAME, read_teacher_card
+from distill.teachers.card import CARD_NAME, read_teacher_card
 
 CARD = {
     "architecture": "lcnet_035",

@@ -18,6 +18,7 @@ from distill.errors import ModelError
 from distill.metrics import score
 from distill.respond import teacher_of
 from distill.targets import nuclei_maps
+from distill.teachers.card import InstanSegCard, read_teacher_card
 from distill.teachers.postprocess import Thresholds, separate
 from distill.teachers.published.hovernet import (
     LOST_PX,
@@ -27,7 +28,7 @@ from distill.teachers.published.hovernet import (
 )
 from distill.teachers.published.instanseg import InstanSegTeacher, scale_channels
 from distill.teachers.read import read_labelled
-from distill.teachers.teacher import InstanSegCard, load_teacher, read_teacher_card, resize_labels
+from distill.teachers.teacher import load_teacher, resize_labels
 from pipelines.cli.main import cli
 from tests.distill.teachers.stand_ins import DarkParts, write_script, write_teacher
 from wsi.slide import Pixels

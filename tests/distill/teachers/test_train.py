@@ -14,12 +14,12 @@ from distill.card import TrainingCard
 from distill.errors import LabelledDataError, ModelError
 from distill.metrics import score
 from distill.targets import nuclei_maps
+from distill.teachers.card import CARD_NAME
 from distill.teachers.evaluate import evaluate_teacher
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.split import split_by_case
 from distill.teachers.teacher import (
-    CARD_NAME,
     WEIGHTS_NAME,
     at_mpp,
     build_net,

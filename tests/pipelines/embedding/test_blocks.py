@@ -15,7 +15,7 @@ from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
-from pipelines.blockwise.work import BlockTask
+from pipelines.blockwise.sealed import BlockTask
 from pipelines.config import RunConfig
 from pipelines.embedding import work
 from pipelines.manifest import Entry

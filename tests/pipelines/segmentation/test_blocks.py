@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from distill.card import TrainingCard
+from distill.segmentation.card import SegmenterCard
 from distill.segmentation.network import build_network
-from distill.segmentation.segmenter import Segmenter, SegmenterCard
+from distill.segmentation.segmenter import Segmenter
 from distill.segmentation.windows import Lattice
 from pipelines.blockwise.frame import BlockFrame, blocks_on_tissue, lay_frame
 from pipelines.readable import SQUARE_PX

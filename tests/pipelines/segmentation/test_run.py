@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from cluster.threads import ThreadExecutor
 from distill.card import TrainingCard
+from distill.segmentation.card import SegmenterCard
 from distill.segmentation.network import build_network
-from distill.segmentation.segmenter import Segmenter, SegmenterCard, save_segmenter
+from distill.segmentation.segmenter import Segmenter, save_segmenter
 from pipelines.cli.main import cli
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from pipelines.config import RunConfig
+from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal
 from pipelines.manifest import Entry
 from pipelines.records import SlideRecord
 from pipelines.runfolder import NotARunError
-from pipelines.slide import SlideJob
 from pipelines.status import progress as progress_module
 from pipelines.status.progress import NAMED, PROGRESS_NAME, Progress
 from pipelines.status.status import SILENT_S, RunStatus, RunWatch

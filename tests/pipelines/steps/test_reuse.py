@@ -12,9 +12,10 @@ from distill.encoders import Encoder, create_encoder
 from pipelines.config import QualityConfig, RunConfig
 from pipelines.demo.alignment import write_colour_model
 from pipelines.embedding import work as embedding_work
+from pipelines.job import SlideJob
 from pipelines.manifest import Entry
 from pipelines.records import SlideRecord
-from pipelines.slide import SlideJob, run_slide
+from pipelines.slide import run_slide
 from pipelines.steps import embed as embed_step
 from wsi.atomic import digest
 from wsi.errors import MaskError

@@ -1,0 +1,38 @@
+"""What the driver of a run sends to workers, and what comes back before a slide's record does.
+
+Nothing here, nor what it holds, needs a network's library: the driver hands work out and does
+none, and a library that it does not load takes no memory there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.blockwise.sealed import SealedPlan
+from pipelines.config import RunConfig
+from pipelines.manifest import Entry
+from pipelines.memory import NOTHING, Held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideJob:
+    """A slide to work on, the folder for its results, and the settings.
+
+    `hands_out` says whether others may do its blocks first, and `held` what their processes held.
+    """
+
+    entry: Entry
+    folder: Path
+    config: RunConfig
+    hands_out: bool = False
+    held: Held = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOut:
+    """The work of a slide whose blocks are to be done before the slide is.
+
+    `held` is what the process held that looked at the slide.
+    """
+
+    plans: tuple[SealedPlan, ...]
+    held: Held = NOTHING

@@ -1,0 +1,1 @@
+"""Results in an object store: OUT is a URL, and work is done in folders on local disks."""

@@ -1,0 +1,90 @@
+"""A slide's tasks, followed by hand: its blocks go before it, and what their processes held."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import loads
+
+import pytest
+
+from cluster.executor import Failure, Outcome
+from pipelines.blockwise.sealed import BlockTask
+from pipelines.blockwise.work import BlockPlan, BlockWork
+from pipelines.config import RunConfig
+from pipelines.job import HandedOut, SlideJob
+from pipelines.manifest import Entry
+from pipelines.memory import Held
+from pipelines.spread import HANDED_OUT, Done, Spread, Task
+from wsi.ref import SlideRef
+
+REF = SlideRef(path=Path("s.svs"), slide_id="s")
+JOB = SlideJob(entry=Entry(ref=REF), folder=Path("out/s"), config=RunConfig(model=Path("m")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers(BlockWork[int]):
+    """Blocks that nobody does."""
+
+    step = "embed"
+
+    def path(self, block: int) -> Path:
+        return self.folder / str(block)
+
+    def make(self, block: int) -> None:
+        raise NotImplementedError
+
+
+def looked_at(blocks: int, *, held: int = 0) -> Outcome[Task, Done]:
+    """What comes of the first task of a slide with so many blocks."""
+    work = Numbers(ref=REF, parameters={}, folder=JOB.folder / ".partial-embed-0")
+    plan = BlockPlan(work=work, blocks=tuple(range(blocks)))
+    return Outcome(item=JOB, result=HandedOut(plans=(plan.sealed(),), held=Held(rss_bytes=held)))
+
+
+def done(task: Task, held: int, *, is_bound: bool = False) -> Outcome[Task, Done]:
+    return Outcome(item=task, result=Held(rss_bytes=held, is_bound=is_bound))
+
+
+def failed(task: Task) -> Outcome[Task, Done]:
+    return Outcome(item=task, failure=Failure(kind="io_error", message="no answer"))
+
+
+@pytest.mark.parametrize(
+    ("looking", "blocks", "most"),
+    [
+        (30, (10, 20, 10), Held(rss_bytes=30)),
+        (30, (10, 50, 10), Held(rss_bytes=50, is_bound=True)),  # the second block's is a bound
+    ],
+)
+def test_a_slides_last_task_knows_the_most_that_any_before_it_held(
+    looking: int, blocks: tuple[int, ...], most: Held
+) -> None:
+    spread = Spread(workers=lambda: 2)
+    tasks = spread.follow(looked_at(4, held=looking))
+    assert [loads(t.block) for t in tasks if isinstance(t, BlockTask)] == [0, 1, 2, 3]
+    assert spread.follow(failed(tasks[3])) == []
+    last: list[Task] = []
+    for number, (task, held) in enumerate(zip(tasks, blocks, strict=False)):
+        assert last == []
+        last = spread.follow(done(task, held, is_bound=number == 1))
+    (job,) = last
+    assert isinstance(job, SlideJob)
+    assert job.held == most
+    assert not job.hands_out
+
+
+def test_as_many_blocks_are_handed_out_as_there_are_workers_at_the_time() -> None:
+    workers = 2
+    spread = Spread(workers=lambda: workers)
+    tasks = spread.follow(looked_at(100))
+    assert len(tasks) == HANDED_OUT * 2
+    assert len(spread.follow(done(tasks[0], 1))) == 1
+    workers = 5
+    assert len(spread.follow(done(tasks[1], 1))) == HANDED_OUT * (5 - 2) + 1
+    workers = 1
+    assert spread.follow(done(tasks[2], 1)) == []  # the others are still too many
+
+
+def test_one_worker_is_handed_no_blocks() -> None:
+    jobs = [JOB, JOB]
+    assert [job.hands_out for job in Spread(workers=lambda: 1).first_tasks(jobs)] == [False, False]
+    assert [job.hands_out for job in Spread(workers=lambda: 2).first_tasks(jobs)] == [True, True]
