@@ -81,12 +81,12 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _candidates(folder: Path, only: Sequence[str] | None) -> list[Candidate]:
-    found = find_candidates(folder)
-    unknown = sorted(set(only or ()) - {candidate.name for candidate in found})
+    """The encoders asked for, in the order they were, or all."""
+    found = {candidate.name: candidate for candidate in find_candidates(folder)}
+    unknown = sorted(set(only or ()) - set(found))
     if unknown:
-        names = ", ".join(candidate.name for candidate in found)
-        raise ModelError(f"{folder} has no {', '.join(unknown)}: it has {names}")
-    return [candidate for candidate in found if only is None or candidate.name in only]
+        raise ModelError(f"{folder} has no {', '.join(unknown)}: it has {', '.join(found)}")
+    return [found[name] for name in only or found]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 FOLDER/
 manifest.csv           path, slide_id, patient_id, label: for `raypath run` and `raypath mil train`
 cohort.json            what the slides were made with
-slide-000.svs …        three levels, JPEG tiles
+slide-000.svs …        a pyramid of JPEG tiles
 truth/slide-000.png …  0 no tissue, 128 benign, 255 malignant; `TRUTH_DOWNSAMPLE` times smaller
 """
 

@@ -109,12 +109,12 @@ def _piece(image: int, glas: LabelledImages, random: np.random.Generator) -> Pix
 
 def _island(height: int, width: int, random: np.random.Generator) -> NDArray[np.bool_]:
     """A rounded rectangle with an uneven edge, (height, width)."""
-    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    angle = np.arctan2(y, x)
-    phases = random.uniform(0, 2 * np.pi, 4)
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in (height, width))
+    angle = np.arctan2(y[:, None], x[None, :])
+    phases = random.uniform(0, 2 * np.pi, 4).astype(np.float32)
     waves = [np.sin(n * angle + phase) / n for n, phase in zip((2, 3, 5, 9), phases, strict=True)]
-    reach = 0.93 + 0.055 * np.asarray(sum(waves))
-    return np.asarray((np.abs(x) ** 5 + np.abs(y) ** 5) ** (1 / 5) < reach)
+    reach = 0.94 + 0.055 * np.asarray(sum(waves))
+    return np.asarray((y**4)[:, None] + (x**4)[None, :] < reach**4)
 
 
 def _blend(under: Pixels, over: Pixels, inside: NDArray[np.bool_]) -> None:

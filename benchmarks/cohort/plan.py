@@ -11,6 +11,7 @@ import numpy as np
 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.loaders.glas import CLASSES
+from distill.downstream.splits import Indices
 
 BENIGN, MALIGNANT = CLASSES
 PIECE_PX = 512  # edge of the square that a slide shows of an image
@@ -32,11 +33,11 @@ class Layout:
         Most slides of a patient and class; never more than the patient has images of it.
     """
 
-    sections: int = 3
+    sections: int = 2
     columns: int = 3
     rows: int = 2
     lesion_columns: int = 2
-    slides: int = 4
+    slides: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ def plan_cohort(glas: LabelledImages, layout: Layout, *, seed: int) -> tuple[Sli
 
 
 def _choose(
-    images: dict[str, np.ndarray], label: str, layout: Layout, random: np.random.Generator
+    images: dict[str, Indices], label: str, layout: Layout, random: np.random.Generator
 ) -> tuple[tuple[int, ...], ...]:
     """Pieces of each section; every image as often as another, give or take one."""
     shape = (layout.sections, layout.rows, layout.columns)
@@ -110,5 +111,5 @@ def _choose(
     return tuple(tuple(section.ravel().tolist()) for section in chosen)
 
 
-def _deal(images: np.ndarray, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+def _deal(images: Indices, shape: tuple[int, ...], random: np.random.Generator) -> Indices:
     return random.permutation(np.resize(random.permutation(images), np.prod(shape))).reshape(shape)
