@@ -94,7 +94,7 @@ def _section(
     malignant = glas.targets[list(images)].reshape(shape) == glas.classes.index(MALIGNANT)
     classes = np.where(malignant, MALIGNANT_TISSUE, BENIGN_TISSUE).astype(np.uint8)
     classes = classes.repeat(PIECE_PX, axis=0).repeat(PIECE_PX, axis=1)
-    inside = _island(*classes.shape, random)
+    inside = _island(classes.shape[0], classes.shape[1], random)
     turns = int(random.integers(4))
     turned = [np.rot90(of, turns) for of in (section, classes, inside)]
     return turned[0], turned[1], turned[2]
@@ -136,9 +136,9 @@ def _mark(
     ink = turn(inks[random.integers(len(inks))], random)
     picture = Image.fromarray(ink)
     picture = picture.resize((ink.shape[1] * INK_ENLARGED, ink.shape[0] * INK_ENLARGED))
-    passed = np.asarray(picture, np.float32)
+    passed: Floats = np.asarray(picture, np.float32)
     passed = np.minimum(passed / np.quantile(passed, 0.98, axis=(0, 1)), 1)
-    passed = 1 - (1 - passed) * _fading(*passed.shape[:2])[..., None]
+    passed = 1 - (1 - passed) * _fading(passed.shape[0], passed.shape[1])[..., None]
     left, top, columns, rows = section
     x = int(random.choice([left, left + columns])) - passed.shape[1] // 2
     y = top + int(random.integers(rows)) - passed.shape[0] // 2
@@ -150,4 +150,4 @@ def _mark(
 def _fading(height: int, width: int) -> Floats:
     """1 within, falling to 0 at the border, (height, width): a stroke ends, it is not cut."""
     sides = [np.sin(np.linspace(0, np.pi, n)) ** 2 for n in (height, width)]
-    return np.minimum(1, 3 * np.minimum(sides[0][:, None], sides[1][None, :]))
+    return np.asarray(np.minimum(1, 3 * np.minimum(sides[0][:, None], sides[1][None, :])))

@@ -105,7 +105,9 @@ def plot_scores(scores: pd.DataFrame, path: Path) -> None:
             figure.savefig(tmp, format="png")
 
 
-def _dots(panel: Axes, rows: pd.DataFrame, at: NDArray[np.floating], number: int, label: str) -> None:
+def _dots(
+    panel: Axes, rows: pd.DataFrame, at: NDArray[np.floating], number: int, label: str
+) -> None:
     colour, marker = COLOURS[number], MARKERS[number]
     panel.hlines(at, rows["low"], rows["high"], color=colour, lw=1.6, alpha=0.7)
     panel.plot(rows["value"], at, marker, color=colour, ms=5, label=label)
