@@ -86,7 +86,7 @@ def plot_scores(scores: pd.DataFrame, path: Path) -> None:
     with mpl.rc_context(STYLE):
         size = (7.6, 1.3 + 0.34 * len(encoders))
         figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(1, len(PLOTTED), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(PLOTTED), sharex=True, sharey=True, squeeze=False)[0]
         for panel, measure in zip(panels, PLOTTED, strict=True):
             panel.axvline(0.5, color="0.4", lw=1)
             for number, head in enumerate(heads):
