@@ -56,7 +56,7 @@ def test_colour_alone_tells_classes_that_differ_in_colour(out: Path) -> None:
 def test_measures_are_those_of_scikit_learn_and_of_the_evaluation(out: Path) -> None:
     folder = out / "heads" / f"rckd-{NETWORK}" / "gated-abmil"
     scores = pd.read_csv(out / "results" / "scores.csv").set_index(["encoder", "head", "measure"])
-    found = scores.loc[(f"rckd-{NETWORK}", "gated-abmil")]["value"]
+    found = scores.sort_index().loc[(f"rckd-{NETWORK}", "gated-abmil")]["value"]
     page = json.loads((folder / "evaluation" / "evaluation.json").read_text())
     assert found["slide_auroc"] == pytest.approx(
         page["measures"]["auroc_bootstrap"]["value"], abs=1e-4
