@@ -60,7 +60,15 @@ def load_pieces(data: Path = DATA) -> Pieces:
             "pixels with --data"
         )
     images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    with openslide.OpenSlide(data / SCANNED) as slide:
+    return Pieces(
+        tissue=tuple(i for i in images if min(i.shape[:2]) >= CELL_PX),
+        background=load_background(data / SCANNED),
+    )
+
+
+def load_background(path: Path) -> tuple[Pixels, ...]:
+    """The empty squares of a scanned slide, each `PATCH_PX` wide."""
+    with openslide.OpenSlide(path) as slide:
         scanned = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
     height, width = scanned.shape[:2]
     patches = [
@@ -69,10 +77,7 @@ def load_pieces(data: Path = DATA) -> Pieces:
         for x in range(0, width - PATCH_PX + 1, PATCH_PX)
     ]
     brightest, smoothest = BACKGROUND
-    return Pieces(
-        tissue=tuple(i for i in images if min(i.shape[:2]) >= CELL_PX),
-        background=tuple(p for p in patches if p.mean() > brightest and p.std() < smoothest),
-    )
+    return tuple(p for p in patches if p.mean() > brightest and p.std() < smoothest)
 
 
 @dataclass(frozen=True)
@@ -117,14 +122,14 @@ class Mosaic:
         if self.is_tissue[row, column]:
             image = self.pieces.tissue[random.integers(len(self.pieces.tissue))]
             y, x = (random.integers(side - CELL_PX + 1) for side in image.shape[:2])
-            return _turn(image[y : y + CELL_PX, x : x + CELL_PX], random)
+            return turn(image[y : y + CELL_PX, x : x + CELL_PX], random)
         side = CELL_PX // PATCH_PX
         patches = self.pieces.background
         chosen = random.integers(len(patches), size=(side, side))
-        return np.block([[[_turn(patches[i], random)] for i in line] for line in chosen.tolist()])
+        return np.block([[[turn(patches[i], random)] for i in line] for line in chosen.tolist()])
 
 
-def _turn(square: Pixels, random: np.random.Generator) -> Pixels:
+def turn(square: Pixels, random: np.random.Generator) -> Pixels:
     """One of the eight ways a square can lie."""
     turned = np.rot90(square, int(random.integers(4)))
     return np.fliplr(turned) if random.integers(2) else turned

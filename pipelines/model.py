@@ -66,12 +66,19 @@ def load_model(folder: Path, *, device: str = "cpu") -> Model:
 @lru_cache(maxsize=1)
 def _load(folder: Path, content: str, device: str) -> Model:
     card = read_card(folder)
-    head = _load_head(folder, card.head, dim=card.encoder.dim) if card.head else None
+    head = load_head(folder, card.head, dim=card.encoder.dim) if card.head else None
     encoder = load_encoder(folder, card.encoder, card.tile).on(device)
     return Model(card=card, encoder=encoder, head=head, sha256=content)
 
 
-def _load_head(folder: Path, card: HeadCard, *, dim: int) -> Head:
+def load_head(folder: Path, card: HeadCard, *, dim: int) -> Head:
+    """A trained head, ready to judge embeddings of length `dim`.
+
+    Raises
+    ------
+    ModelError
+        If the weights are not those of the card.
+    """
     head = create_head(card.kind, dim, len(card.classes), card.sizes)
     load_weights(head, weights_path(folder, card.weights), sha256=card.sha256)
     return head.eval()

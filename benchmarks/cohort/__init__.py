@@ -1,0 +1,1 @@
+"""Slides made of GlaS images through the whole pipeline, and what it says of them."""
