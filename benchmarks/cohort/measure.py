@@ -23,8 +23,9 @@ from benchmarks.cohort.tiles import write_tile_scores
 from benchmarks.measure import BenchmarkError
 from benchmarks.pretraining.candidates import Candidate
 from distill.downstream.loaders.glas import LICENCE
+from pipelines.mil.job import MilJob
 from pipelines.mil.predictions import PREDICTIONS_NAME
-from pipelines.mil.run import SUMMARY_NAME, MilJob, read_job, train_mil
+from pipelines.mil.run import SUMMARY_NAME, read_job, train_mil
 from pipelines.mil.training import HeadSettings
 from wsi.atomic import replacing
 
