@@ -23,7 +23,10 @@ NETWORK = "test_convnext"  # timm's smallest
 SPEC = TileSpec(size_px=96, mpp=1.0)
 TRAINING = TrainingCard(data="none", data_licence="CC0", method="random weights")
 # Of a record: what is of the try, not of the slide.
-OF_THE_TRY = ("seconds", "waited_s", "worked_s", "reused", "n_reused_tiles")
+OF_THE_TRY = (
+    *("seconds", "waited_s", "worked_s", "peak_rss_bytes", "peak_is_bound"),
+    *("reused", "n_reused_tiles"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ def make_workload(folder: Path, *, slides: int = 3) -> Workload:
 def results(out: Path) -> dict[str, str]:
     """All that a run leaves for people and programs: the digest of each file, and each record.
 
-    Only times, and what of it an earlier try had done, may differ between two runs.
+    Only times and memory, and what of it an earlier try had done, may differ between two runs.
     """
     found = {
         path.relative_to(out).as_posix(): digest(path)
