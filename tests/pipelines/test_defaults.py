@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from distill.card import TrainingCard
+from distill.card import TrainingCard, read_card
 from distill.metrics import score
 from distill.teachers.card import read_teacher_card
 from distill.teachers.postprocess import Thresholds
@@ -48,12 +48,15 @@ def test_it_is_looked_for_in_the_package() -> None:
 
 def test_the_one_that_comes_with_the_package_may_be_passed_on() -> None:
     networks = defaults.default_networks()
-    assert networks.keys() == {"teacher"}
-    training = read_teacher_card(networks["teacher"]).training
-    assert "CC0" in training.data_licence
-    assert "NC" not in training.data_licence
-    (weights,) = networks["teacher"].glob("*.safetensors")
-    assert weights.stat().st_size < 60e6
+    assert networks.keys() == {"teacher", "model"}
+    for training in (
+        read_teacher_card(networks["teacher"]).training,
+        read_card(networks["model"]).training,
+    ):
+        assert "CC0" in training.data_licence
+        assert "NC" not in training.data_licence
+    weights = networks["teacher"].glob("*.safetensors")
+    assert sum(file.stat().st_size for file in weights) < 60e6
 
 
 def test_it_finds_nuclei_of_organs_it_never_saw(shared_data: Path) -> None:

@@ -27,7 +27,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_the_cards_and_their_digests_are_what_run_json_says(model: Path) -> None:
-    networks = read_networks(RunConfig(model=model, **default_networks()))
+    networks = read_networks(RunConfig(model=model, teacher=default_networks()["teacher"]))
     assert networks.model is not None
     assert networks.model.tile.spec == TileSpec(size_px=64, mpp=1.0)
     said = networks.describe()
