@@ -1,6 +1,7 @@
 """Pixels of a pyramid as a viewer asks for them: tiles, thumbnails, JPEG."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,17 +86,31 @@ def read_tile(pyramid: Pyramid, *, level: int, column: int, row: int) -> Pixels:
     NoSuchTileError
         If the pyramid has no such tile.
     """
-    if not 0 <= level < len(pyramid.levels):
-        raise NoSuchTileError(f"level {level}: there are {len(pyramid.levels)}, from 0")
-    width, height = pyramid.level_dimensions[level]
+    rows, columns = place_of(pyramid.level_dimensions, level=level, column=column, row=row)
+    pixels = np.asarray(pyramid.levels[level][:, rows, columns])
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def place_of(
+    sizes: Sequence[tuple[int, int]], *, level: int, column: int, row: int
+) -> tuple[slice, slice]:
+    """Rows and columns of a tile in a level's pixels; `sizes` are width and height of each level.
+
+    Raises
+    ------
+    NoSuchTileError
+        If there is no such tile.
+    """
+    if not 0 <= level < len(sizes):
+        raise NoSuchTileError(f"level {level}: there are {len(sizes)}, from 0")
+    width, height = sizes[level]
     x, y = column * TILE_PX, row * TILE_PX
     if not (0 <= x < width and 0 <= y < height):
         raise NoSuchTileError(
             f"tile ({column}, {row}): level {level} has {-(-width // TILE_PX)} columns and "
             f"{-(-height // TILE_PX)} rows, from 0"
         )
-    pixels = np.asarray(pyramid.levels[level][:, y : y + TILE_PX, x : x + TILE_PX])
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    return slice(y, y + TILE_PX), slice(x, x + TILE_PX)
 
 
 def thumbnail(pyramid: Pyramid, *, longest_px: int) -> Pixels:

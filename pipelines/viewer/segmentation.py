@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from PIL import Image
 
-from pipelines.pixels import OPEN_SLIDES, TILE_PX, NoSuchTileError, version_of
+from pipelines.pixels import OPEN_SLIDES, TILE_PX, place_of, version_of
 from pipelines.runfolder import IMAGE_NAME, SEGMENTATION_NAME, read_json
 from wsi import ngff
 
@@ -90,13 +90,9 @@ def label_png(pyramid: LabelPyramid, *, level: int, column: int, row: int) -> by
     NoSuchTileError
         If the pyramid has no such tile.
     """
-    if not 0 <= level < len(pyramid.levels):
-        raise NoSuchTileError(f"level {level}: there are {len(pyramid.levels)}, from 0")
-    x, y = column * TILE_PX, row * TILE_PX
-    height, width = pyramid.levels[level].shape
-    if not (0 <= x < width and 0 <= y < height):
-        raise NoSuchTileError(f"tile ({column}, {row}): level {level} has {width} x {height} px")
-    labels = np.asarray(pyramid.levels[level][y : y + TILE_PX, x : x + TILE_PX], np.uint8)
+    sizes = [(width, height) for height, width in (array.shape for array in pyramid.levels)]
+    place = place_of(sizes, level=level, column=column, row=row)
+    labels = np.asarray(pyramid.levels[level][place], np.uint8)
     stream = io.BytesIO()
     Image.fromarray(labels).save(stream, format="PNG")
     return stream.getvalue()

@@ -10,6 +10,7 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from fsspec.registry import _registry
 from zarr.storage import LocalStore
 
 import wsi.store
@@ -87,6 +88,7 @@ def test_a_missing_package_is_named(
     scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(_registry, scheme, raising=False)  # loaded before
     with pytest.raises(UnsupportedSlideError, match=f"pip install {package}"):
         open_slide(f"{scheme}://bucket/a.zarr")
 

@@ -1,36 +1,23 @@
 // The part of the right column about the segmentation: its classes, their colours and areas.
 
 import { area, element, percent } from "./dom.js";
+import { showLine } from "./show.js";
 
 export function segmentationSection(panel) {
   const { segmentation } = panel.slide;
   if (!segmentation) return null;
-  const { opacity, isShown } = panel.segmentation;
-  const toggle = element("input", { type: "checkbox", id: "segmentation", checked: isShown });
-  toggle.onchange = () => panel.setSegmentation({ isShown: toggle.checked });
-  const slider = element("input", {
-    type: "range",
-    id: "segmentation-opacity",
-    min: 0,
-    max: 100,
-    step: 1,
-    "aria-label": "Opacity of the segmentation",
-  });
-  slider.value = Math.round(100 * opacity);
-  slider.oninput = () => panel.setSegmentation({ opacity: slider.valueAsNumber / 100 });
   const { classes, unreadable_tissue_mm2: unreadable } = segmentation;
   return element(
     "section",
     { id: "segmentation-section" },
     element("h3", {}, `Segmentation: ${segmentation.name}`),
-    element(
-      "label",
-      { className: "line" },
-      toggle,
-      element("span", {}, "Show"),
-      slider,
-      element("output", { id: "segmentation-opacity-text" }, `${slider.value} %`),
-    ),
+    showLine({
+      id: "segmentation",
+      opacityId: "segmentation-opacity",
+      what: "Opacity of the segmentation",
+      ...panel.segmentation,
+      change: (changed) => panel.setSegmentation(changed),
+    }),
     element("ul", { className: "classes" }, ...classes.map((each, i) => row(panel, each, i > 0))),
     element(
       "p",

@@ -2,6 +2,7 @@
 
 import { byId, element, prose, score, verdictBadge, whole, words } from "./dom.js";
 import { segmentationSection } from "./classes.js";
+import { showLine } from "./show.js";
 
 const REDO =
   "To try it again, run the same command: finished slides are skipped by their receipts.";
@@ -116,28 +117,16 @@ export class Panel {
         ),
       );
       select.onchange = () => this.setChannel(Number(select.value));
-      const toggle = element("input", { type: "checkbox", id: "shown", checked: this.isShown });
-      toggle.onchange = () => this.setOverlay({ isShown: toggle.checked });
-      const slider = element("input", {
-        type: "range",
-        id: "opacity",
-        min: 0,
-        max: 100,
-        step: 1,
-        "aria-label": "Opacity of the heatmap",
-      });
-      slider.value = Math.round(100 * this.opacity);
-      slider.oninput = () => this.setOverlay({ opacity: slider.valueAsNumber / 100 });
       section.append(
         slide.heatmap.channels.length > 1 ? select : "",
-        element(
-          "label",
-          { className: "line" },
-          toggle,
-          element("span", {}, "Show"),
-          slider,
-          element("output", { id: "opacity-text" }, `${slider.value} %`),
-        ),
+        showLine({
+          id: "shown",
+          opacityId: "opacity",
+          what: "Opacity of the heatmap",
+          isShown: this.isShown,
+          opacity: this.opacity,
+          change: (changed) => this.setOverlay(changed),
+        }),
         element("div", { id: "legend", className: "legend" }),
       );
     }

