@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.measure import Contender, Work, measure_in_turns
 from benchmarks.ours import lay_grid
@@ -176,9 +177,12 @@ def _prepare_lazyslide(
     import lazyslide
     import timm
     import torch
+    from torchvision.transforms import v2
     from wsidata import open_wsi
 
-    network = timm.create_model(settings.architecture, pretrained=False, num_classes=0).eval()
+    network: Any = timm.create_model(settings.architecture, pretrained=False, num_classes=0).eval()
+    mean, std = network.default_cfg["mean"], network.default_cfg["std"]
+    as_floats = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
 
     def work() -> int:
         wsi = open_wsi(str(slide))
@@ -188,6 +192,7 @@ def _prepare_lazyslide(
             wsi,
             model=network,
             model_name="network",
+            transform=v2.Compose(as_floats),
             batch_size=settings.batch_size,
             amp=bfloat16,
             autocast_dtype=torch.bfloat16,

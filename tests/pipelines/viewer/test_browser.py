@@ -36,9 +36,11 @@ def served(out: Path) -> Iterator[str]:
         running = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        running.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        finally:  # a thread that goes on would keep the tests from ending
+            running.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="module")
