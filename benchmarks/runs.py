@@ -7,13 +7,12 @@ from typing import Any
 
 from benchmarks.measure import BenchmarkError, Work
 from cluster.ray_executor import RayExecutor
-from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
-from pipelines.model import load_model, save_model
+from pipelines.model import load_model, save_untrained
 from pipelines.run import run_cohort
 from pipelines.runfolder import SLIDES_NAME, TILES_NAME
 from wsi.plan import TileSpec
@@ -25,24 +24,11 @@ def write_model(
     folder: Path, architecture: str, spec: TileSpec, *, head: str | None = None
 ) -> Path:
     """A model of random weights, which takes as long as a trained one; perhaps with a head."""
-    encoder = create_encoder(architecture, spec=spec)
-    card = ModelCard(
-        encoder=EncoderCard(
-            architecture=architecture,
-            identifier=encoder.identifier,
-            dim=encoder.dim,
-            mean=encoder.mean,
-            std=encoder.std,
-            licence=encoder.licence,
-        ),
-        tile=TileCard(size_px=spec.size_px, mpp=spec.mpp),
-        training=TrainingCard(data="none", data_licence="none", method="random", measures={}),
-    )
     trained = None
     if head is not None:
         trained = TrainedHead(
             kind=head,
-            head=create_head(head, encoder.dim, 2, {}),
+            head=create_head(head, create_encoder(architecture, spec=spec).dim, 2, {}),
             classes=("normal", "tumour"),
             positive="tumour",
             threshold=0.5,
@@ -50,7 +36,7 @@ def write_model(
             tune_loss=[],
             train_loss=[],
         )
-    save_model(folder, card, encoder, trained)
+    save_untrained(folder, architecture, spec, trained)
     return folder
 
 

@@ -5,9 +5,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from distill.card import (
+    EncoderCard,
     HeadCard,
     ModelCard,
     OperatingPoint,
+    TileCard,
+    TrainingCard,
     read_card,
     weights_path,
     write_card,
@@ -18,12 +21,13 @@ from distill.checkpoint import (
     save_encoder,
     save_weights,
 )
-from distill.encoders import Encoder
+from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
 from pipelines.mil.heads.head import Head
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
 from wsi.atomic import digest
+from wsi.plan import TileSpec
 
 HEAD_WEIGHTS = "head.safetensors"
 
@@ -107,6 +111,26 @@ def save_model(
     encoder_card = save_encoder(encoder, folder, architecture=card.encoder.architecture, half=half)
     head_card = save_head(folder, trained) if trained else None
     write_card(folder, card.model_copy(update={"encoder": encoder_card, "head": head_card}))
+
+
+def save_untrained(
+    folder: Path, architecture: str, spec: TileSpec, trained: TrainedHead | None = None
+) -> None:
+    """Write a model whose encoder is as it was created: without weights, or with random ones."""
+    encoder = create_encoder(architecture, spec=spec)
+    card = ModelCard(
+        encoder=EncoderCard(
+            architecture=architecture,
+            identifier=encoder.identifier,
+            dim=encoder.dim,
+            mean=encoder.mean,
+            std=encoder.std,
+            licence=encoder.licence,
+        ),
+        tile=TileCard(size_px=spec.size_px, mpp=spec.mpp),
+        training=TrainingCard(data="none", data_licence="none", method="none"),
+    )
+    save_model(folder, card, encoder, trained)
 
 
 def save_head(folder: Path, trained: TrainedHead) -> HeadCard:

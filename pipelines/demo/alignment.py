@@ -13,14 +13,12 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
-from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
-from distill.encoders import create_encoder
 from pipelines.channels import Channel
 from pipelines.config import RunConfig
 from pipelines.heatmap import make_heatmap, write_heatmap
 from pipelines.job import SlideJob
 from pipelines.manifest import Entry
-from pipelines.model import save_model
+from pipelines.model import save_untrained
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, TILES_NAME
 from pipelines.slide import run_slide
 from wsi.atomic import replacing
@@ -88,20 +86,7 @@ def measure_alignment(
 
 def write_colour_model(folder: Path, spec: TileSpec) -> None:
     """Write a model without weights whose embeddings are mean colours."""
-    encoder = create_encoder("mean-colour", spec=spec)
-    card = ModelCard(
-        encoder=EncoderCard(
-            architecture="mean-colour",
-            identifier=encoder.identifier,
-            dim=encoder.dim,
-            mean=encoder.mean,
-            std=encoder.std,
-            licence=encoder.licence,
-        ),
-        tile=TileCard(size_px=spec.size_px, mpp=spec.mpp),
-        training=TrainingCard(data="none", data_licence="none", method="none"),
-    )
-    save_model(folder, card, encoder)
+    save_untrained(folder, "mean-colour", spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
