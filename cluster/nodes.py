@@ -21,6 +21,8 @@ class Nodes:
     ----------
     largest
         The most that one of them has, by Ray's name for it: CPU, GPU, memory.
+    count
+        How many they are.
     workers
         CPUs of all together; 1 where there are none yet.
     workers_a_node
@@ -28,6 +30,7 @@ class Nodes:
     """
 
     largest: dict[str, float]
+    count: int = 0
     workers: int = 1
     workers_a_node: int = 1
 
@@ -40,6 +43,7 @@ class Nodes:
         names = ("CPU", "GPU", "memory")
         return cls(
             largest={n: max((r.get(n, 0.0) for r in usable), default=0.0) for n in names},
+            count=len(usable),
             workers=max(1, int(cpus)),
             workers_a_node=max(1, math.ceil(cpus / max(1, len(usable)))),
         )

@@ -1,11 +1,6 @@
 """Tasks on Ray: a local one started here, or a cluster somewhere else."""
 
 import heapq
-import logging
-import os
-import signal
-import socket
-import threading
 import time
 import uuid
 from collections import Counter
@@ -16,27 +11,18 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, Self
 
-# Nothing is reported to anyone, and the warning about a future default is not the user's concern.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Of a Ray that is started here: a machine that is busy with other things answers late, and is not
-# lost. One that is gone refuses at once, and is noticed as soon as before.
-os.environ.setdefault("RAY_health_check_timeout_ms", "60000")
-
 import ray
 
-from cluster.errors import ClusterError
+from cluster.connection import connect, start
 from cluster.executor import Failure, Item, Outcome, Result, Supply, after, persist
-from cluster.limits import MOST_OF_NODE, Limits, enforced
+from cluster.limits import Limits, enforced
 from cluster.lost import OUT_OF_ROOM, explain, first_line, tell
 from cluster.nodes import Nodes
-from cluster.resources import Needs, available_cpus, available_memory
+from cluster.resources import Needs, available_cpus
 from cluster.retries import wait_s
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
-CONNECT_S = 5.0
 LOOK_S = 3.0  # between looks at what the cluster has
-OBJECT_STORE_BYTES = 256 << 20  # results are small records; pixels never pass through
 # For the driver to retry.
 LOST = frozenset({"worker_lost", "node_lost", "out_of_memory", "object_store_full"})
 
@@ -85,23 +71,15 @@ class RayExecutor:
             If there is no cluster at `address`, or it does not let us in.
         """
         self._owns = not ray.is_initialized()
-        ends = signal.getsignal(signal.SIGTERM)
+        self._cpus = workers or available_cpus()
         if self._owns and address is not None:
             connect(address)
         elif self._owns:
-            ray.init(
-                address="local",  # else one that runs on this machine would be joined
-                num_cpus=workers or available_cpus(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _memory=int(MOST_OF_NODE * available_memory()),
-            )
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, ends)  # Ray takes it, to exit without a word
+            start(self._cpus)
+        self._is_local = self._owns and address is None
         self._allow = allow
         self._needs = needs or (lambda _: Needs())
+        self._remote: Any = ray.remote(max_retries=0)(_work)
         self._nodes, self._looked_s = Nodes.of_ray(), time.monotonic()
 
     @property
@@ -113,6 +91,12 @@ class RayExecutor:
         if time.monotonic() - self._looked_s > LOOK_S:
             self._nodes, self._looked_s = Nodes.of_ray(), time.monotonic()
         return self._nodes
+
+    def _start_again(self) -> None:
+        """After the death of a Ray that was started here, of which nothing can be had any more."""
+        ray.shutdown()
+        start(self._cpus)
+        self._nodes, self._looked_s = Nodes.of_ray(), time.monotonic()
 
     def map(
         self,
@@ -126,32 +110,26 @@ class RayExecutor:
         As many tasks are on their way as the cluster has room for at the time. Those that wait
         are what makes one that can grow do so.
 
+        A Ray that was started here and has died is started again.
+
         Ray itself would retry at once, not tell a slide's fault from a node's, and never give up
         on a task that its memory monitor ended.
         """
-        remote: Any = ray.remote(max_retries=0)(_work)
         running: dict[Any, _Try[Item]] = {}
         later: list[_Try[Item]] = []  # a heap: the next one due first
         supply = Supply(items)
         while True:
-            nodes = self._present()
-            room = self.workers + WAITING_PER_WORKER * self.workers
-            free = room - len(running) - len(later)
-            begun = [_Try(item=item) for item in islice(supply, max(free, 0))]
-            while later and later[0].due_s <= time.monotonic():
-                begun.append(heapq.heappop(later))
-            for each in begun:
-                each.key = uuid.uuid4().hex
-                options = nodes.options(self._needs(each.item))
-                done = remote.options(**options).remote(
-                    task, each.item, each.key, self._allow, nodes.workers_a_node
-                )
-                running[done] = each
+            has_died = self._is_local and not self._present().count
+            if has_died:
+                self._start_again()
+            else:
+                room = self.workers + WAITING_PER_WORKER * self.workers
+                free = max(room - len(running) - len(later), 0)
+                fresh = [_Try(item=item) for item in islice(supply, free)]
+                running |= self._begin(task, fresh + _due(later))
             if not running and not later:
                 return
-            for ended in _wait(running, later):
-                tried = running.pop(ended)
-                outcome = _result(ended, tried)
+            for tried, outcome in _died(running) if has_died else _ended(running, later):
                 seconds = tried.wait_s(outcome.failure)
                 if seconds is not None:
                     tried.due_s = time.monotonic() + seconds
@@ -160,6 +138,20 @@ class RayExecutor:
                 if follow:
                     supply.ahead.extend(follow(outcome))
                 yield outcome
+
+    def _begin(
+        self, task: Callable[[Item], Any], tries: Iterable[_Try[Item]]
+    ) -> dict[Any, _Try[Item]]:
+        """Hand tasks to Ray; gives them by the references to their outcomes."""
+        nodes, begun = self._nodes, {}
+        for tried in tries:
+            tried.key = uuid.uuid4().hex
+            options = nodes.options(self._needs(tried.item))
+            done = self._remote.options(**options).remote(
+                task, tried.item, tried.key, self._allow, nodes.workers_a_node
+            )
+            begun[done] = tried
+        return begun
 
     def close(self) -> None:
         """Shut down Ray if this executor started it."""
@@ -178,33 +170,6 @@ class RayExecutor:
         self.close()
 
 
-def connect(address: str) -> None:
-    """Join the Ray cluster at `address`: ``host:port``, ``auto`` or ``ray://…``.
-
-    Raises
-    ------
-    ClusterError
-        If nothing answers there, or the cluster refuses us.
-    """
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        # Ray itself would go on trying for minutes.
-        try:
-            socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-        except OSError as error:
-            raise ClusterError(
-                f"nothing answers at {address} within {CONNECT_S:g} s ({error}): check the "
-                "address, or leave --address out to start a local Ray"
-            ) from error
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, SystemExit) as error:  # Ray exits when its token is refused
-        raise ClusterError(
-            f"the Ray cluster at {address} cannot be joined ({type(error).__name__}: {error}): "
-            "use the address 'ray start' printed, or 'auto' on its own machine"
-        ) from error
-
-
 def _work(
     task: Callable[[Item], Result],
     item: Item,
@@ -219,8 +184,27 @@ def _work(
         return persist(task, item, leave=OUT_OF_ROOM)
 
 
-def _wait(running: dict[Any, _Try[Item]], later: list[_Try[Item]]) -> list[Any]:
-    """The tasks that have ended; none if the next retry or look at the cluster is due before.
+def _due(later: list[_Try[Item]]) -> list[_Try[Item]]:
+    """Take out those whose time has come."""
+    due = []
+    while later and later[0].due_s <= time.monotonic():
+        due.append(heapq.heappop(later))
+    return due
+
+
+def _died(running: dict[Any, _Try[Item]]) -> Iterator[tuple[_Try[Item], Outcome[Item, Any]]]:
+    """Take out all that ran on a Ray that is no more."""
+    while running:
+        _, tried = running.popitem()
+        message = "the Ray on this machine died and was started again: look at what its log says"
+        failure = after(tried.lost.total() + 1, Failure(kind="node_lost", message=message))
+        yield tried, Outcome(item=tried.item, failure=failure)
+
+
+def _ended(
+    running: dict[Any, _Try[Item]], later: list[_Try[Item]]
+) -> Iterator[tuple[_Try[Item], Outcome[Item, Any]]]:
+    """Take out those that have ended; none if the next retry or look at the cluster is due before.
 
     All of them, because a look at what runs costs the more the more runs: with ten thousand
     workers one look for each task would be all that the driver does.
@@ -230,12 +214,14 @@ def _wait(running: dict[Any, _Try[Item]], later: list[_Try[Item]]) -> list[Any]:
         timeout = min(timeout, max(0.0, later[0].due_s - time.monotonic()))
     if not running:
         time.sleep(timeout)
-        return []
+        return
     tasks = list(running)
     ended, _ = ray.wait(tasks, num_returns=1, timeout=timeout)
     if ended:
         ended, _ = ray.wait(tasks, num_returns=len(tasks), timeout=0)
-    return ended
+    for done in ended:
+        tried = running.pop(done)
+        yield tried, _result(done, tried)
 
 
 def _result(ended: Any, tried: _Try[Item]) -> Outcome[Item, Any]:

@@ -1,6 +1,6 @@
-"""SIGKILL of workers, nodes and drivers at random moments of a real run, and what was lost.
+"""SIGKILL of drivers, workers, Ray and nodes at random moments of a real run, and what was lost.
 
-python -m benchmarks.kills [--kills 30] [--minutes 10] [--seed 0] [--of driver worker node]
+python -m benchmarks.kills [--kills 30] [--minutes 10] [--seed 0] [--of driver worker ray node]
 """
 
 import argparse
@@ -14,7 +14,8 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.kills.nodes import nodes_trial
-from benchmarks.kills.trials import Trial, driver_trial, finish, workers_trial
+from benchmarks.kills.processes import busy_workers, raylets
+from benchmarks.kills.trials import Trial, driver_trial, finish, parts_trial
 from benchmarks.kills.workload import Workload, make_workload, results
 
 RAY = ("--executor", "ray", "--workers", "2")
@@ -22,7 +23,10 @@ SERIAL = ("--executor", "serial")
 KINDS: dict[str, Callable[..., Trial]] = {
     "driver": partial(driver_trial, flags=SERIAL),
     "driver-ray": partial(driver_trial, flags=RAY),
-    "worker": partial(workers_trial, flags=RAY),
+    "worker": partial(
+        parts_trial, flags=RAY, what="workers of Ray", find=busy_workers, kills=(2, 4)
+    ),
+    "ray": partial(parts_trial, flags=RAY, what="the local Ray", find=raylets, kills=(1, 2)),
     "node": nodes_trial,
 }
 

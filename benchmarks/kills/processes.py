@@ -30,6 +30,11 @@ def busy_workers(pid: int) -> list[int]:
     return [p for p in descendants(pid) if (t := title(p)).startswith("ray::") and t != IDLE]
 
 
+def raylets(pid: int) -> list[int]:
+    """The processes below `pid` that hand out tasks to Ray's workers, which are at them."""
+    return [p for p in descendants(pid) if Path(title(p)).name == "raylet" and busy_workers(p)]
+
+
 def title(pid: int) -> str:
     """What a process calls itself; empty if there is none."""
     try:

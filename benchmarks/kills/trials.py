@@ -3,10 +3,11 @@
 import random
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.kills.processes import busy_workers, descendants, kill
+from benchmarks.kills.processes import descendants, kill
 from benchmarks.kills.workload import (
     Workload,
     results,
@@ -84,7 +85,7 @@ def driver_trial(
     return trial
 
 
-def workers_trial(
+def parts_trial(
     workload: Workload,
     out: Path,
     expected: dict[str, str],
@@ -92,17 +93,23 @@ def workers_trial(
     *,
     seconds: float,
     flags: tuple[str, ...],
+    what: str,
+    find: Callable[[int], list[int]],
+    kills: tuple[int, int],
 ) -> Trial:
-    """Kill workers at their tasks, up to four in one run, which has to end well by itself."""
-    trial = Trial(what="workers of Ray")
+    """Kill processes that the run started, from two numbers of them; it has to end well by itself.
+
+    `find` gives those below a process that may be killed.
+    """
+    trial = Trial(what=what)
     process = workload.start(out, *flags)
     wait_for_work(process, out)
-    for _ in range(rng.randint(2, 4)):
+    for _ in range(rng.randint(*kills)):
         _wait(process, rng.uniform(0, seconds / 2))
-        while process.poll() is None and not (workers := busy_workers(process.pid)):
+        while process.poll() is None and not (found := find(process.pid)):
             time.sleep(POLL_S)
         if process.poll() is None:
-            trial.kills += kill(rng.choice(workers))
+            trial.kills += kill(rng.choice(found))
     finish(process, out)
     trial.compare(out, expected)
     return trial

@@ -1,4 +1,4 @@
-"""tests/benchmarks/test_kills.py — a real run survives kills of its driver and its workers."""
+"""tests/benchmarks/test_kills.py — a real run survives kills of driver, workers and Ray."""
 
 import os
 import subprocess
@@ -14,11 +14,12 @@ from benchmarks.kills.workload import Workload
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_to_kills_of_drivers_and_workers(tmp_path: Path) -> None:
+def test_nothing_is_lost_to_kills_of_drivers_workers_and_ray(tmp_path: Path) -> None:
     trials = run_trials(
-        tmp_path, kinds=("driver", "worker"), seed=3, is_enough=lambda kills: kills >= 3
+        tmp_path, kinds=("driver", "worker", "ray"), seed=3, is_enough=lambda kills: kills >= 5
     )
-    assert sum(trial.kills for trial in trials) >= 3
+    assert sum(trial.kills for trial in trials) >= 5
+    assert len({trial.what for trial in trials}) == 3
     assert [trial for trial in trials if not trial.is_clean] == []
 
 

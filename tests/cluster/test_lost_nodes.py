@@ -1,5 +1,7 @@
 """tests/cluster/test_lost_nodes.py — a machine that goes, in a local cluster of three nodes."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -56,3 +58,25 @@ def test_a_node_that_goes_takes_no_item_with_it(tmp_path: Path) -> None:
         }
     finally:
         cluster.shutdown()
+
+
+def test_a_local_ray_that_dies_is_started_again(tmp_path: Path) -> None:
+    """Item 2 ends the process that Ray itself runs in, as a defect of Ray would."""
+    tries = tmp_path / "tries"
+
+    def work(number: int) -> int:
+        if number == 2:
+            with tries.open("a") as file:
+                file.write("x")
+            if tries.stat().st_size == 1:
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(600)
+        return number
+
+    with RayExecutor(workers=2) as executor:
+        outcomes = {outcome.item: outcome for outcome in executor.map(work, range(6))}
+        assert {item: outcome.result for item, outcome in outcomes.items()} == {
+            n: n for n in range(6)
+        }
+        assert executor.workers == 2
+    assert tries.stat().st_size == 2

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
+from cluster.connection import connect
 from cluster.errors import ClusterError
-from cluster.ray_executor import connect
 
 
 def test_an_address_where_nothing_listens_is_named() -> None:

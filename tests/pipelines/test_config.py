@@ -105,12 +105,13 @@ def test_every_wrong_setting_is_named(tmp_path: Path) -> None:
         load_config(path, {})
 
 
-def test_without_a_network_it_takes_the_teacher_that_comes_with_raypath(tmp_path: Path) -> None:
+def test_without_a_network_it_takes_those_that_come_with_raypath(tmp_path: Path) -> None:
     for path in (None, write(tmp_path, "batch_size = 8\n")):
         config = load_config(path, {"model": None})
         assert config.teacher is not None
         assert config.teacher.name == "default"
-        assert config.model is config.segmenter is None
+        assert config.model == config.teacher
+        assert config.segmenter is None
 
 
 @pytest.mark.parametrize(
