@@ -165,7 +165,7 @@ def _prepare_embedding(
 
     def work() -> int:
         with open_slide(slide) as opened:
-            return len(embed_tiles(opened, grid, loaded, config, (), Timing()).coords)
+            return len(embed_tiles(opened, grid, (loaded,), config, (), Timing()).coords)
 
     return work
 

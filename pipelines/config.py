@@ -1,5 +1,6 @@
 """The settings of a run: one frozen tree; each flag is a key here, and unknown keys are errors."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ Codec = Literal["auto", "zstd"]
 Share = Annotated[float, Field(ge=0, le=1)]
 DEFAULTS = QualityLimits()
 NETWORKS = ("model", "teacher", "segmenter")  # keys that name a folder
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, in the names of its files
 
 
 class QualityConfig(BaseModel):
@@ -57,6 +59,9 @@ class RunConfig(BaseModel):
     ----------
     model
         Folder with `model.toml` and weights; None for no embeddings.
+    also
+        Folders of further models, each of another name: they embed the same tiles, which are read
+        once for all.
     teacher
         Folder with `teacher.toml` and weights; None for no nuclei.
     segmenter
@@ -88,6 +93,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Path | None = None
+    also: tuple[Path, ...] = ()
     teacher: Path | None = None
     segmenter: Path | None = None
     bfloat16: bool = False
@@ -117,25 +123,51 @@ class RunConfig(BaseModel):
         check_names(names)
         return names
 
+    @field_validator("also")
+    @classmethod
+    def _names_differ(cls, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+        names = [folder.resolve().name for folder in folders]
+        for name in names:
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"the folder's name {name!r} becomes part of a file's: give it one of letters, "
+                    "digits, dots, dashes and underscores"
+                )
+            if names.count(name) > 1:
+                raise ValueError(f"two folders are called {name!r}, and so would be their files")
+        return folders
+
+    @model_validator(mode="after")
+    def _the_others_have_a_first(self) -> "RunConfig":
+        if self.also and self.model is None:
+            raise ValueError("'also' embeds the tiles of a first model: name that as 'model'")
+        return self
+
     @model_validator(mode="after")
     def _there_is_something_to_do(self) -> "RunConfig":
         if self.model is None and self.teacher is None and self.segmenter is None:
             raise ValueError("neither a model, a teacher nor a segmenter: nothing would be done")
         return self
 
+    @property
+    def models(self) -> dict[str, Path]:
+        """The models' folders by name: that of the first is empty."""
+        first = {"": self.model} if self.model else {}
+        return first | {folder.resolve().name: folder for folder in self.also}
+
     def absolute(self) -> "RunConfig":
         """With the networks' folders from the root: tasks may run in another folder."""
         given = {name: getattr(self, name) for name in NETWORKS}
-        return self.model_copy(
-            update={n: folder.resolve() for n, folder in given.items() if folder}
-        )
+        update: dict[str, Any] = {n: folder.resolve() for n, folder in given.items() if folder}
+        update["also"] = tuple(folder.resolve() for folder in self.also)
+        return self.model_copy(update=update)
 
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     """Merge a TOML file with the flags that were given (those not None), which win.
 
-    A relative `model`, `teacher` or `segmenter` in the file is relative to the file. Without any,
-    the first two are the default model's.
+    A relative `model`, `also`, `teacher` or `segmenter` in the file is relative to the file.
+    Without `model`, `teacher` and `segmenter` the first two are the default model's.
 
     Raises
     ------
@@ -151,6 +183,8 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
         for key in NETWORKS:
             if isinstance(values.get(key), str):
                 values[key] = path.parent / values[key]
+        if isinstance(values.get("also"), list):
+            values["also"] = [path.parent / str(folder) for folder in values["also"]]
     values |= {key: value for key, value in flags.items() if value is not None}
     if values.keys().isdisjoint(NETWORKS):
         values |= default_networks()

@@ -30,6 +30,7 @@ from wsi.atomic import digest
 from wsi.plan import TileSpec
 
 HEAD_WEIGHTS = "head.safetensors"
+MODELS_KEPT = 8  # in a process: a run can have several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def load_model(folder: Path, *, device: str = "cpu") -> Model:
     return _load(folder.resolve(), digest(folder), device)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=MODELS_KEPT)
 def _load(folder: Path, content: str, device: str) -> Model:
     card = read_card(folder)
     head = load_head(folder, card.head, dim=card.encoder.dim) if card.head else None

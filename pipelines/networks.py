@@ -3,10 +3,12 @@
 The first needs no network's library, so that the driver of a run does not load one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from distill.card import ModelCard, check_weights, read_card, weights_file, weights_path
+from distill.errors import ModelError
 from distill.segmentation.card import CARD_NAME as SEGMENTER_CARD_NAME
 from distill.segmentation.card import SegmenterCard, read_segmenter_card
 from distill.teachers.card import CARD_NAME as TEACHER_CARD_NAME
@@ -17,32 +19,25 @@ from wsi.atomic import digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks:
-    """The cards of the networks that a run was given; `model_sha256` is of the model's folder."""
+    """The cards of the networks that a run was given.
 
-    model: ModelCard | None = None
-    model_sha256: str | None = None
+    Attributes
+    ----------
+    models
+        By name, see `RunConfig.models`, with the digests of their folders.
+    """
+
+    models: Mapping[str, tuple[ModelCard, str]] = field(default_factory=dict)
     teacher: AnyCard | None = None
     segmenter: SegmenterCard | None = None
 
     def describe(self) -> dict[str, Any]:
         """For `run.json`."""
         return {
-            "model": self._about_model(),
+            "model": _about_model(*self.models[""]) if self.models else None,
+            "also": {n: _about_model(*of) for n, of in self.models.items() if n},
             "teacher": _about_teacher(self.teacher) if self.teacher else None,
             "segmenter": _about_segmenter(self.segmenter) if self.segmenter else None,
-        }
-
-    def _about_model(self) -> dict[str, Any] | None:
-        card = self.model
-        if card is None:
-            return None
-        return {
-            "identifier": card.encoder.identifier,
-            "sha256": self.model_sha256,
-            "training_data": card.training.data,
-            "licence": card.encoder.licence,
-            "classes": card.head.classes if card.head else None,
-            "positive": card.head.positive if card.head else None,
         }
 
 
@@ -52,14 +47,23 @@ def read_networks(config: RunConfig) -> Networks:
     Raises
     ------
     ModelError
-        If a card or weights are missing, or the weights are not those of the card.
+        If a card or weights are missing, the weights are not those of the card, or a further
+        model wants other tiles than the first.
     """
-    model = teacher = segmenter = None
-    if config.model:
-        model = read_card(config.model)
-        for part in (model.encoder, model.head):
+    teacher = segmenter = None
+    models = {}
+    for name, folder in config.models.items():
+        card = read_card(folder)
+        for part in (card.encoder, card.head):
             if part and part.weights:
-                check_weights(weights_path(config.model, part.weights), part.sha256)
+                check_weights(weights_path(folder, part.weights), part.sha256)
+        models[name] = card, digest(folder)
+        if card.tile != models[""][0].tile:
+            raise ModelError(
+                f"{folder} wants tiles of {_said(card)}, and {config.model} of "
+                f"{_said(models[''][0])}: models of one run share their tiles; run it into a "
+                "folder of its own"
+            )
     if config.teacher:
         teacher = read_teacher_card(config.teacher)
         check_weights(
@@ -75,8 +79,7 @@ def read_networks(config: RunConfig) -> Networks:
             segmenter.sha256,
         )
     return Networks(
-        model=model,
-        model_sha256=digest(config.model) if config.model else None,
+        models=models,
         teacher=teacher,
         segmenter=segmenter,
     )
@@ -94,12 +97,27 @@ def load_networks(config: RunConfig) -> None:
     from pipelines.nuclei.work import teacher_of
     from pipelines.segmentation.work import segmenter_of
 
-    if config.model:
-        load_model(config.model, device=config.device)
+    for folder in config.models.values():
+        load_model(folder, device=config.device)
     if config.teacher:
         teacher_of(config.teacher, read_teacher_card(config.teacher).sha256)
     if config.segmenter:
         segmenter_of(config.segmenter, read_segmenter_card(config.segmenter).sha256)
+
+
+def _said(card: ModelCard) -> str:
+    return f"{card.tile.size_px} px at {card.tile.mpp:g} µm"
+
+
+def _about_model(card: ModelCard, sha256: str) -> dict[str, Any]:
+    return {
+        "identifier": card.encoder.identifier,
+        "sha256": sha256,
+        "training_data": card.training.data,
+        "licence": card.encoder.licence,
+        "classes": card.head.classes if card.head else None,
+        "positive": card.head.positive if card.head else None,
+    }
 
 
 def _about_teacher(card: AnyCard) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
     else:
         check_local(out)
     networks = read_networks(config)
-    size_px = networks.model.tile.size_px if networks.model else None
+    size_px = networks.models[""][0].tile.size_px if networks.models else None
     if size_px and config.stride_px is not None and config.stride_px > size_px:
         raise UsageError(
             f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "

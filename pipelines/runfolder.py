@@ -31,6 +31,11 @@ UNFINISHED = "unfinished"  # the verdict of a slide that a run is not through wi
 NOTICE = "Research use only. Not a medical device."
 
 
+def tiles_name(model: str = "") -> str:
+    """The file of the embeddings by a further model of a run, or by its first."""
+    return f"tiles.{model}.h5" if model else TILES_NAME
+
+
 class NotARunError(UsageError, FileNotFoundError):
     """A folder is missing, or holds nothing that a run writes."""
 

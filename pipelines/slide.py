@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.blockwise.work import BlockPlan, forget_blocks
-from pipelines.embedding.work import embedding_parameters, plan_embedding
+from pipelines.embedding.embedders import load_embedders
+from pipelines.embedding.work import plan_embedding
 from pipelines.job import HandedOut, SlideJob
 from pipelines.manifest import Entry
-from pipelines.model import Model, load_model
 from pipelines.nuclei.density import density_heatmap, density_spec
 from pipelines.receipts import Receipts
 from pipelines.records import SlideRecord
@@ -52,7 +52,8 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
     """
     ref, edited = job.entry.ref, _edited_tissue(job)
     with open_slide(ref) as slide:
-        model = load_model(job.config.model, device=job.config.device) if job.config.model else None
+        embedders = load_embedders(job.config)
+        model = embedders[0].model if embedders else None
         seen = look(slide, ref, edited=edited)
         spec = model.encoder.spec if model else density_spec(seen.resolution.mpp)
         grid = lay_grid(slide, seen, spec, job.config)
@@ -64,14 +65,14 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
         classes = plan_segmentation(opened) if job.config.segmenter else None
         receipts = Receipts(folder=job.folder, source=source)
         base = _base_parameters(job, seen, mask=edited or ref.mask)
-        embedding = base | embedding_parameters(job.config, model) if model else {}
+        unembedded = tuple(e for e in embedders if not receipts.holds(e.step, base | e.parameters))
         pyramid = base | pyramid_parameters(job.config)
         if job.hands_out:
             looking = [p for p in (nuclei, classes) if p and not p.is_done(receipts, base)]
             plans: list[BlockPlan[Any, Any]] = [*looking]
-            if model and not receipts.holds("embed", embedding):
-                new = unknown_tiles(grid, known_tiles(receipts, embedding))
-                plans.append(plan_embedding(opened, new, model))
+            if unembedded:
+                new = unknown_tiles(grid, known_tiles(receipts, unembedded, base))
+                plans.append(plan_embedding(opened, new, unembedded))
             if not receipts.holds("pyramid", pyramid):
                 plans.append(plan_image(opened))
             if shared := tuple(plan for plan in plans if len(plan.blocks) > 1):
@@ -84,7 +85,7 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
         record = _describe(job.entry, slide, seen)
         if model:
             timing = Timing()
-            embedded = _embed(opened, grid, model, receipts, embedding, timing)
+            embedded = embed_slide(opened, grid, embedders, unembedded, receipts, base, timing)
             record = _with_embedding(record, embedded, grid, reused=receipts.reused)
             record = replace(record, waited_s=timing.waited_s, worked_s=timing.worked_s)
             if is_sparse(grid, job.config):
@@ -107,7 +108,7 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
         made_from |= _made_from_nuclei(job, has_nuclei=nuclei is not None)
         predicted = receipts.do(
             "predict",
-            embedding | made_from,
+            base | embedders[0].parameters | made_from,
             OUTPUTS,
             partial(predict_slide, job.folder, model, slide_id=ref.slide_id, density=density),
         )
@@ -129,23 +130,6 @@ def _edited_tissue(job: SlideJob) -> Path | None:
     """The outline of the tissue, if a person edited it."""
     outline = job.folder / TISSUE_NAME
     return outline if is_edited(outline, slide_id=job.entry.ref.slide_id) else None
-
-
-def _embed(
-    opened: Opened,
-    grid: TileGrid,
-    model: Model,
-    receipts: Receipts,
-    parameters: dict[str, Any],
-    timing: Timing,
-) -> dict[str, Any]:
-    def embed() -> dict[str, Any]:
-        known = known_tiles(receipts, parameters)
-        return embed_slide(opened, grid, model, timing, known=known)
-
-    embedded = receipts.do("embed", parameters, (TILES_NAME,), embed)
-    forget_blocks(opened.folder, "embed")
-    return embedded
 
 
 def _with_embedding(

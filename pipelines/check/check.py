@@ -52,8 +52,8 @@ def check_cohort(
     ModelError, UsageError
         If the run could not begin.
     """
-    model = load_model(config.model) if config.model else None
-    spec = model.encoder.spec if model else None
+    models = [load_model(folder) for folder in config.models.values()]
+    spec = models[0].encoder.spec if models else None
     totals, failing = Totals(), 0
     reasons: dict[str, int] = {}
     extremes = _Extremes()
@@ -79,7 +79,7 @@ def check_cohort(
     expected, problems = None, _problems_of_output(out)
     if totals.slides and not problems:
         fixed, tried = _try(extremes.entries(), out, config, executor)
-        dim = model.encoder.dim if model else 0
+        dim = sum(model.encoder.dim for model in models)
         expected = estimate(totals, fixed, tried, dim=dim, workers=executor.workers)
         problems += _problems_of(expected, out, memory_bytes or available_memory())
         out.mkdir(parents=True, exist_ok=True)

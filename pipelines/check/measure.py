@@ -16,14 +16,15 @@ import numpy as np
 
 from cluster.serial import SerialExecutor
 from pipelines.config import RunConfig
+from pipelines.embedding.embedders import load_embedders
 from pipelines.manifest import Entry
 from pipelines.memory import measured_peak
 from pipelines.model import load_model
 from pipelines.records import read_records
 from pipelines.report.report import write_report
 from pipelines.run import run_cohort
-from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, TILES_NAME
-from pipelines.steps.embed import embed_slide, lay_grid
+from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, tiles_name
+from pipelines.steps.embed import embed_grid, lay_grid
 from pipelines.steps.look import look
 from pipelines.steps.opened import Opened
 from pipelines.steps.timing import Timing
@@ -131,7 +132,8 @@ def _fixed(folder: Path, config: RunConfig) -> Fixed:
     slide = out / "slides" / entry.ref.slide_id
     by_area = sum(record.seconds.get(step, 0.0) for step in BY_AREA)
     area_files = sum(stored_bytes(p) or 0 for p in slide.glob("*") if _goes_by_area(p.name))
-    pieces = sum(stored_bytes(slide / name) or 0 for name in (IMAGE_NAME, TILES_NAME))
+    names = (IMAGE_NAME, *map(tiles_name, config.models))
+    pieces = sum(stored_bytes(slide / name) or 0 for name in names)
     area = record.tissue_mm2 or 1.0
     return Fixed(
         start_seconds=max(seconds[0] - seconds[1], 0.0),
@@ -184,11 +186,11 @@ def _rates(folder: Path, config: RunConfig, entry: Entry) -> Rates:
 
 def _try_tiles(folder: Path, slide: Slide, config: RunConfig, entry: Entry) -> tuple[float, float]:
     """Seconds and bytes a tile, of some tiles evenly over the slide."""
-    if config.model is None:
+    embedders = load_embedders(config)
+    if not embedders:
         return 0.0, 0.0
-    model = load_model(config.model)
     seen = look(slide, entry.ref)
-    grid = lay_grid(slide, seen, model.encoder.spec, config)
+    grid = lay_grid(slide, seen, embedders[0].model.encoder.spec, config)
     opened = Opened(
         slide=slide, ref=entry.ref, look=seen, config=config, folder=folder, source="tried"
     )
@@ -198,9 +200,12 @@ def _try_tiles(folder: Path, slide: Slide, config: RunConfig, entry: Entry) -> t
             grid, coords=grid.coords[chosen], tissue_fraction=grid.tissue_fraction[chosen]
         )
         started = time.perf_counter()
-        embed_slide(opened, few, model, Timing())
+        embedded = embed_grid(opened, few, embedders, Timing())
+        for embedder in embedders:
+            embedded.write(embedder)
         seconds = time.perf_counter() - started
-    return seconds / len(chosen), (folder / TILES_NAME).stat().st_size / len(chosen)
+    size = sum((folder / embedder.file).stat().st_size for embedder in embedders)
+    return seconds / len(chosen), size / len(chosen)
 
 
 def _spread(n: int, count: int) -> Sequence[int]:

@@ -24,6 +24,12 @@ def train(
             help="mean, max, gated-abmil, clam-sb, clam-mb, dsmil, transmil, dtfd or acmil."
         ),
     ] = "gated-abmil",
+    tiles_of: Annotated[
+        str,
+        typer.Option(
+            help="A further model of the run, by name (run --also); not given, its first."
+        ),
+    ] = "",
     positive: Annotated[
         str | None, typer.Option(help="The class that is looked for, as the labels call it.")
     ] = None,
@@ -101,6 +107,7 @@ def train(
         skip_missing=skip_missing,
         model=model,
         licence=licence,
+        tiles_of=tiles_of,
         resume=resume,
     )
     cohort = read_job(job)

@@ -29,6 +29,10 @@ def run(
             show_default="none; without --teacher and --segmenter too, nuclei",
         ),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further model that embeds the same tiles; repeat it for several."),
+    ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(help="A nuclei teacher's folder; with --model alone no nuclei are found."),
@@ -103,6 +107,7 @@ def run(
 
     flags = {
         "model": model,
+        "also": also or None,
         "teacher": teacher,
         "segmenter": segmenter,
         "bfloat16": bfloat16,

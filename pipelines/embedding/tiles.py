@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.config import RunConfig
+from pipelines.embedding.embedders import embed_pixels
 from pipelines.model import Model
 from pipelines.steps.timing import Timing
 from wsi.grid import TileGrid
@@ -23,14 +24,14 @@ SAMPLE_TILES = 32  # of a slide, that steps which must see its stain are fitted 
 def embed_tiles(
     slide: Slide,
     grid: TileGrid,
-    model: Model,
+    models: Sequence[Model],
     config: RunConfig,
     steps: Sequence[Step],
     timing: Timing,
 ) -> TileTable:
-    """Read a grid's tiles, measure them, and embed the good ones; without attributes.
+    """Read a grid's tiles once, measure them, and embed the good ones; without attributes.
 
-    `timing` is added to.
+    The table's embeddings are those of all `models` side by side. `timing` is added to.
     """
     coords, measures, reasons, embeddings, invalid = [], [], [], [], []
     for batch in timing.over(read_batches(slide, grid, batch_size=config.batch_size)):
@@ -41,7 +42,7 @@ def embed_tiles(
         measures.append(quality)
         reasons.append(wrong)
         pixels = apply_steps(steps, batch.pixels[wrong == KEPT])
-        embeddings.append(model.encoder.embed(pixels, bfloat16=config.bfloat16))
+        embeddings.append(embed_pixels(models, pixels, bfloat16=config.bfloat16))
     at, measured, reason = np.concatenate(coords), np.concatenate(measures), np.concatenate(reasons)
     kept, poor = reason == KEPT, reason != KEPT
     return TileTable(

@@ -1,15 +1,16 @@
 """Embedding a large slide's tiles in blocks: a block is a run of tiles in the grid's order."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.blockwise.work import BlockPlan, BlockWork
 from pipelines.config import RunConfig
+from pipelines.embedding.embedders import Embedder
 from pipelines.embedding.tiles import embed_tiles, fit_to_slide, join_tables, part_of
 from pipelines.model import Model, load_model
 from pipelines.steps.opened import Opened
@@ -36,20 +37,20 @@ class TileBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingWork(BlockWork[TileBlock]):
-    """An encoder, and the grid of tiles that it is to embed.
+    """Models, and the grid of tiles that they are to embed.
 
     Attributes
     ----------
     frame
         The grid without its tiles, which lie in the folder: they can be too many to travel.
-    sha256
-        Digest of the model, whose folder is in `config`.
+    models
+        Folder and digest of each model.
     """
 
     step = "embed"
     frame: TileGrid = field(compare=False)
     config: RunConfig
-    sha256: str
+    models: tuple[tuple[Path, str], ...]
 
     def path(self, block: TileBlock) -> Path:
         """Where a block is stored."""
@@ -57,12 +58,11 @@ class EmbeddingWork(BlockWork[TileBlock]):
 
     def make(self, block: TileBlock) -> None:
         """Embed and store a run of tiles, with all 32 bits of their embeddings, and the time."""
-        assert self.config.model is not None  # who planned this has loaded it
-        model = _model_of(self.config.model, self.sha256, self.config.device)
+        models = _models_of(self.models, self.config.device)
         some = part_of(_grid_of(self), slice(block.first, block.last))
         steps, timing = _steps_of(self), Timing()
         with borrowed(self.ref) as slide:
-            table = embed_tiles(slide, some, model, self.config, steps, timing)
+            table = embed_tiles(slide, some, models, self.config, steps, timing)
         table = replace(table, attributes=asdict(timing))
         write_tiles(self.path(block), table, dtype="float32")
 
@@ -70,12 +70,12 @@ class EmbeddingWork(BlockWork[TileBlock]):
 EmbeddingPlan = BlockPlan[EmbeddingWork, TileBlock]
 
 
-def plan_embedding(opened: Opened, grid: TileGrid, model: Model) -> EmbeddingPlan:
+def plan_embedding(opened: Opened, grid: TileGrid, embedders: Sequence[Embedder]) -> EmbeddingPlan:
     """Cut a grid into blocks; where there are several, its tiles are stored in their folder.
 
-    A block is whole batches, so that the encoder sees the same tiles together as without blocks.
+    A block is whole batches, so that an encoder sees the same tiles together as without blocks.
     """
-    parameters = embedding_parameters(opened.config, model)
+    parameters = {embedder.step: embedder.parameters for embedder in embedders}
     tiles = hashlib.sha256(grid.coords.tobytes()).hexdigest()
     count, batch = len(grid.coords), opened.config.batch_size
     depends = parameters | {"tiles": tiles, "batch_size": batch}
@@ -91,7 +91,7 @@ def plan_embedding(opened: Opened, grid: TileGrid, model: Model) -> EmbeddingPla
         folder=folder,
         frame=part_of(grid, slice(0)),
         config=opened.config,
-        sha256=model.sha256,
+        models=tuple((each.folder, each.model.sha256) for each in embedders),
     )
     blocks = tuple(TileBlock(first=n, last=min(n + length, count)) for n in firsts)
     return BlockPlan(work=work, blocks=blocks)
@@ -108,28 +108,10 @@ def embed_blocks(plan: EmbeddingPlan, timing: Timing) -> TileTable:
     return join_tables(tables)
 
 
-def embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
-    """What embeddings depend on besides slide and tissue."""
-    # A GPU rounds otherwise than a CPU, all of which round alike.
-    where = {} if config.device == "cpu" else {"device": config.device}
-    how = {"bfloat16": True} if config.bfloat16 else {}
-    return {
-        **where,
-        **how,
-        "encoder": model.card.encoder.model_dump(),
-        "tile": model.card.tile.model_dump(),
-        "stride_px": config.stride_px,
-        "min_tissue_fraction": config.min_tissue_fraction,
-        "quality": config.quality.model_dump(),
-        "preprocess": config.preprocess,
-        "feature_dtype": config.feature_dtype,
-    }
-
-
 @lru_cache(maxsize=1)
-def _model_of(folder: Path, sha256: str, device: str) -> Model:
-    """Load a model once a process for each digest."""
-    return load_model(folder, device=device)
+def _models_of(models: tuple[tuple[Path, str], ...], device: str) -> tuple[Model, ...]:
+    """Load models once a process for their digests."""
+    return tuple(load_model(folder, device=device) for folder, _ in models)
 
 
 @lru_cache(maxsize=1)

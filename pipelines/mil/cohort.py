@@ -77,6 +77,7 @@ def read_cohort(
     split: str | None = None,
     seed: int = 0,
     skip_missing: bool = False,
+    tiles_of: str = "",
 ) -> Cohort:
     """Read labels, look through the embeddings, divide the slides and audit the division.
 
@@ -88,6 +89,8 @@ def read_cohort(
         How many, by patient. None: the labels' column `split` or ``split``, and without it five.
     skip_missing
         Leave out labelled slides without embeddings; otherwise they are an error.
+    tiles_of
+        See `find_features`.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def read_cohort(
     if folds is not None and split is not None:
         raise UsageError("--folds and --split contradict each other: give one")
     table = read_labels(labels, split=split)
-    paths = find_features(folder)
+    paths = find_features(folder, tiles_of=tiles_of)
     known = [slide for slide in table.rows if slide.slide_id in paths]
     without = tuple(slide.slide_id for slide in table.rows if slide.slide_id not in paths)
     features = {slide.slide_id: open_features(paths[slide.slide_id]) for slide in known}

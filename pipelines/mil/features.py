@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import FeaturesError
-from pipelines.runfolder import SLIDES_NAME, TILES_NAME
+from pipelines.runfolder import SLIDES_NAME, TILES_NAME, tiles_name
 from wsi.atomic import TMP_MARK
 
 EMBEDDINGS = ("features", "feats", "patch_embeddings")  # ours, TRIDENT, CLAM; STAMP; STAMP's older
@@ -62,21 +62,32 @@ class Features:
         return embeddings[np.isfinite(embeddings).all(axis=1)] if self.not_finite else embeddings
 
 
-def find_features(folder: Path) -> dict[str, Path]:
+def find_features(folder: Path, *, tiles_of: str = "") -> dict[str, Path]:
     """Files of embeddings by slide.
 
     Looked for are, in this order, ``slides/<slide>/tiles.h5`` of a run or ``<slide>/tiles.h5``;
     ``<slide>.h5`` (TRIDENT, STAMP); ``h5_files/<slide>.h5`` (CLAM). The first that is there counts.
+
+    Parameters
+    ----------
+    tiles_of
+        Name of a further model of a run, see `RunConfig.also`: only its files are looked for.
 
     Raises
     ------
     FeaturesError
         If there is none.
     """
+    name = tiles_name(tiles_of)
     for parent in (folder / SLIDES_NAME, folder):
-        ours = [p for p in parent.glob(f"*/{TILES_NAME}") if not p.parent.name.startswith(TMP_MARK)]
+        ours = [p for p in parent.glob(f"*/{name}") if not p.parent.name.startswith(TMP_MARK)]
         if ours:
             return {path.parent.name: path for path in sorted(ours)}
+    if tiles_of:
+        raise FeaturesError(
+            f"{folder} has no {SLIDES_NAME}/<slide>/{name}: no run in it embedded tiles by a model "
+            f"of that name (raypath run --also …/{tiles_of})"
+        )
     for parent in (folder, folder / "h5_files"):
         others = [p for p in parent.glob("*.h5") if not p.name.startswith(TMP_MARK)]
         if others:

@@ -27,6 +27,8 @@ class MilJob:
         Folder of the model that made the embeddings; then each fold's folder is a model to run.
     licence
         Of the labelled slides; it goes into the card.
+    tiles_of
+        The further model of a run whose embeddings are meant; empty for the first.
     resume
         Whether to go on with the training in `out`, if there is one.
     """
@@ -43,4 +45,5 @@ class MilJob:
     skip_missing: bool = False
     model: Path | None = None
     licence: str = "not stated"
+    tiles_of: str = ""
     resume: bool = False

@@ -63,6 +63,7 @@ def read_job(job: MilJob) -> Cohort:
         split=job.split,
         seed=job.split_seed,
         skip_missing=job.skip_missing,
+        tiles_of=job.tiles_of,
     )
 
 

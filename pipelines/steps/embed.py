@@ -1,18 +1,21 @@
 """Embedding: the tiles of a slide through the encoder, into `tiles.h5`."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from typing import Any
 
+from pipelines.blockwise.work import forget_blocks
 from pipelines.config import RunConfig
+from pipelines.embedding.embedders import Embedder, columns
 from pipelines.embedding.tiles import embed_tiles, fit_to_slide
 from pipelines.embedding.work import embed_blocks, plan_embedding
 from pipelines.model import Model
-from pipelines.runfolder import TILES_NAME
+from pipelines.receipts import Receipts
 from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened
-from pipelines.steps.reuse import complete
+from pipelines.steps.reuse import complete, known_tiles
 from pipelines.steps.timing import Timing
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
@@ -61,15 +64,103 @@ def is_sparse(grid: TileGrid, config: RunConfig) -> bool:
     return bool(grid.tissue_fraction.min() < config.min_tissue_fraction)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A slide's tiles, embedded by some models.
+
+    Attributes
+    ----------
+    table
+        The tiles, with the embeddings of all models side by side; without attributes.
+    steps
+        What was done to the tiles before.
+    n_reused
+        Tiles that were known.
+    """
+
+    opened: Opened
+    grid: TileGrid
+    embedders: tuple[Embedder, ...]
+    table: TileTable
+    steps: tuple[Step, ...]
+    n_reused: int
+
+    def write(self, embedder: Embedder) -> dict[str, Any]:
+        """Write the file of one of the models; returns how many tiles there are of each kind."""
+        config, table = self.opened.config, self.table
+        where = columns([each.model for each in self.embedders])[self.embedders.index(embedder)]
+        attributes = _attributes(self.opened, self.grid, embedder.model)
+        attributes |= _treatment(config.quality.limits, self.steps)
+        write_tiles(
+            self.opened.folder / embedder.file,
+            replace(table, embeddings=table.embeddings[:, where], attributes=attributes),
+            dtype=config.feature_dtype,
+        )
+        n_excluded = len(table.left_out.coords)
+        mostly = ["mostly_excluded"] if n_excluded > len(table.coords) else []
+        return {
+            "n_tiles": len(table.coords),
+            "n_invalid_tiles": len(table.invalid),
+            "n_reused_tiles": self.n_reused,
+            "n_excluded_tiles": n_excluded,
+            "excluded": count_poor(table.left_out.reason),
+            "flags": [*mostly, *(flag for step in self.steps for flag in step.flags)],
+        }
+
+
 def embed_slide(
     opened: Opened,
     grid: TileGrid,
-    model: Model,
+    embedders: Sequence[Embedder],
+    new: Sequence[Embedder],
+    receipts: Receipts,
+    base: Mapping[str, Any],
+    timing: Timing,
+) -> dict[str, Any]:
+    """Embed a slide's tiles by the `new` ones of all `embedders`, reading them once.
+
+    Parameters
+    ----------
+    new
+        Those whose receipts do not hold.
+    base
+        What every step depends on besides the slide's bytes.
+    timing
+        Is added to.
+
+    Returns
+    -------
+    How many tiles there are of each kind, as the first embedder's receipt says.
+
+    Raises
+    ------
+    PoorQualityError, UnreadableRegionError
+        See `embed_grid`.
+    """
+
+    @cache
+    def embedded() -> Embedded:
+        known = known_tiles(receipts, new, base)
+        return embed_grid(opened, grid, new, timing, known=known)
+
+    facts = []
+    for each in embedders:
+        parameters = {**base, **each.parameters}
+        write = partial(lambda embedder: embedded().write(embedder), each)
+        facts.append(receipts.do(each.step, parameters, (each.file,), write))
+    forget_blocks(opened.folder, "embed")
+    return facts[0]
+
+
+def embed_grid(
+    opened: Opened,
+    grid: TileGrid,
+    embedders: Sequence[Embedder],
     timing: Timing,
     *,
     known: TileTable | None = None,
-) -> dict[str, Any]:
-    """Embed a grid's tiles and write `tiles.h5`; returns how many there are of each kind.
+) -> Embedded:
+    """Read a grid's tiles once, and embed them by each model; nothing is written yet.
 
     Tiles that are in `known`, see `known_tiles`, are taken from there. Those whose quality is
     beyond the configuration's limits are not embedded. Many tiles are embedded in blocks, see
@@ -84,32 +175,27 @@ def embed_slide(
     """
     config = opened.config
     steps = fit_to_slide(opened.slide, grid, config)
-    attributes = _attributes(opened, grid, model) | _treatment(config.quality.limits, steps)
+    models = [embedder.model for embedder in embedders]
 
     def embed(grid: TileGrid) -> TileTable:
-        plan = plan_embedding(opened, grid, model)
+        plan = plan_embedding(opened, grid, embedders)
         if len(plan.blocks) > 1:
-            return replace(embed_blocks(plan, timing), attributes=attributes)
-        table = embed_tiles(opened.slide, grid, model, config, steps, timing)
-        return replace(table, attributes=attributes)
+            return embed_blocks(plan, timing)
+        return embed_tiles(opened.slide, grid, models, config, steps, timing)
 
     table, n_reused = complete(grid, known, embed)
-    excluded = count_poor(table.left_out.reason)
-    n_excluded = len(table.left_out.coords)
-    if len(table.coords) + n_excluded == 0:
+    if len(table.coords) + len(table.left_out.coords) == 0:
         raise UnreadableRegionError(f"none of the {len(table.invalid)} tiles decodes")
     if len(table.coords) == 0:
-        raise PoorQualityError(_all_are_poor(excluded))
-    write_tiles(opened.folder / TILES_NAME, table, dtype=config.feature_dtype)
-    mostly = ["mostly_excluded"] if n_excluded > len(table.coords) else []
-    return {
-        "n_tiles": len(table.coords),
-        "n_invalid_tiles": len(table.invalid),
-        "n_reused_tiles": n_reused,
-        "n_excluded_tiles": n_excluded,
-        "excluded": excluded,
-        "flags": [*mostly, *(flag for step in steps for flag in step.flags)],
-    }
+        raise PoorQualityError(_all_are_poor(count_poor(table.left_out.reason)))
+    return Embedded(
+        opened=opened,
+        grid=grid,
+        embedders=tuple(embedders),
+        table=table,
+        steps=steps,
+        n_reused=n_reused,
+    )
 
 
 def _all_are_poor(excluded: dict[str, int]) -> str:

@@ -5,16 +5,16 @@ slide and the mask picks from it. After a person edited the tissue most tiles ar
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.embedding.embedders import Embedder
 from pipelines.embedding.tiles import join_tables, part_of
 from pipelines.receipts import Receipts
-from pipelines.runfolder import TILES_NAME
 from wsi.grid import TileGrid
 from wsi.preprocess import needs_sample
 from wsi.tilestore import LeftOut, TileTable, read_tiles
@@ -22,21 +22,33 @@ from wsi.tilestore import LeftOut, TileTable, read_tiles
 CHOOSING = ("mask", "min_tissue_fraction")  # parameters that pick tiles and change none
 
 
-def known_tiles(receipts: Receipts, parameters: Mapping[str, Any]) -> TileTable | None:
+def known_tiles(
+    receipts: Receipts, embedders: Sequence[Embedder], base: Mapping[str, Any]
+) -> TileTable | None:
     """The tiles of the last embedding, if it differed from this one in the choice of tiles only.
 
-    Slide, code version and all other `parameters` (of the step ``embed``) must be the same, and
-    `tiles.h5` as it was written; else None. Nor are any known where steps are fitted to a sample:
-    another choice of tiles is another sample, which changes every tile.
+    Slide, code version and all other parameters (`base` is what every step depends on) must be the
+    same, and the embedders' files as they were written; else None. So it is where their tiles
+    differ. Nor are any known where steps are fitted to a sample: another choice of tiles is
+    another sample, which changes every tile. The table's embeddings are those of all side by side.
     """
-    if needs_sample(parameters["preprocess"]):
+    tables: list[TileTable] = []
+    for embedder in embedders:
+        parameters = {**base, **embedder.parameters}
+        receipt = receipts.standing(embedder.step)
+        if (
+            needs_sample(parameters["preprocess"])
+            or receipt is None
+            or embedder.file not in receipt["outputs"]
+            or _without_choice(receipt["parameters"]) != _without_choice(parameters)
+        ):
+            return None
+        tables.append(read_tiles(receipts.folder / embedder.file))
+    if any(not np.array_equal(table.coords, tables[0].coords) for table in tables):
         return None
-    receipt = receipts.standing("embed")
-    if receipt is None or TILES_NAME not in receipt["outputs"]:
-        return None
-    if _without_choice(receipt["parameters"]) != _without_choice(parameters):
-        return None
-    return read_tiles(receipts.folder / TILES_NAME)
+    return replace(
+        tables[0], embeddings=np.concatenate([table.embeddings for table in tables], axis=1)
+    )
 
 
 def unknown_tiles(grid: TileGrid, known: TileTable | None) -> TileGrid:

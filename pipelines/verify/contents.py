@@ -17,7 +17,6 @@ from pipelines.runfolder import (
     IMAGE_NAME,
     NUCLEI_NAME,
     PREDICTION_NAME,
-    TILES_NAME,
 )
 from pipelines.verify.problem import Problem
 from wsi.ngff_read import read_multiscale
@@ -46,11 +45,11 @@ def _reader(name: str) -> Callable[[Path, Facts], Iterator[str]] | None:
     known = {
         IMAGE_NAME: _read_image,
         HEATMAP_NAME: _read_heatmap,
-        TILES_NAME: _read_tiles,
         NUCLEI_NAME: _read_nuclei,
         PREDICTION_NAME: _read_prediction,
     }
     by_suffix = {
+        ".h5": _read_tiles,
         ".json": _read_json,
         ".geojson": _read_geojson,
         ".png": _read_picture,

@@ -28,8 +28,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_the_cards_and_their_digests_are_what_run_json_says(model: Path) -> None:
     networks = read_networks(RunConfig(model=model, teacher=default_networks()["teacher"]))
-    assert networks.model is not None
-    assert networks.model.tile.spec == TileSpec(size_px=64, mpp=1.0)
+    assert networks.models[""][0].tile.spec == TileSpec(size_px=64, mpp=1.0)
     said = networks.describe()
     assert said["model"]["sha256"] == digest(model)
     assert said["teacher"]["licence"]
@@ -41,7 +40,7 @@ def test_weights_that_are_not_the_cards_are_refused_by_their_bytes(model: Path) 
     text = card.read_text().replace("[encoder]", f"[encoder]\nweights = '{weights.name}'")
     weights.write_bytes(b"these")
     card.write_text(text.replace("[encoder]", f"[encoder]\nsha256 = '{digest(weights)}'"))
-    assert read_networks(RunConfig(model=model)).model is not None
+    assert read_networks(RunConfig(model=model)).models
     weights.write_bytes(b"other")
     with pytest.raises(ModelError, match="its card says"):
         read_networks(RunConfig(model=model))

@@ -12,9 +12,10 @@ from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
 from pipelines.channels import ATTENTION
 from pipelines.config import RunConfig
+from pipelines.embedding.embedders import Embedder
 from pipelines.heatmap import make_heatmap
 from pipelines.model import Model
-from pipelines.steps.embed import embed_slide, lay_grid
+from pipelines.steps.embed import embed_grid, lay_grid
 from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened
 from pipelines.steps.timing import Timing
@@ -74,7 +75,8 @@ def embed(
     grid = lay_grid(slide, look, model.encoder.spec, config)
     ref = SlideRef(path=folder / "made.svs", slide_id="made")
     opened = Opened(slide=slide, ref=ref, look=look, config=config, folder=folder, source="")
-    facts = embed_slide(opened, grid, model, Timing())
+    embedder = Embedder(name="", folder=folder, model=model, parameters={})
+    facts = embed_grid(opened, grid, [embedder], Timing()).write(embedder)
     return facts, read_tiles(folder / "tiles.h5")
 
 
