@@ -10,14 +10,15 @@ from collections.abc import Mapping
 
 # Tries in all, by the failure's kind. A slide that ends one worker after another is itself to
 # blame. A node that goes is not the slide's fault, unless one node after another does. What took
-# too much memory may have come to a worker that held some already, so it gets one new worker. An
-# object store empties as others end; a full disk does not by itself.
+# too much memory may have come to a worker that held some already, so it gets one new worker. A GPU
+# and an object store empty as others end; a full disk does not by itself.
 TRIES: Mapping[str, int] = {
     "unreachable": 4,
     "io_error": 4,
     "worker_lost": 4,
     "node_lost": 8,
     "out_of_memory": 2,
+    "device_memory": 4,
     "object_store_full": 4,
 }
 FIRST_WAIT_S = 0.5

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import distill.students  # noqa: F401  # registers the networks that timm does not have
-from distill.errors import ModelError
+from distill.errors import DeviceMemoryError, ModelError
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -76,11 +76,34 @@ class Encoder:
         """Turn (B, S, S, 3) uint8 tiles into the (B, 3, S, S) float32 the module takes."""
         return normalise(torch.from_numpy(pixels), mean=self.mean, std=self.std)
 
-    @torch.inference_mode()
     def embed(self, pixels: Pixels, *, bfloat16: bool = False) -> NDArray[np.float32]:
-        """Embed (B, S, S, 3) uint8 tiles: (B, D) float32, perhaps computed in bfloat16."""
+        """Embed (B, S, S, 3) uint8 tiles: (B, D) float32, perhaps computed in bfloat16.
+
+        A batch for which the device has no memory left goes through in halves: others may use it.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If a single tile does not fit.
+        """
         if len(pixels) == 0:
             return np.zeros((0, self.dim), np.float32)
+        try:
+            return self._embed_at_once(pixels, bfloat16=bfloat16)
+        except torch.OutOfMemoryError as error:
+            if len(pixels) == 1:
+                raise DeviceMemoryError(
+                    f"{self.device} has no memory left for a single tile of {self.spec.size_px} px "
+                    f"({error}): give tasks a larger share ([resources.embed] gpus), or end what "
+                    "else uses it"
+                ) from error
+        # Not in the handler, where the error holds on to what the failed try had taken.
+        middle = len(pixels) // 2
+        parts = (pixels[:middle], pixels[middle:])
+        return np.concatenate([self.embed(part, bfloat16=bfloat16) for part in parts])
+
+    @torch.inference_mode()
+    def _embed_at_once(self, pixels: Pixels, *, bfloat16: bool) -> NDArray[np.float32]:
         tiles = self.normalise(pixels).to(self.device)
         with torch.autocast(tiles.device.type, torch.bfloat16, enabled=bfloat16):
             embeddings: Tensor = self.module(tiles)

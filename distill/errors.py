@@ -9,6 +9,12 @@ class ModelError(RayPathError, ValueError):
     kind = "model"
 
 
+class DeviceMemoryError(RayPathError, RuntimeError):
+    """What a network computes on has no memory left."""
+
+    kind = "device_memory"
+
+
 class ResponseError(RayPathError, ValueError):
     """Cached responses are of another teacher, of other tiles, or incomplete."""
 

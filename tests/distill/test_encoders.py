@@ -1,5 +1,7 @@
 """Encoders by name: the same contract for the one without a network and for timm's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,13 @@ from distill.encoders import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Encoder,
+    MeanColour,
     create_backbone,
     create_encoder,
     encoder_of,
     normalise,
 )
-from distill.errors import ModelError
+from distill.errors import DeviceMemoryError, ModelError
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -148,6 +151,35 @@ def test_bfloat16_embeds_nearly_the_same() -> None:
     assert half.dtype == np.float32
     assert (full != half).any()
     np.testing.assert_allclose(half, full, rtol=0.05, atol=0.02 * np.abs(full).max())
+
+
+class Small(MeanColour):
+    """A network on a device with memory for `most` tiles, as PyTorch says it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.seen = most, list[int]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("tried to allocate 20.00 MiB")
+        return super().forward(x)
+
+
+def test_a_batch_that_does_not_fit_goes_through_in_parts() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 32, 32, 3), np.uint8)
+    encoder = create_encoder("mean-colour", spec=TileSpec(size_px=32, mpp=0.5))
+    small = replace(encoder, module=Small(most=4))
+    np.testing.assert_array_equal(small.embed(pixels), encoder.embed(pixels))
+    assert small.module.seen == [13, 6, 3, 3, 7, 3, 4]
+
+
+def test_a_tile_that_does_not_fit_is_said() -> None:
+    pixels = np.zeros((5, 32, 32, 3), np.uint8)
+    encoder = create_encoder("mean-colour", spec=TileSpec(size_px=32, mpp=0.5))
+    with pytest.raises(DeviceMemoryError, match=r"single tile of 32 px.*20\.00 MiB.*gpus"):
+        replace(encoder, module=Small(most=0)).embed(pixels)
 
 
 @pytest.mark.gpu
