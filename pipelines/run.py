@@ -136,8 +136,7 @@ def _run_held(
         slide_ids = (entry.ref.slide_id for entry in entries)
         write_records(folder / RECORDS_NAME, records_in_order(folder / JOURNAL_NAME, slide_ids))
         _write_run(folder, run | {"finished": _now(), "counts": counts})
-        gather_for_report(out, folder)
-        write_report(folder)
+        write_report(folder, size=gather_for_report(out, folder))
         seal(folder, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
     return counts
 

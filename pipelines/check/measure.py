@@ -20,6 +20,7 @@ from pipelines.manifest import Entry
 from pipelines.memory import measured_peak
 from pipelines.model import load_model
 from pipelines.records import read_records
+from pipelines.remote.workplace import own_folder
 from pipelines.report.report import write_report
 from pipelines.run import run_cohort
 from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, TILES_NAME
@@ -86,10 +87,13 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureTask:
-    """A slide to try pieces of; without one the made-up slide is tried."""
+    """A slide to try pieces of; without one the made-up slide is tried.
+
+    `near` is where the run would write; None for the scratch disk of the machine that tries.
+    """
 
     config: RunConfig
-    near: Path
+    near: Path | None
     entry: Entry | None = None
 
 
@@ -101,7 +105,8 @@ def measure(task: MeasureTask) -> Fixed | Rates:
     RayPathError
         If they cannot be done.
     """
-    with tempfile.TemporaryDirectory(prefix="raypath-check-", dir=task.near) as name:
+    near = task.near or own_folder()
+    with tempfile.TemporaryDirectory(prefix="raypath-check-", dir=near) as name:
         with measured_peak() as peak:
             if task.entry is None:
                 measured: Fixed | Rates = _fixed(Path(name), task.config)

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.serial import SerialExecutor
 from pipelines.check import check as module
+from pipelines.check import room
 from pipelines.check.check import Check, check_cohort
 from pipelines.check.compare import compare, duration
 from pipelines.check.estimate import Totals, estimate
@@ -85,6 +86,10 @@ def test_the_pieces_add_up_by_hand() -> None:
     # two slides: fixed 4, looks 2, 40 tiles 20, 4 mm² 40, 16 MP 4: by two workers
     assert expected.seconds == 5 + (4 + 2 + 20 + 40 + 4) / 2 + 2 * 0.5
     assert expected.bytes_out == 2 * 1000 + 40 * 20 + 4 * 100 + 16 * 50
+    # the largest slide: fixed 1000, 30 tiles, 2 mm², 8 MP; two such are more than there is in all
+    assert expected.at_work_bytes == expected.bytes_out
+    one = estimate(totals, FIXED, [COPIED], dim=16, workers=1)
+    assert one.at_work_bytes == 1000 + 30 * 20 + 2 * 100 + 8 * 50
     assert expected.process_bytes == 4000 + 30 * 16 * 4 * 3
     assert expected.peak_bytes == 2 * expected.process_bytes
 
@@ -169,7 +174,7 @@ def test_no_room_and_no_permission_are_said_beforehand(
     model: Path, synthetic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED]))
-    monkeypatch.setattr(module, "free_bytes", lambda _: 100)
+    monkeypatch.setattr(room, "free_bytes", lambda _: 100)
     found, _ = check(synthetic.path, tmp_path / "out", model)
     assert len(found.problems) == 1
     assert "GB are free" in found.problems[0]
@@ -177,7 +182,7 @@ def test_no_room_and_no_permission_are_said_beforehand(
     def refuse(**_: object) -> None:
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(module, "TemporaryFile", refuse)
+    monkeypatch.setattr(room, "TemporaryFile", refuse)
     found, _ = check(synthetic.path, tmp_path / "other", model)
     assert found.estimate is None
     assert "cannot be written (Permission denied)" in found.problems[0]

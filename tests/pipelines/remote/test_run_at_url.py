@@ -12,25 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
 from cluster.executor import Executor, Outcome
 from cluster.serial import SerialExecutor
 from pipelines.blockwise.sealed import BlockTask
 from pipelines.config import RunConfig
-from pipelines.demo.alignment import write_colour_model
 from pipelines.embedding import work
 from pipelines.lock import HeldError, held
 from pipelines.manifest import read_cohort
 from pipelines.output import output_path
 from pipelines.records import SlideRecord
-from pipelines.remote import store, workplace
+from pipelines.remote import workplace
 from pipelines.run import run_cohort
 from pipelines.status.status import RunWatch
 from pipelines.steps import pyramid
 from pipelines.verify.run import redo_slide, verify_run
 from wsi.errors import OutputPermissionError, UnreachableOutputError
-from wsi.plan import TileSpec
 from wsi.pyramid import write
 from wsi.pyramid.options import PyramidOptions
 from wsi.remote import file_system
@@ -38,32 +35,7 @@ from wsi.testing import Specimen, write_slide
 
 Raypath = Callable[..., Any]
 URL = "s3://cohort/the run"
-FIRST, SECOND = "a #1 [x]", "é ø"  # mean something to URLs and patterns
-
-
-@pytest.fixture(scope="module")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two slides, and a broken one."""
-    folder = tmp_path_factory.mktemp("slides")
-    for seed, name in ((1, FIRST), (2, SECOND)):
-        write_slide(folder / f"{name}.svs", Specimen(seed=seed, width=1100, height=900))
-    (folder / "broken.svs").write_bytes(b"II*\0 and no more")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "model"
-    write_colour_model(folder, TileSpec(size_px=64, mpp=1.0))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def new_machine(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing on the local disk, no known server; one that does not answer is not waited for."""
-    s3fs.S3FileSystem.clear_instance_cache()
-    workplace._workplace.cache_clear()
-    monkeypatch.setattr(store, "wait_s", lambda kind, tries: 0.0 if tries < 3 else None)
+FIRST, SECOND = "a #1 [x]", "é ø"  # of the fixture `slides`
 
 
 def run(
