@@ -8,10 +8,9 @@ import s3fs
 
 from pipelines.demo.alignment import write_colour_model
 from pipelines.remote import store, workplace
+from tests.pipelines.remote.runs import FIRST, SECOND
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
-
-FIRST, SECOND = "a #1 [x]", "é ø"  # mean something to URLs and patterns
 
 
 @pytest.fixture(scope="session")

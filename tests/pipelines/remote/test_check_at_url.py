@@ -15,10 +15,9 @@ from pipelines.check.measure import Fixed, Rates
 from pipelines.config import RunConfig
 from pipelines.manifest import read_cohort
 from pipelines.output import output_path
-from pipelines.run import run_cohort
+from tests.pipelines.remote.runs import KEY, URL, left_in, run
 
 Raypath = Callable[..., Any]
-URL = "s3://cohort/the run"
 FIXED = Fixed(
     start_seconds=1.0,
     slide_seconds=1.0,
@@ -55,18 +54,16 @@ def test_a_check_at_a_url_estimates_what_its_run_stores(
     assert (found.failing, found.problems) == (1, ())
     (gap,) = found.unknown
     assert gap.startswith(f"how much room {URL} has")
-    assert written(bucket) == ["cohort/the run/check.json"]
-    left = [f for f in (tmp_path / "scratch").rglob("*") if f.is_file() and f.name != "lock"]
-    assert left == []
-    said = json.loads(bucket.cat_file("cohort/the run/check.json"))
+    assert written(bucket) == [f"{KEY}/check.json"]
+    assert left_in(tmp_path / "scratch") == []
+    said = json.loads(bucket.cat_file(f"{KEY}/check.json"))
     assert (said["failing"], said["unknown"]) == ({"truncated": 1}, [gap])
-    entries, out = read_cohort([str(slides)]), output_path(URL)
-    run_cohort(entries, out, RunConfig(model=model, executor="serial"), SerialExecutor())
+    run(slides, output_path(URL), model, codec="auto")
     stored = sum(bucket.info(n)["size"] for n in written(bucket) if "/slides/" in n)
     assert found.estimate is not None
     assert stored / 1.5 < found.estimate.bytes_out < stored * 1.5
     assert found.estimate.at_work_bytes < found.estimate.bytes_out
-    page = bucket.cat_file("cohort/the run/report.html").decode()
+    page = bucket.cat_file(f"{KEY}/report.html").decode()
     assert "Estimate of raypath check" in page
     assert f"{found.estimate.bytes_out / 1e6:.1f} MB said" in page
     assert f"{stored / 1e6:.1f} MB written" in page
