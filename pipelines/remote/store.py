@@ -20,7 +20,7 @@ from wsi.errors import (
     RayPathError,
     UnreachableOutputError,
 )
-from wsi.remote import ObjectInfo, file_system, object_version
+from wsi.remote import ObjectInfo, file_system, is_of_storage, object_version
 
 AT_ONCE = 8  # files on their way from a process
 PART_BYTES = 8 << 20  # of a large object: a process holds at most 2 * PART_BYTES a file
@@ -213,13 +213,16 @@ def explained_store(url: Path) -> Iterator[None]:
     DiskFullError
         If the storage has no more room.
     UnreachableOutputError
-        For anything else, which may pass.
+        For anything else of the storage or on the way to it, which may pass. A defect of ours is
+        raised as it is, see `is_of_storage`.
     """
     try:
         yield
     except (RayPathError, FileExistsError):
         raise
-    except Exception as error:  # each file system raises errors of its own
+    except Exception as error:
+        if not is_of_storage(error):
+            raise
         cause = error.__cause__ or error
         said = f"{type(cause).__name__}: {cause}"
         if isinstance(error, FileNotFoundError):
