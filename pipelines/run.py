@@ -70,7 +70,7 @@ def run_cohort(
     """
     config = config.absolute()
     networks = prepare(entries, out, config)
-    _load_where_the_work_is_done(config, executor)
+    load_where_the_work_is_done(config, executor)
     with (
         held(out) as lock,
         kept_at(out) as folder,
@@ -141,7 +141,7 @@ def _run_held(
     return counts
 
 
-def _load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
+def load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
     """Have one worker load the networks: better none begins than that every slide fails.
 
     Raises

@@ -12,8 +12,9 @@ from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
 from pipelines.check.room import problems_of, problems_of_output, unknown_of
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
-from pipelines.model import load_model
+from pipelines.networks import read_networks
 from pipelines.output import existing_folder
+from pipelines.run import load_where_the_work_is_done
 from wsi.errors import SlideError
 from wsi.remote import is_remote
 
@@ -58,8 +59,9 @@ def check_cohort(
     OutputError
         If `check.json` cannot be stored, though the storage had answered before.
     """
-    model = load_model(config.model) if config.model else None
-    spec = model.encoder.spec if model else None
+    model = read_networks(config).model
+    load_where_the_work_is_done(config, executor)
+    spec = model.tile.spec if model else None
     totals, failing = Totals(), 0
     reasons: dict[str, int] = {}
     extremes = _Extremes()

@@ -95,7 +95,7 @@ def test_the_command_says_what_is_wrong_with_the_bucket(
 ) -> None:
     flags = ("--model", model, "--executor", "serial")
     said = raypath("check", slides, "-o", "s3://nowhere/out", *flags)
-    assert said.code == 1
+    assert said.code == 1, said.err
     assert "Problem: s3://nowhere/out: there is no such bucket: make it first" in said.err
     assert "broken: will fail (truncated)" in said.out + said.err
     assert written(bucket) == []
