@@ -14,34 +14,17 @@ from pipelines.check.check import Check, check_cohort
 from pipelines.check.compare import compare, duration
 from pipelines.check.estimate import Totals, estimate
 from pipelines.check.look import Checked, Work
-from pipelines.check.measure import Fixed, Rates
+from pipelines.check.measure import Rates
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
 from pipelines.manifest import read_cohort
 from pipelines.records import read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
+from tests.pipelines.check.rates import COPIED, FIXED
 from wsi.identity import stored_bytes
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
-
-FIXED = Fixed(
-    start_seconds=5.0,
-    slide_seconds=2.0,
-    slide_bytes=1000.0,
-    report_seconds=0.5,
-    mm2_seconds=10.0,
-    mm2_bytes=100.0,
-    peak_bytes=1000,
-)
-COPIED = Rates(
-    tile_seconds=0.5,
-    tile_bytes=20.0,
-    megapixel_seconds=0.25,
-    megapixel_bytes=50.0,
-    is_copied=True,
-    peak_bytes=4000,
-)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,14 @@ from cluster.serial import SerialExecutor
 from pipelines.check import check as module
 from pipelines.check import room
 from pipelines.check.check import Check, check_cohort
-from pipelines.check.measure import Fixed, Rates
 from pipelines.config import RunConfig
 from pipelines.manifest import read_cohort
 from pipelines.output import output_path
+from tests.pipelines.check.rates import COPIED, FIXED
 from tests.pipelines.remote.runs import KEY, URL, left_in, run
 
 Raypath = Callable[..., Any]
-FIXED = Fixed(
-    start_seconds=1.0,
-    slide_seconds=1.0,
-    slide_bytes=3e9,
-    report_seconds=0.0,
-    mm2_seconds=0.0,
-    mm2_bytes=0.0,
-    peak_bytes=1,
-)
-NOTHING = Rates(
-    tile_seconds=0.0,
-    tile_bytes=0.0,
-    megapixel_seconds=0.0,
-    megapixel_bytes=0.0,
-    is_copied=True,
-    peak_bytes=1,
-)
+LARGE = replace(FIXED, slide_bytes=3e9)
 
 
 def check(slides: Path, model: Path, url: str = URL) -> Check:
@@ -78,7 +63,7 @@ def test_the_scratch_disk_has_to_hold_the_slides_at_work(
         asked.append(path)
         return 2_000_000_000
 
-    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [NOTHING]))
+    monkeypatch.setattr(module, "_try", lambda *_: (LARGE, [COPIED]))
     monkeypatch.setattr(room, "free_bytes", free)
     found = check(slides, model)
     (problem,) = found.problems

@@ -1,5 +1,6 @@
 """Going on with a run at s3:// asks for what there is; it fetches no slide that is as it was."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 from cluster.serial import SerialExecutor
 from pipelines.output import output_path
 from pipelines.records import SlideRecord
-from pipelines.remote import workplace
+from pipelines.remote import store, task, workplace
 from pipelines.verify.run import verify_run
 from tests.pipelines.remote import runs
 from tests.pipelines.remote.runs import FIRST, KEY, SECOND, URL, on_disk, stored
+from wsi.testing import Specimen, write_slide
 
 ROOT = f"/{KEY}"
 
@@ -156,3 +158,49 @@ def test_a_damaged_note_costs_a_look_and_no_more(
         assert bucket.cat_file(note) != damaged
     assert stored(bucket) == wanted
     assert len(bucket.cat_file(note)) == pytest.approx(len(good), rel=0.1)
+
+
+def test_another_slide_or_model_of_the_same_name_is_seen(
+    slides: Path, model: Path, bucket: Any, tmp_path: Path
+) -> None:
+    out, mine, network = output_path(URL), tmp_path / "mine", tmp_path / "model"
+    shutil.copytree(slides, mine)
+    shutil.copytree(model, network)
+    run(mine, out, network)
+    write_slide(mine / f"{SECOND}.svs", Specimen(seed=9, width=1100, height=900))
+    again = run(mine, out, network)
+    assert (len(again[FIRST].reused), again[SECOND].reused) == (4, ())
+    card = network / "model.toml"
+    card.write_text(card.read_text().replace("mpp = 1.0", "mpp = 1.1"))
+    assert set(run(mine, out, network)[FIRST].reused) == {"tissue", "pyramid"}
+    run(mine, tmp_path / "near", network)
+    assert stored(bucket) == on_disk(tmp_path / "near")
+
+
+def test_nothing_is_noted_of_a_model_that_is_replaced_meanwhile(
+    slides: Path, model: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = tmp_path / "model"
+    shutil.copytree(model, network)
+    real = task.note_finished
+
+    def replaced(*job: Any, **said: Any) -> None:
+        with (network / "model.toml").open("a") as card:
+            card.write("\n# another\n")
+        real(*job, **said)
+
+    monkeypatch.setattr(task, "note_finished", replaced)
+    found = run(slides, output_path(URL), network)
+    assert found[FIRST].verdict == found[SECOND].verdict == "ok"
+    assert bucket.find(f"{KEY}/finished") == []
+
+
+def test_of_a_storage_without_versions_everything_is_read(
+    slides: Path, model: Path, bucket: Any, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "object_version", lambda said: "")
+    out = output_path(URL)
+    run(slides, out, model)
+    asked.answers.clear()
+    assert len(run(slides, out, model)[FIRST].reused) == 4
+    assert f"slides/{FIRST}/tiles.h5" in asked.of("GET", "slides/")
