@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
-from pipelines.records import SlideRecord
+from pipelines.records import SlideRecord, record_from
 
 JOURNAL_NAME = "records.jsonl"
 
@@ -75,6 +75,4 @@ def records_in_order(path: Path, slide_ids: Iterable[str]) -> Iterator[SlideReco
 
 
 def _record(line: bytes) -> SlideRecord:
-    values: dict[str, Any] = json.loads(line)
-    values["flags"], values["reused"] = tuple(values["flags"]), tuple(values["reused"])
-    return SlideRecord(**values)
+    return record_from(json.loads(line))

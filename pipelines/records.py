@@ -1,7 +1,7 @@
 """One row a slide: what `slides.parquet`, the report and the viewer say of it."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -125,6 +125,18 @@ class SlideRecord:
         if self.reason:
             line += f" ({self.reason}: {self.message})"
         return line + (f" [{', '.join(self.flags)}]" if self.flags else "")
+
+
+def record_from(values: Mapping[str, Any]) -> SlideRecord:
+    """The record that `as_dict` gave, after a way through JSON.
+
+    Raises
+    ------
+    LookupError, TypeError
+        If they are no record's.
+    """
+    sequences = {name: tuple(values[name]) for name in ("flags", "reused")}
+    return SlideRecord(**{**values, **sequences})
 
 
 def write_records(path: Path, records: Iterable[SlideRecord]) -> None:

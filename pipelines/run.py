@@ -70,7 +70,7 @@ def run_cohort(
     """
     config = config.absolute()
     networks = prepare(entries, out, config)
-    _load_where_the_work_is_done(config, executor)
+    load_where_the_work_is_done(config, executor)
     with (
         held(out) as lock,
         kept_at(out) as folder,
@@ -136,13 +136,12 @@ def _run_held(
         slide_ids = (entry.ref.slide_id for entry in entries)
         write_records(folder / RECORDS_NAME, records_in_order(folder / JOURNAL_NAME, slide_ids))
         _write_run(folder, run | {"finished": _now(), "counts": counts})
-        gather_for_report(out, folder)
-        write_report(folder)
+        write_report(folder, size=gather_for_report(out, folder))
         seal(folder, (INFO_NAME, RECORDS_NAME, REPORT_NAME))
     return counts
 
 
-def _load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
+def load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
     """Have one worker load the networks: better none begins than that every slide fails.
 
     Raises

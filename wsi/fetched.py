@@ -24,7 +24,7 @@ from wsi.errors import (
     SourceChangedError,
     UnreachableSlideError,
 )
-from wsi.remote import ObjectInfo, file_system, is_gone, object_info
+from wsi.remote import ObjectInfo, file_system, is_gone, is_of_storage, object_info
 
 FOLDER_VARIABLE = "RAYPATH_SCRATCH"  # where copies go; the system's temporary folder without it
 LIMIT_VARIABLE = "RAYPATH_SCRATCH_GB"  # of all copies; half of what the disk has left without it
@@ -188,7 +188,9 @@ def _patiently(url: Path, work: Callable[[], Result]) -> Result:
             return work()
         except RayPathError:
             raise
-        except Exception as error:  # each file system raises errors of its own
+        except Exception as error:
+            if not is_of_storage(error):
+                raise
             if is_gone(error):
                 raise SlideNotFoundError(f"no slide at {url}: check the URL") from error
             status = getattr(error.__cause__, "status", None)

@@ -20,6 +20,19 @@ PACKAGES = {  # what fsspec asks for, by scheme
     "https": "aiohttp",
     "memory": "fsspec",
 }
+CLIENTS = frozenset(  # packages whose errors are a storage's, or of the way to it
+    (
+        "aiobotocore",
+        "aiohttp",
+        "botocore",
+        "fsspec",
+        "gcsfs",
+        "google",
+        "requests",
+        "s3fs",
+        "urllib3",
+    )
+)
 GONE = (404, 410)  # answers of a web server
 VERSION_KEYS = ("etag", "md5hash", "content-md5", "last-modified", "lastmodified", "mtime")
 
@@ -102,6 +115,17 @@ def object_info(path: Path) -> ObjectInfo:
     if said.get("size") is None:
         raise UnreachableSlideError(f"{path}: the server does not say how large it is")
     return ObjectInfo(size=int(said["size"]), version=object_version(said))
+
+
+def is_of_storage(error: Exception) -> bool:
+    """Whether a storage, or the way to it, raised an error; any other is a defect of ours.
+
+    File systems turn most of what their clients raise into an `OSError`. What they let through
+    (no credentials, a connection that ends in the middle of an answer) is told by the package that
+    its type is of, so that none has to be installed.
+    """
+    packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
+    return isinstance(error, OSError) or not CLIENTS.isdisjoint(packages)
 
 
 def is_gone(error: Exception) -> bool:

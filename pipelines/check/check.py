@@ -3,30 +3,33 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from cluster.executor import Executor
 from cluster.resources import available_memory
 from pipelines.check.estimate import Estimate, Totals, as_json, estimate, write_check
 from pipelines.check.look import Checked, LookTask, Work, look_at
 from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
+from pipelines.check.room import problems_of, problems_of_output, unknown_of
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
-from pipelines.model import load_model
-from pipelines.output import existing_folder, free_bytes
+from pipelines.networks import read_networks
+from pipelines.output import existing_folder
+from pipelines.run import load_where_the_work_is_done
 from wsi.errors import SlideError
+from wsi.remote import is_remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What a check found: slides that will fail, the rest's estimate, and what stands against it.
 
-    `estimate` is None where no slide is left.
+    `estimate` is None where no slide is left. `unknown` is what could not be found out.
     """
 
     failing: int
     estimate: Estimate | None
     problems: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 def check_cohort(
@@ -42,6 +45,8 @@ def check_cohort(
 
     Parameters
     ----------
+    out
+        The run's folder, or its URL. Only `check.json` is left there.
     memory_bytes
         What the run may use; None for what this process may.
     report
@@ -51,9 +56,12 @@ def check_cohort(
     ------
     ModelError, UsageError
         If the run could not begin.
+    OutputError
+        If `check.json` cannot be stored, though the storage had answered before.
     """
-    models = [load_model(folder) for folder in config.models.values()]
-    spec = models[0].encoder.spec if models else None
+    cards = [card for card, _ in read_networks(config).models.values()]
+    load_where_the_work_is_done(config, executor)
+    spec = cards[0].tile.spec if cards else None
     totals, failing = Totals(), 0
     reasons: dict[str, int] = {}
     extremes = _Extremes()
@@ -76,24 +84,27 @@ def check_cohort(
                 message=message,
             )
         )
-    expected, problems = None, _problems_of_output(out)
+    expected, problems, unknown = None, problems_of_output(out), list[str]()
     if totals.slides and not problems:
         fixed, tried = _try(extremes.entries(), out, config, executor)
-        dim = sum(model.encoder.dim for model in models)
+        dim = sum(card.encoder.dim for card in cards)
         expected = estimate(totals, fixed, tried, dim=dim, workers=executor.workers)
-        problems += _problems_of(expected, out, memory_bytes or available_memory())
-        out.mkdir(parents=True, exist_ok=True)
+        problems += problems_of(expected, out, memory_bytes or available_memory())
+        unknown = unknown_of(expected, out)
         said = {
             "estimate": as_json(expected),
             "slides": len(entries),
             "workers": executor.workers,
             "failing": reasons,
             "problems": problems,
+            "unknown": unknown,
             "todo": as_json(totals),
             "measured": {"made_up_slide": as_json(fixed), "slides": [as_json(r) for r in tried]},
         }
         write_check(out, said)
-    return Check(failing=failing, estimate=expected, problems=tuple(problems))
+    return Check(
+        failing=failing, estimate=expected, problems=tuple(problems), unknown=tuple(unknown)
+    )
 
 
 class _Extremes:
@@ -117,7 +128,7 @@ def _try(
     entries: Sequence[Entry], out: Path, config: RunConfig, executor: Executor
 ) -> tuple[Fixed, list[Rates]]:
     """Measure pieces where, and as many at a time as, the run would do them."""
-    near = existing_folder(out.absolute())
+    near = None if is_remote(out) else existing_folder(out.absolute())
     alone = config.model_copy(update={"executor": "serial", "address": None, "workers": None})
     tasks = [MeasureTask(config=alone, near=near)]
     tasks += [MeasureTask(config=alone, near=near, entry=entry) for entry in entries]
@@ -132,29 +143,3 @@ def _try(
     if fixed is None or not tried:
         raise SlideError(f"nothing could be measured, so there is no estimate: {why}")
     return fixed, tried
-
-
-def _problems_of_output(out: Path) -> list[str]:
-    """Why nothing could be written."""
-    folder = existing_folder(out.absolute())
-    try:
-        with TemporaryFile(dir=folder):
-            return []
-    except OSError as error:
-        return [f"{folder} cannot be written ({error.strerror}): choose another folder with --out"]
-
-
-def _problems_of(expected: Estimate, out: Path, memory_bytes: int) -> list[str]:
-    """What the run would run out of."""
-    problems, free = [], free_bytes(out)
-    if expected.bytes_out > free:
-        problems.append(
-            f"the results need about {expected.bytes_out / 1e9:.3g} GB and {free / 1e9:.3g} GB are "
-            f"free in {existing_folder(out)}: make room, or choose another folder with --out"
-        )
-    if expected.peak_bytes > memory_bytes:
-        problems.append(
-            f"the run needs about {expected.peak_bytes / 2**30:.2g} GiB of memory and "
-            f"{memory_bytes / 2**30:.2g} GiB are there: use fewer --workers"
-        )
-    return problems

@@ -11,10 +11,11 @@ from wsi.identity import stored_bytes
 CHECK_NAME = "check.json"
 
 
-def compare(out: Path) -> list[tuple[str, str]]:
+def compare(out: Path, *, size: int | None = None) -> list[tuple[str, str]]:
     """What `check.json` said, beside what the run in the folder took; empty without both.
 
-    A check of another number of slides than the run's was of other slides, and is left out.
+    A check of another number of slides than the run's was of other slides, and is left out. `size`
+    is what the run wrote, in bytes; None for what is in the folder.
     """
     check, run = read_json(out / CHECK_NAME), read_json(out / INFO_NAME)
     if not check or not run.get("finished") or check["slides"] != sum(run["counts"].values()):
@@ -22,7 +23,7 @@ def compare(out: Path) -> list[tuple[str, str]]:
     said = check["estimate"]
     started, finished = (datetime.fromisoformat(run[key]) for key in ("started", "finished"))
     took = (finished - started).total_seconds()
-    size = stored_bytes(out) or 0
+    size = size or stored_bytes(out) or 0
     return [
         ("time", f"{duration(said['seconds'])} said, {duration(took)} taken"),
         ("folder", f"{said['bytes_out'] / 1e6:.1f} MB said, {size / 1e6:.1f} MB written"),

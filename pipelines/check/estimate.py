@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.check.compare import CHECK_NAME, duration
 from pipelines.check.look import Work
 from pipelines.check.measure import Fixed, Rates
-from wsi.atomic import replacing
+from pipelines.remote.near import leave
 
 WORDS_PER_TILE = 3  # copies of its embedding that a slide's bag has in memory at the same time
 
@@ -23,8 +23,10 @@ class Totals:
     tiles: int = 0
     most_tiles: int = 0
     tissue_mm2: float = 0.0
+    most_mm2: float = 0.0
     copied_megapixels: float = 0.0
     decoded_megapixels: float = 0.0
+    most_megapixels: float = 0.0
     look_seconds: float = 0.0
 
     def add(self, work: Work) -> None:
@@ -33,6 +35,8 @@ class Totals:
         self.tiles += work.n_tiles
         self.most_tiles = max(self.most_tiles, work.n_tiles)
         self.tissue_mm2 += work.tissue_mm2
+        self.most_mm2 = max(self.most_mm2, work.tissue_mm2)
+        self.most_megapixels = max(self.most_megapixels, work.megapixels)
         if work.is_copied:
             self.copied_megapixels += work.megapixels
         else:
@@ -50,6 +54,9 @@ class Estimate:
         From its first slide to the end of its report.
     bytes_out
         Of its folder.
+    at_work_bytes
+        At most, of the results of the slides that are at work at the same time: what the scratch
+        disk of a run at a URL has to hold.
     process_bytes
         The most memory that one of its processes holds, resident.
     peak_bytes
@@ -58,13 +65,14 @@ class Estimate:
 
     seconds: float
     bytes_out: float
+    at_work_bytes: float
     process_bytes: float
     peak_bytes: float
 
     def describe(self) -> str:
         """One line."""
         return (
-            f"about {duration(self.seconds)}, {self.bytes_out / 1e9:.3g} GB on disk, "
+            f"about {duration(self.seconds)}, {self.bytes_out / 1e9:.3g} GB of results, "
             f"{self.peak_bytes / 2**30:.2g} GiB of memory"
         )
 
@@ -86,12 +94,16 @@ def estimate(
         alike = [rates for rates in tried if rates.is_copied == is_copied] or tried
         seconds += megapixels * _mean([rates.megapixel_seconds for rates in alike])
         size += megapixels * _mean([rates.megapixel_bytes for rates in alike])
+    largest = fixed.slide_bytes + totals.most_tiles * tile_bytes
+    largest += totals.most_mm2 * fixed.mm2_bytes
+    largest += totals.most_megapixels * max(rates.megapixel_bytes for rates in tried)
     at_once = min(workers, max(totals.slides, 1))
     bag = totals.most_tiles * dim * 4 * WORDS_PER_TILE
     peak = max([fixed.peak_bytes, *(rates.peak_bytes for rates in tried)]) + bag
     return Estimate(
         seconds=fixed.start_seconds + seconds / at_once + totals.slides * fixed.report_seconds,
         bytes_out=size,
+        at_work_bytes=min(at_once * largest, size),
         process_bytes=float(peak),
         peak_bytes=float(peak * at_once),
     )
@@ -99,8 +111,7 @@ def estimate(
 
 def write_check(out: Path, found: Mapping[str, Any]) -> None:
     """Keep what a check found, for the run's report."""
-    with replacing(out / CHECK_NAME) as tmp:
-        tmp.write_text(json.dumps(found, indent=1))
+    leave(out / CHECK_NAME, json.dumps(found, indent=1))
 
 
 def as_json(value: Estimate | Totals | Fixed | Rates) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from typing import Any
 
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
-from pipelines.nuclei.density import density_spec
-from pipelines.steps.embed import is_sparse, lay_grid
 from pipelines.steps.look import look
 from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles
@@ -89,6 +87,10 @@ def look_at(task: LookTask) -> Work:
     RayPathError
         If the run will fail on it.
     """
+    # Here, because the driver names this function and does not do it, and these load the networks.
+    from pipelines.nuclei.density import density_spec
+    from pipelines.steps.embed import is_sparse, lay_grid
+
     started = time.perf_counter()
     ref = task.entry.ref
     with open_slide(ref) as slide:

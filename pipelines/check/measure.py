@@ -6,44 +6,13 @@ some tiles are embedded and some of the pyramid is written.
 """
 
 import tempfile
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from cluster.serial import SerialExecutor
 from pipelines.config import RunConfig
-from pipelines.embedding.embedders import load_embedders
 from pipelines.manifest import Entry
 from pipelines.memory import measured_peak
-from pipelines.model import load_model
-from pipelines.records import read_records
-from pipelines.report.report import write_report
-from pipelines.run import run_cohort
-from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, tiles_name
-from pipelines.steps.embed import embed_grid, lay_grid
-from pipelines.steps.look import look
-from pipelines.steps.opened import Opened
-from pipelines.steps.timing import Timing
-from wsi.errors import SlideError
-from wsi.identity import stored_bytes
-from wsi.jpeg.find import find_tiles
-from wsi.open import open_slide
-from wsi.pyramid import write
-from wsi.pyramid.options import PyramidOptions
-from wsi.pyramid.plan import plan_pyramid
-from wsi.ref import SlideRef
-from wsi.slide import Slide
-from wsi.testing import Specimen, write_slide
-
-WARM_TILES = 8  # embedded before the clock starts
-TRIED_TILES = 96
-PYRAMID_S = 5.0  # after which no further part of a pyramid is tried
-MADE_PX = 1536  # edge of the made-up slide
-BY_AREA = ("nuclei", "segmentation")  # steps that take as long as there is tissue
+from pipelines.remote.workplace import own_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +56,13 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureTask:
-    """A slide to try pieces of; without one the made-up slide is tried."""
+    """A slide to try pieces of; without one the made-up slide is tried.
+
+    `near` is where the run would write; None for the scratch disk of the machine that tries.
+    """
 
     config: RunConfig
-    near: Path
+    near: Path | None
     entry: Entry | None = None
 
 
@@ -102,114 +74,14 @@ def measure(task: MeasureTask) -> Fixed | Rates:
     RayPathError
         If they cannot be done.
     """
-    with tempfile.TemporaryDirectory(prefix="raypath-check-", dir=task.near) as name:
+    # Here, because the driver names this function and does not do it, and these load the networks.
+    from pipelines.check.pieces import try_made_up, try_slide
+
+    near = task.near or own_folder()
+    with tempfile.TemporaryDirectory(prefix="raypath-check-", dir=near) as name:
         with measured_peak() as peak:
             if task.entry is None:
-                measured: Fixed | Rates = _fixed(Path(name), task.config)
+                measured: Fixed | Rates = try_made_up(Path(name), task.config)
             else:
-                measured = _rates(Path(name), task.config, task.entry)
+                measured = try_slide(Path(name), task.config, task.entry)
         return replace(measured, peak_bytes=peak().rss_bytes)
-
-
-def _fixed(folder: Path, config: RunConfig) -> Fixed:
-    mpp = load_model(config.model).encoder.spec.mpp if config.model else 0.5
-    path = write_slide(
-        folder / "made.svs", Specimen(seed=1, width=MADE_PX, height=MADE_PX, mpp=mpp)
-    )
-    entry = Entry(ref=SlideRef.of(path))
-    seconds = []
-    for number in (1, 2):
-        out = folder / str(number)
-        started = time.perf_counter()
-        run_cohort([entry], out, config, SerialExecutor())
-        seconds.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    write_report(out)
-    report_seconds = time.perf_counter() - started
-    (record,) = read_records(out / RECORDS_NAME)
-    if record.verdict == "failed":
-        raise SlideError(f"the made-up slide fails: {record.message}")
-    slide = out / "slides" / entry.ref.slide_id
-    by_area = sum(record.seconds.get(step, 0.0) for step in BY_AREA)
-    area_files = sum(stored_bytes(p) or 0 for p in slide.glob("*") if _goes_by_area(p.name))
-    names = (IMAGE_NAME, *map(tiles_name, config.models))
-    pieces = sum(stored_bytes(slide / name) or 0 for name in names)
-    area = record.tissue_mm2 or 1.0
-    return Fixed(
-        start_seconds=max(seconds[0] - seconds[1], 0.0),
-        slide_seconds=max(
-            seconds[1] - report_seconds - by_area - record.seconds.get("embed", 0.0), 0.0
-        ),
-        slide_bytes=float((stored_bytes(slide) or 0) - pieces - area_files),
-        report_seconds=report_seconds,
-        mm2_seconds=by_area / area,
-        mm2_bytes=area_files / area,
-        peak_bytes=0,
-    )
-
-
-def _goes_by_area(name: str) -> bool:
-    return name.startswith(("nuclei.", "segmentation."))
-
-
-def _rates(folder: Path, config: RunConfig, entry: Entry) -> Rates:
-    with open_slide(entry.ref) as slide:
-        tile_seconds, tile_bytes = _try_tiles(folder, slide, config, entry)
-        tiles = find_tiles(entry.ref.path, slide) if config.codec == "auto" else None
-        plan = plan_pyramid(slide, PyramidOptions(codec=config.codec), tiles)
-        seen = look(slide, entry.ref)
-        started = time.perf_counter()
-        image = folder / "image"
-        write.begin(image, slide, plan, name="tried", resolution=seen.resolution)
-        begun = stored_bytes(image) or 0
-        parts, done = list(plan.parts()), 0
-        # A fixed share of them from all over the slide: edges hold less than the middle.
-        order = np.random.default_rng(0).permutation(len(parts))
-        with ThreadPoolExecutor(1) as pool:
-            for number in order:
-                write.write_part(image, parts[number], slide, pool)
-                done += 1
-                if time.perf_counter() - started > PYRAMID_S:
-                    break
-        seconds = time.perf_counter() - started
-        width, height = slide.dimensions
-    megapixels = width * height / 1e6 * done / len(parts)
-    return Rates(
-        tile_seconds=tile_seconds,
-        tile_bytes=tile_bytes,
-        megapixel_seconds=seconds / megapixels,
-        megapixel_bytes=((stored_bytes(image) or 0) - begun) / megapixels,
-        is_copied=bool(plan.copied),
-        peak_bytes=0,
-    )
-
-
-def _try_tiles(folder: Path, slide: Slide, config: RunConfig, entry: Entry) -> tuple[float, float]:
-    """Seconds and bytes a tile, of some tiles evenly over the slide."""
-    embedders = load_embedders(config)
-    if not embedders:
-        return 0.0, 0.0
-    seen = look(slide, entry.ref)
-    grid = lay_grid(slide, seen, embedders[0].model.encoder.spec, config)
-    opened = Opened(
-        slide=slide, ref=entry.ref, look=seen, config=config, folder=folder, source="tried"
-    )
-    for count in (WARM_TILES, TRIED_TILES):
-        chosen = _spread(len(grid.coords), count)
-        few = replace(
-            grid, coords=grid.coords[chosen], tissue_fraction=grid.tissue_fraction[chosen]
-        )
-        started = time.perf_counter()
-        embedded = embed_grid(opened, few, embedders, Timing())
-        for embedder in embedders:
-            embedded.write(embedder)
-        seconds = time.perf_counter() - started
-    size = sum((folder / embedder.file).stat().st_size for embedder in embedders)
-    return seconds / len(chosen), size / len(chosen)
-
-
-def _spread(n: int, count: int) -> Sequence[int]:
-    """At most `count` of `n` numbers, in runs of neighbours, as a run reads them."""
-    count = min(count, n)
-    start = (n - count) // 2
-    return range(start, start + count)

@@ -6,14 +6,26 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import Address, AsJson, Codec, Executor, Mpp, Slides, Stride, Workers
+from pipelines.output import check_local, output_path
+from wsi.remote import is_remote
 
 
 def check(
     slides: Slides,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder the run would write to.")] = Path(
-        "out"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=output_path,
+            help="Folder the run would write to, or an s3:// or gs:// URL.",
+            show_default="out",
+        ),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder, as of run.")] = None,
+    also: Annotated[
+        list[Path] | None, typer.Option(help="A further model, as of run; repeat it for several.")
+    ] = None,
     teacher: Annotated[Path | None, typer.Option(help="A nuclei teacher's folder.")] = None,
     segmenter: Annotated[Path | None, typer.Option(help="A segmenter's folder.")] = None,
     mpp: Mpp = None,
@@ -35,7 +47,8 @@ def check(
 
     Nothing is done to the slides, and nothing is kept but OUT/check.json, which the run's report
     compares with what happened. A small made-up slide goes through the whole run here, and pieces
-    of the largest and the smallest slide are tried: no rate is assumed.
+    of the largest and the smallest slide are tried: no rate is assumed. Where OUT is a URL its
+    storage is tried too, and the disk that has to do is that of RAYPATH_SCRATCH on this machine.
 
     Exit code 0: every slide can be used and there is room. 1: some slides will fail, or disk or
     memory will not do. 2: the request is wrong, a model that does not load included.
@@ -45,10 +58,10 @@ def check(
     from pipelines.config import load_config
     from pipelines.executors import make_executor
     from pipelines.manifest import read_cohort
-    from pipelines.output import check_local
 
     flags = {
         "model": model,
+        "also": also or None,
         "teacher": teacher,
         "segmenter": segmenter,
         "mpp": mpp,
@@ -58,7 +71,9 @@ def check(
         "workers": workers,
         "address": address,
     }
-    check_local(out)
+    out = out or Path("out")
+    if not is_remote(out):
+        check_local(out)
     settings = load_config(config, flags).absolute()
     entries = read_cohort(slides, mpp=settings.mpp)
     with (
@@ -78,6 +93,8 @@ def check(
     typer.echo(f"{len(entries) - found.failing} slides ok, {found.failing} will fail", err=True)
     if found.estimate:
         typer.echo(f"The run will take {found.estimate.describe()}", err=True)
+    for gap in found.unknown:
+        typer.echo(f"Not known: {gap}", err=True)
     for problem in found.problems:
         typer.echo(f"Problem: {problem}", err=True)
     if found.failing or found.problems:

@@ -13,7 +13,6 @@ def report(out: RunFolder) -> None:
     from pipelines.runfolder import REPORT_NAME
 
     folder = own_files(out)
-    gather_for_report(out, folder)
-    write_report(folder)
+    write_report(folder, size=gather_for_report(out, folder))
     store_report(folder, out)
     typer.echo(f"The report:  {out / REPORT_NAME}", err=True)

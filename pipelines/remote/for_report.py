@@ -2,22 +2,30 @@
 
 from pathlib import Path
 
-from pipelines.remote.store import fetch_objects, list_objects, store_files
+from pipelines.check.compare import CHECK_NAME
+from pipelines.remote.store import fetch_objects, list_objects, read_object, store_files
 from pipelines.report.preview import PREVIEW_NAME
 from pipelines.runfolder import HEATMAP_NAME, PREDICTION_NAME, REPORT_NAME, SLIDES_NAME
+from wsi.identity import stored_bytes
 from wsi.remote import is_remote
 
 
-def gather_for_report(out: Path, folder: Path) -> None:
+def gather_for_report(out: Path, folder: Path) -> int | None:
     """Have in `folder` what the report shows of slides, beside the run's own files.
 
-    That is their pictures and predictions, and one heatmap for what its colours mean.
+    That is their pictures and predictions, one heatmap for what its colours mean, and what a check
+    said beforehand.
+
+    Returns
+    -------
+    Bytes that the run stored; None for a run on a disk, of which all is at hand.
     """
     if not is_remote(out):
-        return
-    slides = out / SLIDES_NAME
+        return None
+    slides, size = out / SLIDES_NAME, stored_bytes(folder) or 0
     heatmaps, shown, with_heatmap = [], [], ""
-    for name in list_objects(slides):
+    for name, said in list_objects(slides).items():
+        size += said.size
         slide_id, _, file = name.partition("/")
         (folder / SLIDES_NAME / slide_id).mkdir(parents=True, exist_ok=True)
         if file.startswith(f"{PREVIEW_NAME}/") or file == PREDICTION_NAME:
@@ -27,6 +35,9 @@ def gather_for_report(out: Path, folder: Path) -> None:
             heatmaps.append(name)
     fetch_objects(slides, heatmaps, folder / SLIDES_NAME)
     fetch_objects(slides, shown, folder / SLIDES_NAME)  # a preview is never older than its slide
+    if (check := read_object(out / CHECK_NAME)) is not None:
+        (folder / CHECK_NAME).write_bytes(check)
+    return size
 
 
 def store_report(folder: Path, out: Path) -> None:

@@ -75,12 +75,12 @@ def slide_at_hand(folder: Path) -> Iterator[Path]:
 
 
 def leave(path: Path, text: str) -> None:
-    """Write a text for people; its folder is made."""
+    """Write a text, whole or not at all; its folder is made."""
     if is_remote(path):
         write_object(path, text.encode())
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    with replacing(path) as tmp:
+        tmp.write_text(text)
 
 
 def drop(path: Path) -> None:

@@ -20,7 +20,7 @@ from wsi.errors import (
     RayPathError,
     UnreachableOutputError,
 )
-from wsi.remote import file_system, object_version
+from wsi.remote import ObjectInfo, file_system, is_of_storage, object_version
 
 AT_ONCE = 8  # files on their way from a process
 PART_BYTES = 8 << 20  # of a large object: a process holds at most 2 * PART_BYTES a file
@@ -30,8 +30,8 @@ FULL = ("StorageFull", "QuotaExceeded", "InsufficientStorage", "EntityTooLarge")
 Result = TypeVar("Result")
 
 
-def list_objects(url: Path) -> dict[str, str]:
-    """Size and version of every object below `url`, in a word, by name below it.
+def list_objects(url: Path) -> dict[str, ObjectInfo]:
+    """Size and version of every object below `url`, by name below it.
 
     Raises
     ------
@@ -46,7 +46,9 @@ def list_objects(url: Path) -> dict[str, str]:
 
     found = patiently(url, ask)
     return {
-        name.removeprefix(f"{root}/"): f"{said.get('size')} {object_version(said)}"
+        name.removeprefix(f"{root}/"): ObjectInfo(
+            size=int(said["size"]), version=object_version(said)
+        )
         for name, said in found.items()
     }
 
@@ -211,13 +213,16 @@ def explained_store(url: Path) -> Iterator[None]:
     DiskFullError
         If the storage has no more room.
     UnreachableOutputError
-        For anything else, which may pass.
+        For anything else of the storage or on the way to it, which may pass. A defect of ours is
+        raised as it is, see `is_of_storage`.
     """
     try:
         yield
     except (RayPathError, FileExistsError):
         raise
-    except Exception as error:  # each file system raises errors of its own
+    except Exception as error:
+        if not is_of_storage(error):
+            raise
         cause = error.__cause__ or error
         said = f"{type(cause).__name__}: {cause}"
         if isinstance(error, FileNotFoundError):

@@ -8,7 +8,7 @@ task that hands them out, and its names after it in `LAID_OUT`.
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +16,11 @@ from typing import TypeVar
 from pipelines.blockwise.sealed import BlockTask, open_work
 from pipelines.blockwise.work import PARTIAL
 from pipelines.job import HandedOut, SlideJob
+from pipelines.memory import measured_peak
 from pipelines.output import GO_ON, explained_output
-from pipelines.receipts import RECEIPT_NAME
+from pipelines.receipts import RECEIPT_NAME, Receipts
+from pipelines.records import SlideRecord
+from pipelines.remote.finished import digest_of_wish, finished_record, note_finished
 from pipelines.remote.store import (
     fetch_objects,
     has_object,
@@ -31,16 +34,18 @@ from pipelines.remote.workplace import local_folder
 from pipelines.runfolder import TISSUE_NAME
 from wsi.atomic import remove
 from wsi.errors import RayPathError
+from wsi.remote import ObjectInfo
 
 LAID_OUT = ".laid-out.json"
 
 Done = TypeVar("Done")
 
 
-def do_slide(job: SlideJob, run: Callable[[SlideJob], Done]) -> Done | HandedOut:
+def do_slide(job: SlideJob, run: Callable[[SlideJob], Done]) -> Done | HandedOut | SlideRecord:
     """Have `run` do a job, whose folder is a URL, in a local folder, and store what it leaves.
 
-    What the storage has of the slide is fetched before, so that finished steps are not done again.
+    What the storage has of the slide is fetched before, so that finished steps are not done again;
+    of a slide that is known to be finished, see `finished_record`, there is nothing to do.
     Where the slide fails, what its steps finished is stored all the same.
 
     Raises
@@ -52,7 +57,10 @@ def do_slide(job: SlideJob, run: Callable[[SlideJob], Done]) -> Done | HandedOut
     remove(folder)
     try:
         with explained_output(folder, go_on=GO_ON):
-            stored = set(list_objects(url))
+            listed, wish = list_objects(url), digest_of_wish(job)
+            if RECEIPT_NAME in listed and (record := _finished(job, listed, wish)) is not None:
+                return record
+            stored = set(listed)
             needed = _needed_of_slide(stored, joins=not job.hands_out)
             fetch_objects(url, needed, folder)
             before = _states(folder)
@@ -64,6 +72,10 @@ def do_slide(job: SlideJob, run: Callable[[SlideJob], Done]) -> Done | HandedOut
             if isinstance(done, HandedOut):
                 return _hand_out(done, url)
             _store(url, folder, before, stored=stored)
+            if isinstance(done, SlideRecord):
+                source = Receipts(folder=folder, source="").made_from("pyramid")
+                sizes = {name: size for name, (size, _) in _states(folder).items()}
+                note_finished(job, done, wish=wish, source=source, sizes=sizes)
             return done
     finally:
         remove(folder)
@@ -94,6 +106,16 @@ def do_block(task: BlockTask, run: Callable[[BlockTask], Done]) -> Done | None:
             for name in _states(folder).keys() - laid_out:
                 (folder / name).unlink()
     return done
+
+
+def _finished(job: SlideJob, stored: Mapping[str, ObjectInfo], wish: str) -> SlideRecord | None:
+    """The record of a finished slide, with what this process held meanwhile."""
+    with measured_peak() as peak:
+        record = finished_record(job, stored, wish=wish)
+        held = job.held | peak()
+    if record is None:
+        return None
+    return replace(record, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
 
 
 def _needed_of_slide(stored: set[str], *, joins: bool) -> list[str]:

@@ -25,7 +25,12 @@ def local_folder(url: Path) -> Path:
     It bears the name that the URL ends with, which some results show.
     """
     key = hashlib.sha256(str(url).encode()).hexdigest()[:16]
-    return _workplace(os.getpid()) / key / url.name
+    return own_folder() / key / url.name
+
+
+def own_folder() -> Path:
+    """The folder of this process, in which each of its tasks has one of its own."""
+    return _workplace(os.getpid())
 
 
 @cache

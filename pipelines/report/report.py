@@ -33,13 +33,20 @@ EMBEDDED = 300  # slides whose larger pictures are in the page: some megabytes, 
 SAID = ("positive", "threshold", "calibrated", "uncertain")  # of prediction.json
 
 
-def write_report(out: Path) -> Path:
+def write_report(out: Path, *, size: int | None = None) -> Path:
     """Write ``report.html`` into the run's folder `out`; returns its path.
 
     The page holds a thumbnail of every slide, and the larger pictures of the `EMBEDDED` slides
     that want attention most: of a run no larger than that it holds all, and can be moved. The
     others it loads from ``slides/`` beside it. It loads nothing else. Slides are written one after
     the other, so that memory does not grow with their number; one that cannot be drawn says so.
+
+    Parameters
+    ----------
+    out
+        The folder.
+    size
+        Bytes that the run wrote, where they are not all in `out`.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def write_report(out: Path) -> Path:
         name=out.resolve().name,
         notice=NOTICE,
         info=info,
-        about=_about(out, info),
+        about=_about(out, info, size),
         is_finished=is_finished(out),
         summary=summary,
         embedded=EMBEDDED,
@@ -114,7 +121,9 @@ def _legend(out: Path) -> dict[str, Any] | None:
     return None
 
 
-def _about(out: Path, info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def _about(
+    out: Path, info: dict[str, Any], size: int | None
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Sections of `run.json` as headed lists of (name, value)."""
     titles = {
         "model": "Model",
@@ -128,7 +137,7 @@ def _about(out: Path, info: dict[str, Any]) -> Iterator[tuple[str, list[tuple[st
         if isinstance(section, dict) and section:
             rows = [(name.replace("_", " "), _value(value)) for name, value in section.items()]
             yield title, rows
-    if compared := compare(out):
+    if compared := compare(out, size=size):
         yield "Estimate of raypath check", compared
 
 

@@ -9,38 +9,22 @@ import pytest
 
 from cluster.serial import SerialExecutor
 from pipelines.check import check as module
+from pipelines.check import room
 from pipelines.check.check import Check, check_cohort
 from pipelines.check.compare import compare, duration
 from pipelines.check.estimate import Totals, estimate
 from pipelines.check.look import Checked, Work
-from pipelines.check.measure import Fixed, Rates
+from pipelines.check.measure import Rates
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
 from pipelines.manifest import read_cohort
 from pipelines.records import read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
+from tests.pipelines.check.rates import COPIED, FIXED
 from wsi.identity import stored_bytes
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
-
-FIXED = Fixed(
-    start_seconds=5.0,
-    slide_seconds=2.0,
-    slide_bytes=1000.0,
-    report_seconds=0.5,
-    mm2_seconds=10.0,
-    mm2_bytes=100.0,
-    peak_bytes=1000,
-)
-COPIED = Rates(
-    tile_seconds=0.5,
-    tile_bytes=20.0,
-    megapixel_seconds=0.25,
-    megapixel_bytes=50.0,
-    is_copied=True,
-    peak_bytes=4000,
-)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +69,10 @@ def test_the_pieces_add_up_by_hand() -> None:
     # two slides: fixed 4, looks 2, 40 tiles 20, 4 mm² 40, 16 MP 4: by two workers
     assert expected.seconds == 5 + (4 + 2 + 20 + 40 + 4) / 2 + 2 * 0.5
     assert expected.bytes_out == 2 * 1000 + 40 * 20 + 4 * 100 + 16 * 50
+    # the largest slide: fixed 1000, 30 tiles, 2 mm², 8 MP; two such are more than there is in all
+    assert expected.at_work_bytes == expected.bytes_out
+    one = estimate(totals, FIXED, [COPIED], dim=16, workers=1)
+    assert one.at_work_bytes == 1000 + 30 * 20 + 2 * 100 + 8 * 50
     assert expected.process_bytes == 4000 + 30 * 16 * 4 * 3
     assert expected.peak_bytes == 2 * expected.process_bytes
 
@@ -169,7 +157,7 @@ def test_no_room_and_no_permission_are_said_beforehand(
     model: Path, synthetic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED]))
-    monkeypatch.setattr(module, "free_bytes", lambda _: 100)
+    monkeypatch.setattr(room, "free_bytes", lambda _: 100)
     found, _ = check(synthetic.path, tmp_path / "out", model)
     assert len(found.problems) == 1
     assert "GB are free" in found.problems[0]
@@ -177,7 +165,7 @@ def test_no_room_and_no_permission_are_said_beforehand(
     def refuse(**_: object) -> None:
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(module, "TemporaryFile", refuse)
+    monkeypatch.setattr(room, "TemporaryFile", refuse)
     found, _ = check(synthetic.path, tmp_path / "other", model)
     assert found.estimate is None
     assert "cannot be written (Permission denied)" in found.problems[0]

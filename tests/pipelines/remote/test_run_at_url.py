@@ -12,86 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
-from cluster.executor import Executor, Outcome
+from cluster.executor import Outcome
 from cluster.serial import SerialExecutor
 from pipelines.blockwise.sealed import BlockTask
-from pipelines.config import RunConfig
-from pipelines.demo.alignment import write_colour_model
 from pipelines.embedding import work
 from pipelines.lock import HeldError, held
-from pipelines.manifest import read_cohort
 from pipelines.output import output_path
-from pipelines.records import SlideRecord
-from pipelines.remote import store, workplace
-from pipelines.run import run_cohort
+from pipelines.remote import workplace
 from pipelines.status.status import RunWatch
 from pipelines.steps import pyramid
 from pipelines.verify.run import redo_slide, verify_run
+from tests.pipelines.remote.runs import (
+    FIRST,
+    SECOND,
+    URL,
+    left_in,
+    on_disk,
+    own_names,
+    run,
+    stored,
+)
 from wsi.errors import OutputPermissionError, UnreachableOutputError
-from wsi.plan import TileSpec
 from wsi.pyramid import write
 from wsi.pyramid.options import PyramidOptions
 from wsi.remote import file_system
 from wsi.testing import Specimen, write_slide
 
 Raypath = Callable[..., Any]
-URL = "s3://cohort/the run"
-FIRST, SECOND = "a #1 [x]", "é ø"  # mean something to URLs and patterns
-
-
-@pytest.fixture(scope="module")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two slides, and a broken one."""
-    folder = tmp_path_factory.mktemp("slides")
-    for seed, name in ((1, FIRST), (2, SECOND)):
-        write_slide(folder / f"{name}.svs", Specimen(seed=seed, width=1100, height=900))
-    (folder / "broken.svs").write_bytes(b"II*\0 and no more")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "model"
-    write_colour_model(folder, TileSpec(size_px=64, mpp=1.0))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def new_machine(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing on the local disk, no known server; one that does not answer is not waited for."""
-    s3fs.S3FileSystem.clear_instance_cache()
-    workplace._workplace.cache_clear()
-    monkeypatch.setattr(store, "wait_s", lambda kind, tries: 0.0 if tries < 3 else None)
-
-
-def run(
-    slides: Path, out: Path, model: Path, executor: Executor | None = None
-) -> dict[str, SlideRecord]:
-    config = RunConfig(model=model, executor="serial", codec="zstd")
-    records: list[SlideRecord] = []
-    entries = read_cohort([str(slides)])
-    run_cohort(entries, out, config, executor or SerialExecutor(), report=records.append)
-    return {record.slide_id: record for record in records}
-
-
-def on_disk(folder: Path) -> dict[str, bytes]:
-    """Every file of the slides, by name."""
-    root = folder / "slides"
-    return {f.relative_to(root).as_posix(): f.read_bytes() for f in root.rglob("*") if f.is_file()}
-
-
-def stored(bucket: Any) -> dict[str, bytes]:
-    """Every object of the slides, by name."""
-    bucket.invalidate_cache()
-    root = "cohort/the run/slides"
-    return {name.removeprefix(f"{root}/"): bucket.cat_file(name) for name in bucket.find(root)}
-
-
-def own_names(bucket: Any) -> set[str]:
-    bucket.invalidate_cache()
-    return {name.rpartition("/")[2] for name in bucket.find("cohort/the run", maxdepth=1)}
 
 
 def test_the_results_of_a_run_on_a_disk_and_nothing_twice(
@@ -111,8 +59,7 @@ def test_the_results_of_a_run_on_a_disk_and_nothing_twice(
     again = run(slides, output_path(URL), model)
     assert {i: len(r.reused) for i, r in again.items()} == {FIRST: 4, SECOND: 4, "broken": 0}
     assert stored(bucket) == wanted
-    left = [f for f in (tmp_path / "scratch").rglob("*") if f.is_file() and f.name != "lock"]
-    assert left == []
+    assert left_in(tmp_path / "scratch") == []
 
 
 class Travelling:
