@@ -21,8 +21,9 @@ from sklearn.metrics import roc_auc_score
 
 from distill.downstream.splits import Indices, divide, validation
 from distill.errors import LabelledDataError
+from pipelines.mil.bags import Bag, bag_logits
 from pipelines.mil.heads.registry import HEADS
-from pipelines.mil.training import Bag, HeadSettings, bag_logits, train_head
+from pipelines.mil.training import HeadSettings, train_head
 from wsi.atomic import replacing
 
 CLASSIC = ("Musk1", "Elephant", "Fox", "Tiger")
