@@ -5,11 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.mil import CLASSIC, COLON, load, main, summarise
+from benchmarks.mil.__main__ import main
+from benchmarks.mil.bags import COLON, SETS, Bags, load
+from benchmarks.mil.predict import FOREST, Said, predict
+from benchmarks.mil.tables import as_markdown, read_said, scores, write_rows
 from distill.errors import LabelledDataError
 
 
-@pytest.mark.parametrize("name", [*CLASSIC, COLON])
+def said(odds: float, target: int, *, head: str = "max", repeat: int = 0, bag: int = 0) -> Said:
+    return Said(data="Fox", head=head, repeat=repeat, fold=0, bag=bag, target=target, log_odds=odds)
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_the_given_folds_test_every_bag_once(shared_data: Path, name: str) -> None:
     bags = load(shared_data, name)
     assert len(bags.instances) == len(bags.targets)
@@ -25,35 +32,59 @@ def test_bags_of_nuclei_are_patients(shared_data: Path) -> None:
     assert bags.targets.sum() == 34
 
 
-def test_it_prints_a_table_and_writes_every_prediction(
+def test_a_run_is_gone_on_with_where_it_ended(
     shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "mil.csv"
-    chosen = [
-        "--sets",
-        "Musk1",
-        "--heads",
-        "mean",
-        "--repeats",
-        "1",
-        "--folds",
-        "2",
-        "--epochs",
-        "2",
-    ]
-    main(["--data", str(shared_data), *chosen, "--out", str(out)])
-    row = capsys.readouterr().out.splitlines()[2].split("|")
-    assert [cell.strip() for cell in row[1:3]] == ["Musk1", "mean"]
-    assert 0.4 < float(row[3]) <= 1
-    assert len(out.read_text().splitlines()) == 1 + int(row[5]) == 1 + 20
+    def run(*heads: str, epochs: int = 2, more: tuple[str, ...] = ()) -> list[str]:
+        chosen = ["--sets", "Musk1", "--repeats", "1", "--folds", "2", "--epochs", str(epochs)]
+        main([str(tmp_path), "--data", str(shared_data), *chosen, "--heads", *heads, *more])
+        return capsys.readouterr().out.splitlines()
+
+    assert run("mean")[0].startswith("Musk1, mean, repeat 0: accuracy 0.")
+    before = read_said(tmp_path / "predictions.csv")
+    assert len(before) == 20
+    assert [line.split(",")[1] for line in run("mean", "max", more=("--resume",))[:1]] == [" max"]
+    after = read_said(tmp_path / "predictions.csv")
+    assert after[:20] == before
+    assert {row.head for row in after} == {"mean", "max"}
+    table = (tmp_path / "tables.md").read_text()
+    assert table.strip() == as_markdown(scores(after))
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 3
+    with pytest.raises(SystemExit, match="epochs 2 instead of 3"):
+        run("mean", epochs=3, more=("--resume",))
 
 
-def test_accuracy_and_auroc_by_hand() -> None:
-    rows = [
-        {"data": "Fox", "head": "max", "repeat": 0, "target": t, "log_odds": o}
-        for t, o in ((1, 2.0), (1, -0.5), (0, -1.0), (0, 0.5))
+def test_a_forest_sees_what_mean_and_extremes_tell() -> None:
+    random = np.random.default_rng(0)
+    targets = np.arange(40) % 2
+    bags = Bags(
+        name="made up",
+        instances=tuple(
+            (random.standard_normal((5, 3)) + 3 * target).astype(np.float32) for target in targets
+        ),
+        targets=targets,
+        tests=((np.arange(10), np.arange(10, 20)),),
+    )
+    rows = list(predict(bags, FOREST, repeat=0, folds=2, epochs=1))
+    assert [row.bag for row in rows] == list(range(20))
+    assert [row.fold for row in rows] == [0] * 10 + [1] * 10
+    assert all(np.isfinite(row.log_odds) for row in rows)
+    assert all((row.log_odds > 0) == row.target for row in rows)
+
+
+def test_accuracy_and_auroc_by_hand(tmp_path: Path) -> None:
+    first = [said(2.0, 1), said(-0.5, 1), said(-1.0, 0), said(0.5, 0)]
+    second = [said(1.0, 1, repeat=1), said(-0.25, 0, repeat=1)]
+    write_rows(tmp_path / "rows.csv", [*first, *second])
+    measured = scores(read_said(tmp_path / "rows.csv"))
+    assert [(s.repeat, s.bags, s.accuracy, s.auroc) for s in measured] == [
+        (0, 4, 0.5, 0.75),
+        (1, 2, 1.0, 1.0),
     ]
-    assert summarise(rows) == "| Fox | max | 0.500 | 0.750 | 4 | 0.674 | 0.615 |"
+    assert as_markdown(measured).splitlines() == [
+        "| AUROC | Fox |", "|---|--:|", "| max | 0.875 (0.177) |", "",
+        "| accuracy | Fox |", "|---|--:|", "| max | 0.750 (0.354) |",
+    ]  # fmt: skip
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:

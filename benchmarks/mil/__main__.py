@@ -1,0 +1,91 @@
+"""MIL heads, and a forest, on Musk1, Elephant, Fox, Tiger and nuclei of colon cancer.
+
+python -m benchmarks.mil OUT --data DATA [--heads mean gated-abmil] [--repeats 2] [--resume]
+
+OUT gets ``predictions.csv``, ``scores.csv`` with a row for every set, head and repeat, and
+``tables.md``, all of them after every head. The first repeat of all sets and heads is done before
+the second; --resume goes on after the last head that was finished. These sets show that a head is
+right, not that it is better: they are small, and a forest on pooled instances does as well.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from benchmarks.mil.bags import FOLDS, REPEATS, SETS, load
+from benchmarks.mil.predict import FOREST, predict
+from benchmarks.mil.tables import as_markdown, read_said, scores, write_rows
+from benchmarks.slides import DATA
+from pipelines.mil.heads.registry import HEADS
+from pipelines.receipts import code_version
+from pipelines.same_job import remember
+from wsi.atomic import remove, replacing
+from wsi.errors import RayPathError
+
+PREDICTIONS_NAME, SCORES_NAME, TABLES_NAME = "predictions.csv", "scores.csv", "tables.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write after every head of every repeat of every set."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    heads = (*HEADS, FOREST)
+    parser.add_argument("--heads", nargs="+", choices=heads, default=heads)
+    parser.add_argument("--repeats", type=int, choices=range(1, REPEATS + 1), default=REPEATS)
+    parser.add_argument("--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS)
+    parser.add_argument("--epochs", type=int, default=40, help="most passes over the bags")
+    parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
+    given = parser.parse_args(arguments)
+    try:
+        _run(given)
+    except RayPathError as error:
+        sys.exit(str(error))
+
+
+def _run(given: argparse.Namespace) -> None:
+    predictions = given.out / PREDICTIONS_NAME
+    given.out.mkdir(parents=True, exist_ok=True)
+    if not given.resume:
+        remove(predictions)
+    job = {"folds": given.folds, "epochs": given.epochs, "code": code_version()}
+    remember(given.out / "job.json", job, resume=given.resume)
+    said = read_said(predictions)
+    done = {(row.data, row.head, row.repeat) for row in said}
+    load_once = cache(partial(load, given.data))
+    for name, head, repeat in _wanted(given):
+        if (name, head, repeat) in done:
+            continue
+        started = time.process_time()
+        bags = load_once(name)
+        said += predict(bags, head, repeat=repeat, folds=given.folds, epochs=given.epochs)
+        seconds = time.process_time() - started
+        measured = scores(said)
+        write_rows(predictions, said)
+        write_rows(given.out / SCORES_NAME, measured)
+        with replacing(given.out / TABLES_NAME) as tmp:
+            tmp.write_text(as_markdown(measured) + "\n")
+        last = measured[-1]
+        print(
+            f"{name}, {head}, repeat {repeat}: accuracy {last.accuracy:.3f}, "
+            f"AUROC {last.auroc:.3f}, {seconds:.0f} s of CPU",
+            flush=True,
+        )
+    print(as_markdown(scores(said)))
+
+
+def _wanted(given: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    for repeat in range(given.repeats):
+        for name in given.sets:
+            for head in given.heads:
+                yield name, head, repeat
+
+
+if __name__ == "__main__":
+    main()
