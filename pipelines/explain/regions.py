@@ -104,7 +104,7 @@ def leave_region_out(
 def as_heatmap(
     effects: RegionEffects, tiles: TileTable, *, target: str, is_calibrated: bool
 ) -> Heatmap:
-    """The changes as a heatmap of the slide: of the score in points of 100, and of the log-odds.
+    """The changes as a heatmap: of the slide's score in percentage points, and of its log-odds.
 
     Each has colours that end at its greatest change.
     """
@@ -116,11 +116,11 @@ def as_heatmap(
             points,
             target,
             name=f"region_score:{target}",
-            title=f"fall of the {what} without the region, in points of 100",
+            title=f"fall of the {what} without the region, in percentage points",
             meaning=f"How far the slide's {what}{of_score} falls when this region's tiles are "
-            "left out, in points of 100. Where the slide is beyond doubt all change little: see "
-            "the log-odds.",
-            unit=" points",
+            "left out, in percentage points. Where the slide is beyond doubt all change little: "
+            "see the log-odds.",
+            unit="points",
         ),
         _channel(
             log_odds,

@@ -100,7 +100,7 @@ def test_the_legend_says_what_the_colours_are_of(is_calibrated: bool) -> None:
     points, log_odds = heatmap.channels
     assert ("probability" in points.title) == is_calibrated
     assert ("nobody calibrated" in points.meaning) != is_calibrated
-    assert "points of 100" in points.title
+    assert "percentage points" in points.title
     assert "log-odds" in log_odds.title
     np.testing.assert_allclose(heatmap.values[0], 100 * effects.score_change, rtol=1e-5)
     np.testing.assert_allclose(heatmap.values[1], effects.log_odds_change, rtol=1e-6)
