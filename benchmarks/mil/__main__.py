@@ -12,11 +12,12 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 
 from benchmarks.mil.bags import FOLDS, REPEATS, SETS, load
-from benchmarks.mil.predict import FOREST, predict
+from benchmarks.mil.predict import FOREST, SIZES, Protocol, predict
 from benchmarks.mil.tables import as_markdown, read_said, scores, write_rows
 from benchmarks.slides import DATA
 from pipelines.mil.heads.registry import HEADS
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--heads", nargs="+", choices=heads, default=heads)
     parser.add_argument("--repeats", type=int, choices=range(1, REPEATS + 1), default=REPEATS)
     parser.add_argument("--folds", type=int, choices=range(1, FOLDS + 1), default=FOLDS)
-    parser.add_argument("--epochs", type=int, default=40, help="most passes over the bags")
+    parser.add_argument("--epochs", type=int, default=Protocol().epochs)
+    parser.add_argument("--patience", type=int, default=Protocol().patience)
     parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
     given = parser.parse_args(arguments)
     try:
@@ -54,7 +56,8 @@ def _run(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.resume:
         remove(predictions)
-    job = {"folds": given.folds, "epochs": given.epochs, "code": code_version()}
+    protocol = Protocol(folds=given.folds, epochs=given.epochs, patience=given.patience)
+    job = asdict(protocol) | {"sizes": SIZES, "code": code_version()}
     remember(given.out / "job.json", job, resume=given.resume)
     said = read_said(predictions)
     done = {(row.data, row.head, row.repeat) for row in said}
@@ -64,7 +67,7 @@ def _run(given: argparse.Namespace) -> None:
             continue
         started = time.process_time()
         bags = load_once(name)
-        said += predict(bags, head, repeat=repeat, folds=given.folds, epochs=given.epochs)
+        said += predict(bags, head, protocol, repeat=repeat)
         seconds = time.process_time() - started
         measured = scores(said)
         write_rows(predictions, said)

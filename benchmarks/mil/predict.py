@@ -1,6 +1,6 @@
 """Heads, and a forest, trained on the folds of a set: what each says of the bags it never saw."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks.mil.bags import Bags
+from benchmarks.mil.bags import FOLDS, Bags
 from distill.downstream.splits import Indices, validation
 from distill.errors import LabelledDataError
 from pipelines.mil.bags import Bag, bag_logits
@@ -17,6 +17,8 @@ from pipelines.mil.training import HeadSettings, train_head
 
 FOREST = "forest"
 TREES = 500
+# Tokens of 512 numbers for bags of some seven instances would be most of the time of all heads.
+SIZES: Mapping[str, Mapping[str, int]] = {"transmil": {"hidden_dim": 128}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,22 +34,36 @@ class Said:
     log_odds: float
 
 
-def predict(bags: Bags, kind: str, *, repeat: int, folds: int, epochs: int) -> Iterator[Said]:
-    """Train on each of the first `folds` folds of a repeat, and ask about the bags it leaves out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What all heads have in common: folds of a repeat, and when training ends."""
+
+    folds: int = FOLDS
+    epochs: int = 40
+    patience: int = 5
+
+
+def predict(bags: Bags, kind: str, protocol: Protocol, *, repeat: int) -> Iterator[Said]:
+    """Train on each of the first folds of a repeat, and ask about the bags that it leaves out.
 
     Parameters
     ----------
     kind
-        A head, with its own sizes and learning rate, or `FOREST`.
+        A head, with its own learning rate, its own sizes but for `SIZES`, or `FOREST`.
 
     Raises
     ------
     LabelledDataError
         If there are too few bags to tune on some.
     """
-    settings = None if kind == FOREST else HeadSettings(kind=kind, epochs=epochs)
-    for fold, test in enumerate(bags.tests[repeat][:folds]):
-        if settings is None:
+    settings = HeadSettings(
+        kind=kind,
+        sizes=SIZES.get(kind, {}),
+        epochs=protocol.epochs,
+        patience=protocol.patience,
+    )
+    for fold, test in enumerate(bags.tests[repeat][: protocol.folds]):
+        if kind == FOREST:
             odds = _ask_forest(bags, test, seed=repeat)
         else:
             odds = _ask_head(bags, test, settings, seed=repeat)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.mil.__main__ import main
 from benchmarks.mil.bags import COLON, SETS, Bags, load
-from benchmarks.mil.predict import FOREST, Said, predict
+from benchmarks.mil.predict import FOREST, Protocol, Said, predict
 from benchmarks.mil.tables import as_markdown, read_said, scores, write_rows
 from distill.errors import LabelledDataError
 
@@ -65,7 +65,7 @@ def test_a_forest_sees_what_mean_and_extremes_tell() -> None:
         targets=targets,
         tests=((np.arange(10), np.arange(10, 20)),),
     )
-    rows = list(predict(bags, FOREST, repeat=0, folds=2, epochs=1))
+    rows = list(predict(bags, FOREST, Protocol(folds=2), repeat=0))
     assert [row.bag for row in rows] == list(range(20))
     assert [row.fold for row in rows] == [0] * 10 + [1] * 10
     assert all(np.isfinite(row.log_odds) for row in rows)
