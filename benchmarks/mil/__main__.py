@@ -9,7 +9,6 @@ right, not that it is better: they are small, and a forest on pooled instances d
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -44,14 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=Protocol().epochs)
     parser.add_argument("--patience", type=int, default=Protocol().patience)
     parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
-    given = parser.parse_args(arguments)
     try:
-        _run(given)
+        _measure(parser.parse_args(arguments))
     except RayPathError as error:
-        sys.exit(str(error))
+        parser.error(str(error))
 
 
-def _run(given: argparse.Namespace) -> None:
+def _measure(given: argparse.Namespace) -> None:
     predictions = given.out / PREDICTIONS_NAME
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.resume:
