@@ -2,10 +2,11 @@
 
 python -m benchmarks.mil OUT --data DATA [--heads mean gated-abmil] [--repeats 2] [--resume]
 
-OUT gets ``predictions.csv``, ``scores.csv`` with a row for every set, head and repeat, and
-``tables.md``, all of them after every head. The first repeat of all sets and heads is done before
-the second; --resume goes on after the last head that was finished. These sets show that a head is
-right, not that it is better: they are small, and a forest on pooled instances does as well.
+OUT gets ``predictions.csv``, ``scores.csv`` with a row for every set, head and fold, and
+``tables.md`` of the folds that all heads have, after every head. The first fold of all sets and
+heads is done before the second, so that a run may be ended at any time; --resume goes on. These
+sets show that a head is right, not that it is better: they are small, and a forest on pooled
+instances does as well.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.mil.bags import FOLDS, REPEATS, SETS, load
 from benchmarks.mil.predict import FOREST, SIZES, Protocol, predict
-from benchmarks.mil.tables import as_markdown, read_said, scores, write_rows
+from benchmarks.mil.tables import as_markdown, in_common, piece, read_said, scores, write_rows
 from benchmarks.slides import DATA
 from pipelines.mil.heads.registry import HEADS
 from pipelines.receipts import code_version
@@ -29,7 +30,7 @@ PREDICTIONS_NAME, SCORES_NAME, TABLES_NAME = "predictions.csv", "scores.csv", "t
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write after every head of every repeat of every set."""
+    """Measure, and write after every head of every fold of every set."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,38 +55,37 @@ def _measure(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     if not given.resume:
         remove(predictions)
-    protocol = Protocol(folds=given.folds, epochs=given.epochs, patience=given.patience)
+    protocol = Protocol(epochs=given.epochs, patience=given.patience)
     job = asdict(protocol) | {"sizes": SIZES, "code": code_version()}
     remember(given.out / "job.json", job, resume=given.resume)
     said = read_said(predictions)
-    done = {(row.data, row.head, row.repeat) for row in said}
+    done = {piece(row) for row in said}
     load_once = cache(partial(load, given.data))
-    for name, head, repeat in _wanted(given):
-        if (name, head, repeat) in done:
+    for name, head, repeat, fold in _wanted(given):
+        if (name, head, repeat, fold) in done:
             continue
         started = time.process_time()
-        bags = load_once(name)
-        said += predict(bags, head, protocol, repeat=repeat)
+        said += predict(load_once(name), head, protocol, repeat=repeat, fold=fold)
         seconds = time.process_time() - started
-        measured = scores(said)
         write_rows(predictions, said)
+        measured = scores(said)
         write_rows(given.out / SCORES_NAME, measured)
         with replacing(given.out / TABLES_NAME) as tmp:
-            tmp.write_text(as_markdown(measured) + "\n")
-        last = measured[-1]
+            tmp.write_text(as_markdown(in_common(measured)) + "\n")
         print(
-            f"{name}, {head}, repeat {repeat}: accuracy {last.accuracy:.3f}, "
-            f"AUROC {last.auroc:.3f}, {seconds:.0f} s of CPU",
+            f"{name}, {head}, repeat {repeat}, fold {fold}: accuracy "
+            f"{measured[-1].accuracy:.3f}, AUROC {measured[-1].auroc:.3f}, {seconds:.1f} s of CPU",
             flush=True,
         )
-    print(as_markdown(scores(said)))
+    print(as_markdown(in_common(scores(said))))
 
 
-def _wanted(given: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+def _wanted(given: argparse.Namespace) -> Iterator[tuple[str, str, int, int]]:
     for repeat in range(given.repeats):
-        for name in given.sets:
-            for head in given.heads:
-                yield name, head, repeat
+        for fold in range(given.folds):
+            for name in given.sets:
+                for head in given.heads:
+                    yield name, head, repeat, fold
 
 
 if __name__ == "__main__":

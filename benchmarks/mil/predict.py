@@ -1,6 +1,6 @@
 """Heads, and a forest, trained on the folds of a set: what each says of the bags it never saw."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks.mil.bags import FOLDS, Bags
+from benchmarks.mil.bags import Bags
 from distill.downstream.splits import Indices, validation
 from distill.errors import LabelledDataError
 from pipelines.mil.bags import Bag, bag_logits
@@ -36,15 +36,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What all heads have in common: folds of a repeat, and when training ends."""
+    """When training ends, for all heads."""
 
-    folds: int = FOLDS
     epochs: int = 40
     patience: int = 5
 
 
-def predict(bags: Bags, kind: str, protocol: Protocol, *, repeat: int) -> Iterator[Said]:
-    """Train on each of the first folds of a repeat, and ask about the bags that it leaves out.
+def predict(bags: Bags, kind: str, protocol: Protocol, *, repeat: int, fold: int) -> list[Said]:
+    """Train on all bags but a fold's, and ask about those.
 
     Parameters
     ----------
@@ -56,27 +55,29 @@ def predict(bags: Bags, kind: str, protocol: Protocol, *, repeat: int) -> Iterat
     LabelledDataError
         If there are too few bags to tune on some.
     """
-    settings = HeadSettings(
-        kind=kind,
-        sizes=SIZES.get(kind, {}),
-        epochs=protocol.epochs,
-        patience=protocol.patience,
-    )
-    for fold, test in enumerate(bags.tests[repeat][: protocol.folds]):
-        if kind == FOREST:
-            odds = _ask_forest(bags, test, seed=repeat)
-        else:
-            odds = _ask_head(bags, test, settings, seed=repeat)
-        for bag, value in zip(test.tolist(), odds, strict=True):
-            yield Said(
-                data=bags.name,
-                head=kind,
-                repeat=repeat,
-                fold=fold,
-                bag=bag,
-                target=int(bags.targets[bag]),
-                log_odds=value,
-            )
+    test = bags.tests[repeat][fold]
+    if kind == FOREST:
+        odds = _ask_forest(bags, test, seed=repeat)
+    else:
+        settings = HeadSettings(
+            kind=kind,
+            sizes=SIZES.get(kind, {}),
+            epochs=protocol.epochs,
+            patience=protocol.patience,
+        )
+        odds = _ask_head(bags, test, settings, seed=repeat)
+    return [
+        Said(
+            data=bags.name,
+            head=kind,
+            repeat=repeat,
+            fold=fold,
+            bag=bag,
+            target=int(bags.targets[bag]),
+            log_odds=value,
+        )
+        for bag, value in zip(test.tolist(), odds, strict=True)
+    ]
 
 
 def _ask_head(bags: Bags, test: Indices, settings: HeadSettings, *, seed: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Predictions as they are stored, the scores of every repeat, and the tables of a page."""
+"""Predictions as they are stored, the scores of every fold, and the tables of a page."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -15,11 +15,12 @@ from wsi.atomic import replacing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Of all bags that the folds of a repeat tested, each once."""
+    """Of the bags of a fold, all judged by one trained head."""
 
     data: str
     head: str
     repeat: int
+    fold: int
     bags: int
     accuracy: float
     auroc: float
@@ -53,14 +54,22 @@ def write_rows(path: Path, rows: Sequence[Said] | Sequence[Score]) -> None:
 
 
 def scores(said: Sequence[Said]) -> list[Score]:
-    """A score for every set, head and repeat, in the order they first stand in."""
-    order = {key: number for number, key in enumerate(dict.fromkeys(map(_key, said)))}
-    sorted_said = sorted(said, key=lambda row: order[_key(row)])
-    return [_score(list(rows)) for _, rows in groupby(sorted_said, key=_key)]
+    """A score for every set, head and fold, in the order they were measured in."""
+    return [_score(list(rows)) for _, rows in groupby(said, key=piece)]
 
 
-def _key(row: Said) -> tuple[str, str, int]:
-    return row.data, row.head, row.repeat
+def piece(row: Said | Score) -> tuple[str, str, int, int]:
+    """What is measured at once: a set, a head, and a fold of a repeat."""
+    return row.data, row.head, row.repeat, row.fold
+
+
+def in_common(rows: Sequence[Score]) -> list[Score]:
+    """Those of the folds that every head of the set has been measured on."""
+    heads = {data: {row.head for row in rows if row.data == data} for data in _sets(rows)}
+    seen: dict[tuple[str, int, int], set[str]] = {}
+    for row in rows:
+        seen.setdefault((row.data, row.repeat, row.fold), set()).add(row.head)
+    return [row for row in rows if seen[row.data, row.repeat, row.fold] == heads[row.data]]
 
 
 def _score(rows: Sequence[Said]) -> Score:
@@ -70,6 +79,7 @@ def _score(rows: Sequence[Said]) -> Score:
         data=rows[0].data,
         head=rows[0].head,
         repeat=rows[0].repeat,
+        fold=rows[0].fold,
         bags=len(rows),
         accuracy=float(((odds > 0) == target).mean()),
         auroc=float(roc_auc_score(target, odds)),
@@ -77,7 +87,7 @@ def _score(rows: Sequence[Said]) -> Score:
 
 
 def as_markdown(rows: Sequence[Score]) -> str:
-    """AUROC and accuracy by head and set, mean (standard deviation) over the repeats."""
+    """AUROC and accuracy by head and set: mean over folds (standard error of the mean)."""
     return "\n\n".join(
         [
             _table("AUROC", rows, lambda score: score.auroc),
@@ -87,16 +97,21 @@ def as_markdown(rows: Sequence[Score]) -> str:
 
 
 def _table(name: str, rows: Sequence[Score], value: Callable[[Score], float]) -> str:
-    sets = list(dict.fromkeys(score.data for score in rows))
-    lines = [f"| {name} | {' | '.join(sets)} |", "|---|" + "--:|" * len(sets)]
+    sets = _sets(rows)
+    folds = [len({(row.repeat, row.fold) for row in rows if row.data == of}) for of in sets]
+    titles = [f"{of}, {count} folds" for of, count in zip(sets, folds, strict=True)]
+    lines = [f"| {name} | {' | '.join(titles)} |", "|---|" + "--:|" * len(sets)]
     for head in dict.fromkeys(score.head for score in rows):
         cells = [_cell([value(s) for s in rows if (s.data, s.head) == (of, head)]) for of in sets]
         lines.append(f"| {head} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def _sets(rows: Sequence[Score]) -> list[str]:
+    return list(dict.fromkeys(row.data for row in rows))
+
+
 def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    spread = f" ({np.std(values, ddof=1):.3f})" if len(values) > 1 else ""
-    return f"{np.mean(values):.3f}{spread}"
+    if len(values) < 2:
+        return "".join(f"{value:.3f}" for value in values)
+    return f"{np.mean(values):.3f} ({np.std(values, ddof=1) / np.sqrt(len(values)):.3f})"

@@ -8,12 +8,12 @@ import pytest
 from benchmarks.mil.__main__ import main
 from benchmarks.mil.bags import COLON, SETS, Bags, load
 from benchmarks.mil.predict import FOREST, Protocol, Said, predict
-from benchmarks.mil.tables import as_markdown, read_said, scores, write_rows
+from benchmarks.mil.tables import as_markdown, in_common, read_said, scores, write_rows
 from distill.errors import LabelledDataError
 
 
-def said(odds: float, target: int, *, head: str = "max", repeat: int = 0, bag: int = 0) -> Said:
-    return Said(data="Fox", head=head, repeat=repeat, fold=0, bag=bag, target=target, log_odds=odds)
+def said(odds: float, target: int, *, head: str = "max", fold: int = 0) -> Said:
+    return Said(data="Fox", head=head, repeat=0, fold=fold, bag=0, target=target, log_odds=odds)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -40,16 +40,18 @@ def test_a_run_is_gone_on_with_where_it_ended(
         main([str(tmp_path), "--data", str(shared_data), *chosen, "--heads", *heads, *more])
         return capsys.readouterr().out.splitlines()
 
-    assert run("mean")[0].startswith("Musk1, mean, repeat 0: accuracy 0.")
+    assert run("mean")[0].startswith("Musk1, mean, repeat 0, fold 0: accuracy ")
     before = read_said(tmp_path / "predictions.csv")
     assert len(before) == 20
-    assert [line.split(",")[1] for line in run("mean", "max", more=("--resume",))[:1]] == [" max"]
+    lines = run("mean", "max", more=("--resume",))
+    assert [line.split(",")[1] for line in lines if "repeat" in line] == [" max", " max"]
     after = read_said(tmp_path / "predictions.csv")
     assert after[:20] == before
     assert {row.head for row in after} == {"mean", "max"}
     table = (tmp_path / "tables.md").read_text()
     assert table.strip() == as_markdown(scores(after))
-    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 3
+    assert "Musk1, 2 folds" in table
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 2 * 2
     with pytest.raises(SystemExit):
         run("mean", epochs=3, more=("--resume",))
     assert "epochs 2 instead of 3" in capsys.readouterr().err
@@ -66,7 +68,7 @@ def test_a_forest_sees_what_mean_and_extremes_tell() -> None:
         targets=targets,
         tests=((np.arange(10), np.arange(10, 20)),),
     )
-    rows = list(predict(bags, FOREST, Protocol(folds=2), repeat=0))
+    rows = [r for f in (0, 1) for r in predict(bags, FOREST, Protocol(), repeat=0, fold=f)]
     assert [row.bag for row in rows] == list(range(20))
     assert [row.fold for row in rows] == [0] * 10 + [1] * 10
     assert all(np.isfinite(row.log_odds) for row in rows)
@@ -75,17 +77,26 @@ def test_a_forest_sees_what_mean_and_extremes_tell() -> None:
 
 def test_accuracy_and_auroc_by_hand(tmp_path: Path) -> None:
     first = [said(2.0, 1), said(-0.5, 1), said(-1.0, 0), said(0.5, 0)]
-    second = [said(1.0, 1, repeat=1), said(-0.25, 0, repeat=1)]
+    second = [said(1.0, 1, fold=1), said(-0.25, 0, fold=1)]
     write_rows(tmp_path / "rows.csv", [*first, *second])
     measured = scores(read_said(tmp_path / "rows.csv"))
-    assert [(s.repeat, s.bags, s.accuracy, s.auroc) for s in measured] == [
+    assert [(s.fold, s.bags, s.accuracy, s.auroc) for s in measured] == [
         (0, 4, 0.5, 0.75),
         (1, 2, 1.0, 1.0),
     ]
     assert as_markdown(measured).splitlines() == [
-        "| AUROC | Fox |", "|---|--:|", "| max | 0.875 (0.177) |", "",
-        "| accuracy | Fox |", "|---|--:|", "| max | 0.750 (0.354) |",
+        "| AUROC | Fox, 2 folds |", "|---|--:|", "| max | 0.875 (0.125) |", "",
+        "| accuracy | Fox, 2 folds |", "|---|--:|", "| max | 0.750 (0.250) |",
     ]  # fmt: skip
+
+
+def test_heads_are_compared_on_folds_that_all_have() -> None:
+    rows = [
+        said(odds, target, head=head, fold=fold)
+        for head, fold in (("mean", 0), ("mean", 1), ("max", 0))
+        for odds, target in ((1.0, 1), (-1.0, 0))
+    ]
+    assert [(s.head, s.fold) for s in in_common(scores(rows))] == [("mean", 0), ("max", 0)]
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
