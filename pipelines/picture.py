@@ -31,50 +31,55 @@ def write_picture(
     *,
     title: str,
     prediction: Mapping[str, Any] | None = None,
+    channels: int = 1,
 ) -> None:
-    """Draw the heatmap's first channel over the slide's pyramid `image`, beside the bare slide.
+    """Draw the heatmap's first channels over the slide's pyramid `image`, beside the bare slide.
 
     Both are placed by their physical coordinates, so that what lies together belongs together.
-    Where the slide's `prediction` is negative and the channel lights up all the same, the picture
+    Where the slide's `prediction` is negative and a channel lights up all the same, the picture
     says so instead.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    channel = heatmap.channels[0]
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
     pixels = draw_slide(image)
     ratio = height_mm / width_mm
-    figure = Figure(figsize=(13, max(2.5, 5.7 * ratio) + 0.9), layout="constrained")
+    figure = Figure(
+        figsize=(6.5 * (1 + channels), max(2.5, 5.7 * ratio) + 0.9), layout="constrained"
+    )
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12)
-    axes = figure.subplots(1, 2)
+    axes = figure.subplots(1, 1 + channels)
     for ax in axes:
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
     draw_scale_bar(axes[0], width_mm, height_mm)
     caption = "Research use only, not a medical device."
-    if is_shown_unasked(channel, prediction or {}):
-        _draw_heatmap(figure, axes[1], heatmap)
+    shown = heatmap.channels[:channels]
+    for number, (ax, channel) in enumerate(zip(axes[1:], shown, strict=True)):
+        if is_shown_unasked(channel, prediction or {}):
+            _draw_heatmap(figure, ax, heatmap, number)
+        else:
+            ax.set_title(WITHHELD.format(title=channel.title), fontsize=10)
+    if any(is_shown_unasked(channel, prediction or {}) for channel in shown):
         caption = f"No colour: the model did not look there. {caption}"
-    else:
-        axes[1].set_title(WITHHELD.format(title=channel.title), fontsize=10)
     figure.supxlabel(caption, fontsize=9, color="0.35")
     with replacing(path) as tmp:
         figure.savefig(tmp, format="png", dpi=110)
 
 
-def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap) -> None:
-    """The first channel over the slide drawn in `ax`, in mm, with its legend."""
+def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:
+    """A channel over the slide drawn in `ax`, in mm, with its legend."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    channel = heatmap.channels[0]
+    channel = heatmap.channels[number]
     limits = ax.get_xlim(), ax.get_ylim()
     _, rows, columns = heatmap.values.shape
     cell_mm = heatmap.cell_level0_px * heatmap.level0_mpp / 1000
     ax.imshow(
-        colourise(heatmap.values[0], channel),
+        colourise(heatmap.values[number], channel),
         extent=(0, columns * cell_mm, rows * cell_mm, 0),
         interpolation="nearest",
         alpha=OPACITY,

@@ -29,8 +29,9 @@ from pipelines.demo.alignment import Alignment, measure_alignment
 from pipelines.demo.truth import heatmap_auroc, held_out_auroc
 from pipelines.errors import UsageError
 from pipelines.manifest import Entry, read_manifest
+from pipelines.mil.bags import Bag
 from pipelines.mil.features import open_features
-from pipelines.mil.training import Bag, TrainedHead, train_head
+from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import save_model
 from pipelines.pretraining.tiles import read_places
 from pipelines.records import SlideRecord, read_records

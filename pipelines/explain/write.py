@@ -91,11 +91,25 @@ def explain_regions(question: Question, run: Path, cells: int, out: Path) -> lis
     score, target = tile_score(question.model, question.target)
     folder = find_slide(run, question.ref)
     tiles = read_embedded(folder, question.model)
-    effects = leave_region_out(score.head, tiles, index=score.index, cells=cells)
-    title = f"{question.ref.slide_id}: log-odds for {target} {effects.whole:+.2f}"
-    heatmap = as_heatmap(effects, tiles, target=target)
-    write_picture(out, folder / IMAGE_NAME, heatmap, title=title)
-    _write_numbers(out, question, target, {"log_odds": effects.whole, "regions": as_table(effects)})
+    effects = leave_region_out(
+        score.head, tiles, index=score.index, temperature=score.temperature, cells=cells
+    )
+    is_calibrated = question.model.head_card.calibrated
+    what = "probability of" if is_calibrated else "score, not calibrated, for"
+    title = (
+        f"{question.ref.slide_id}: {what} {target} {effects.score:.3f} "
+        f"(log-odds {effects.log_odds:+.2f})"
+    )
+    heatmap = as_heatmap(effects, tiles, target=target, is_calibrated=is_calibrated)
+    write_picture(out, folder / IMAGE_NAME, heatmap, title=title, channels=2)
+    numbers = {
+        "score": effects.score,
+        "log_odds": effects.log_odds,
+        "calibrated": is_calibrated,
+        "temperature": score.temperature,
+        "regions": as_table(effects),
+    }
+    _write_numbers(out, question, target, numbers)
     return [out]
 
 

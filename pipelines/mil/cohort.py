@@ -2,10 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pipelines.errors import FeaturesError, SplitError, UsageError
+from pipelines.mil.bag_memory import BagMemory
+from pipelines.mil.bags import Bag
 from pipelines.mil.division import (
     TEST,
     TRAIN,
@@ -17,7 +20,6 @@ from pipelines.mil.division import (
 )
 from pipelines.mil.features import Features, find_features, open_features
 from pipelines.mil.labels import Labelled, read_labels
-from pipelines.mil.training import Bag
 
 FOLDS = 5
 SHOWN = 5  # names in a message
@@ -39,6 +41,8 @@ class Cohort:
         Labelled slides that have no file of embeddings, or none that is finite; left out.
     unlabelled
         How many files of embeddings have no label.
+    memory
+        Keeps embeddings from epoch to epoch, and from fold to fold.
     """
 
     slides: tuple[Labelled, ...]
@@ -48,6 +52,7 @@ class Cohort:
     without_features: tuple[str, ...]
     without_tiles: tuple[str, ...]
     unlabelled: int
+    memory: BagMemory = field(default_factory=BagMemory)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +67,7 @@ class Cohort:
                 patient_id=slide.patient_id,
                 target=slide.target,
                 split=side,
-                read=self.features[slide.slide_id].read,
+                read=partial(self.memory.read, self.features[slide.slide_id]),
             )
             for slide, side in zip(self.slides, division.sides, strict=True)
         ]

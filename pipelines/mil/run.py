@@ -24,12 +24,13 @@ from distill.errors import ModelError
 from pipelines.errors import UsageError
 from pipelines.lock import held
 from pipelines.memory import measured_peak
+from pipelines.mil.bags import bag_logits
 from pipelines.mil.cohort import Cohort, read_cohort
 from pipelines.mil.division import TRAIN, Division
 from pipelines.mil.job import MilJob
 from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
-from pipelines.mil.training import TrainedHead, bag_logits, train_head
+from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, load_model, save_head, save_model
 from pipelines.receipts import code_version
 from pipelines.runfolder import NOTICE

@@ -1,7 +1,6 @@
 """Training the slide-level head on embeddings, with patients kept on one side of each split."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -10,12 +9,11 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.special import softmax
 from torch import Tensor
 
 from distill.errors import ModelError
-from pipelines.errors import SplitError, TrainingError
+from pipelines.errors import TrainingError
+from pipelines.mil.bags import Bag, as_batch, check_split, count_classes, score_bag
 from pipelines.mil.heads.head import Head, weighted_cross_entropy
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.statistics import youden_threshold
@@ -24,26 +22,6 @@ from wsi.atomic import replacing
 CHECKPOINT_S = 30.0  # a bag may take seconds, or a millisecond
 
 Epoch = Callable[[int, float], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bag:
-    """A slide as the head sees it.
-
-    Attributes
-    ----------
-    slide_id, patient_id, target, split
-        The slide, its owner, its class, and ``"train"``, ``"tune"`` or ``"test"``.
-    read
-        Gives the (N, D) embeddings. They are read when they are needed, so that a cohort takes
-        the memory of one bag.
-    """
-
-    slide_id: str
-    patient_id: str
-    target: str
-    split: str
-    read: Callable[[], NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,26 +70,6 @@ class TrainedHead:
     train_loss: list[float]
 
 
-def check_split(bags: Sequence[Bag]) -> None:
-    """Refuse bags whose patients stand on both sides of a split, or that lack train or tune.
-
-    Raises
-    ------
-    SplitError
-        Naming every such patient.
-    """
-    splits = defaultdict(set)
-    for bag in bags:
-        splits[bag.patient_id].add(bag.split)
-    astride = {patient: sorted(s) for patient, s in splits.items() if len(s) > 1}
-    if astride:
-        listed = "; ".join(f"{patient} in {', '.join(s)}" for patient, s in astride.items())
-        raise SplitError(f"patients on several sides of the split: {listed}")
-    for wanted in ("train", "tune"):
-        if len({bag.target for bag in bags if bag.split == wanted}) < 2:
-            raise SplitError(f"split {wanted!r} needs slides of at least two classes")
-
-
 def train_head(
     bags: Sequence[Bag],
     *,
@@ -143,7 +101,7 @@ def train_head(
     check_split(bags)
     train = [bag for bag in bags if bag.split == "train"]
     tune = [bag for bag in bags if bag.split == "tune"]
-    classes, counts = _classes(train, tune, positive)
+    classes, counts = count_classes(train, tune, positive)
     weight = torch.tensor(counts.sum() / counts / len(classes), dtype=torch.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # for the first weights, dropout, and what a head draws
@@ -165,21 +123,6 @@ def train_head(
     )
 
 
-def _classes(
-    train: Sequence[Bag], tune: Sequence[Bag], positive: str
-) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The classes, `positive` last, and how many training slides each has."""
-    seen = {bag.target for bag in (*train, *tune)} | {positive}
-    classes = tuple(sorted(seen, key=lambda c: (c == positive, c)))
-    counts = np.array([sum(bag.target == c for bag in train) for c in classes])
-    if (counts == 0).any():
-        missing = [c for c, n in zip(classes, counts, strict=True) if n == 0]
-        raise SplitError(f"split 'train' has no slide of class {', '.join(missing)}")
-    if positive not in {bag.target for bag in tune}:
-        raise SplitError(f"split 'tune' has no slide of class {positive}")
-    return classes, counts
-
-
 class _Training:
     """A head while it is trained; afterwards it has the weights of its best epoch."""
 
@@ -197,6 +140,7 @@ class _Training:
             head.parameters(),
             lr=head.learning_rate if settings.learning_rate is None else settings.learning_rate,
             weight_decay=settings.weight_decay,
+            fused=True,  # one pass over all weights: small bags are learned from twice as fast
         )
         self.best = deepcopy(head.state_dict())
         self.train_loss: list[float] = []
@@ -276,7 +220,7 @@ class _Training:
         if most is not None and len(embeddings) > most:
             drawn = self.generator.choice(len(embeddings), most, replace=False, shuffle=False)
             embeddings = embeddings[np.sort(drawn)]
-        loss = self.head.loss(*_batch(self.head, embeddings), self._target(bag), self.weight)
+        loss = self.head.loss(*as_batch(self.head, embeddings), self._target(bag), self.weight)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -285,26 +229,8 @@ class _Training:
     @torch.inference_mode()
     def _measure(self, bag: Bag) -> float:
         """The cross-entropy of a slide: the same for every head, whatever it is trained with."""
-        logits = self.head(*_batch(self.head, bag.read())).logits
+        logits = self.head(*as_batch(self.head, bag.read())).logits
         return weighted_cross_entropy(logits, self._target(bag), self.weight).item()
 
     def _target(self, bag: Bag) -> Tensor:
         return torch.tensor([self.classes.index(bag.target)], device=self.weight.device)
-
-
-@torch.inference_mode()
-def bag_logits(head: Head, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Logits of one slide, (C,), from its (N, D) embeddings."""
-    return np.asarray(head(*_batch(head, embeddings)).logits[0].double().cpu())
-
-
-def score_bag(head: Head, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Softmax over the classes of one slide, (C,); not calibrated."""
-    return np.asarray(softmax(bag_logits(head, embeddings)))
-
-
-def _batch(head: Head, embeddings: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
-    """One bag as a batch, where the head is."""
-    device = next(head.parameters()).device
-    bag = torch.from_numpy(embeddings)[None].to(device, torch.float32)
-    return bag, torch.ones(bag.shape[:2], dtype=torch.bool, device=device)

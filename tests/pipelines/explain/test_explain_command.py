@@ -1,6 +1,7 @@
 """`raypath explain` on a slide of the demo: pictures with their numbers, and what is refused."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from distill.card import TrainingCard
+from distill.card import TrainingCard, read_card, write_card
 from distill.teachers import teacher as teachers
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import Teacher, build_net, save_teacher
@@ -104,12 +105,36 @@ def test_the_regions_of_a_slide(demo: Any, slide: Path, tmp_path: Path) -> None:
     explain(slide, "--model", demo.model, "--run", run, "--regions", 5, "-o", out)
     numbers = json.loads(out.with_suffix(".json").read_text())
     prediction = json.loads((run / "slides" / slide.stem / "prediction.json").read_text())
-    score = 1 / (1 + np.exp(-numbers["log_odds"]))
-    assert score == pytest.approx(prediction["scores"]["tumour"], abs=1e-4)
+    assert numbers["score"] == pytest.approx(prediction["scores"]["tumour"], abs=1e-4)
+    assert numbers["calibrated"] == prediction["calibrated"]
+    assert numbers["log_odds"] == pytest.approx(np.log(1 / (1 / numbers["score"] - 1)), abs=1e-6)
     assert sum(region["n_tiles"] for region in numbers["regions"]) == prediction["n_tiles"]
-    assert numbers["regions"][0]["change"]
+    assert numbers["regions"][0]["score_change"] * numbers["regions"][0]["log_odds_change"] > 0
     with Image.open(out) as picture:
-        assert picture.width > 1000
+        assert picture.width > 1500
+
+
+def test_regions_speak_in_the_probability_of_a_calibrated_head(
+    demo: Any, slide: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(demo.model, model)
+    card = read_card(model)
+    assert card.head is not None
+    frozen = card.head.model_copy(update={"temperature": 3.0, "calibrated": True})
+    write_card(model, card.model_copy(update={"head": frozen}))
+    found = []
+    for name, folder in (("raw", demo.model), ("calibrated", model)):
+        out = tmp_path / f"{name}.png"
+        explain(slide, "--model", folder, "--run", demo.folder / "out", "--regions", 3, "-o", out)
+        found.append(json.loads(out.with_suffix(".json").read_text()))
+    raw, calibrated = found
+    assert (raw["calibrated"], calibrated["calibrated"]) == (False, True)
+    assert raw["log_odds"] == pytest.approx(3 * raw["temperature"] * calibrated["log_odds"])
+    for each in calibrated["regions"]:
+        before, after = calibrated["score"], each["score_without"]
+        assert each["score_change"] == pytest.approx(before - after)
+        assert after == pytest.approx(1 / (1 + np.exp(-each["log_odds_without"])))
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ from distill.encoders import create_backbone, encoder_of
 from distill.errors import ModelError
 from pipelines.cli.main import cli
 from pipelines.errors import FeaturesError, SplitError, UsageError
+from pipelines.mil.bags import bag_logits
 from pipelines.mil.features import open_features
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.job import MilJob
 from pipelines.mil.run import read_job, train_mil
-from pipelines.mil.training import HeadSettings, bag_logits
+from pipelines.mil.training import HeadSettings
 from pipelines.model import load_model, save_model
 from wsi.plan import TileSpec
 

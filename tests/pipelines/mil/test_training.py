@@ -11,16 +11,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from pipelines.errors import SplitError, TrainingError
+from pipelines.mil.bags import Bag, bag_logits, check_split, score_bag
 from pipelines.mil.heads.head import Head
-from pipelines.mil.training import (
-    Bag,
-    HeadSettings,
-    TrainedHead,
-    bag_logits,
-    check_split,
-    score_bag,
-    train_head,
-)
+from pipelines.mil.training import HeadSettings, TrainedHead, train_head
 
 DIM = 16
 
