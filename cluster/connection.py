@@ -11,8 +11,9 @@ from contextlib import contextmanager
 # Nothing is reported to anyone, and the warning about a future default is not the user's concern.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Of a Ray that is started here: a machine that is busy with other things answers late, and is not
-# lost. One that is gone refuses at once, and is noticed as soon as before.
+# Of a Ray that is started here: a machine that is busy with other things starts and answers late,
+# and is not lost. One that is gone refuses at once, and is noticed as soon as before.
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
 os.environ.setdefault("RAY_health_check_timeout_ms", "60000")
 
 import ray

@@ -5,7 +5,8 @@ import signal
 from collections import defaultdict
 from pathlib import Path
 
-IDLE = "ray::IDLE"
+# Processes of Ray's own that call themselves as its workers do. A node ends with its agents.
+NOT_AT_A_TASK = {"ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent"}
 
 
 def descendants(pid: int) -> list[int]:
@@ -27,7 +28,8 @@ def descendants(pid: int) -> list[int]:
 
 def busy_workers(pid: int) -> list[int]:
     """Ray's workers below `pid` that are at a task."""
-    return [p for p in descendants(pid) if (t := title(p)).startswith("ray::") and t != IDLE]
+    titles = {p: title(p) for p in descendants(pid)}
+    return [p for p, t in titles.items() if t.startswith("ray::") and t not in NOT_AT_A_TASK]
 
 
 def raylets(pid: int) -> list[int]:

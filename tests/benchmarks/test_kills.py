@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.kills.__main__ import main, run_trials
-from benchmarks.kills.processes import descendants, kill, title
+from benchmarks.kills.processes import busy_workers, descendants, kill, raylets, title
 from benchmarks.kills.trials import Trial
 from benchmarks.kills.workload import Workload
+from cluster.ray_executor import RayExecutor
 
 
 @pytest.mark.slow
@@ -27,6 +30,20 @@ def test_nothing_is_lost_to_kills_of_drivers_workers_and_ray(tmp_path: Path) -> 
 def test_nothing_is_lost_with_a_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--of", "node", "--kills", "1"]) == 0
     assert "| nodes of a cluster |" in capsys.readouterr().out
+
+
+def test_only_what_is_at_a_task_is_taken_for_a_worker() -> None:
+    with RayExecutor(workers=1) as executor:
+        assert [outcome.result for outcome in executor.map(len, [[1]])] == [1]
+        assert busy_workers(os.getpid()) == raylets(os.getpid()) == []
+        at_work = executor.map(time.sleep, [3.0])
+        worker = threading.Thread(target=lambda: list(at_work))
+        worker.start()
+        while not (busy := busy_workers(os.getpid())):
+            time.sleep(0.01)
+        assert title(busy[0]).startswith("ray::")
+        assert len(raylets(os.getpid())) == 1
+        worker.join()
 
 
 def test_what_is_lost_differs_or_is_repeated_is_seen(
