@@ -1,8 +1,7 @@
 """Checking a cohort before a run: every slide is looked at, a few are tried, nothing is kept."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.executor import Executor
@@ -61,9 +60,7 @@ def check_cohort(
         If `check.json` cannot be stored, though the storage had answered before.
     """
     model = read_networks(config).model
-    started = time.perf_counter()
     load_where_the_work_is_done(config, executor)
-    loading_s = time.perf_counter() - started
     spec = model.tile.spec if model else None
     totals, failing = Totals(), 0
     reasons: dict[str, int] = {}
@@ -90,8 +87,6 @@ def check_cohort(
     expected, problems, unknown = None, problems_of_output(out), list[str]()
     if totals.slides and not problems:
         fixed, tried = _try(extremes.entries(), out, config, executor)
-        # The run begins so too; and where it was done, the trial found the networks loaded.
-        fixed = replace(fixed, start_seconds=fixed.start_seconds + loading_s)
         dim = model.encoder.dim if model else 0
         expected = estimate(totals, fixed, tried, dim=dim, workers=executor.workers)
         problems += problems_of(expected, out, memory_bytes or available_memory())
