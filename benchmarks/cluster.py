@@ -1,4 +1,4 @@
-"""One slide by one worker and by two: how much of the second worker is gained."""
+"""A cohort by one worker and by two: how much of the second worker is gained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ ENCODERS = {"decode-bound": "mean-colour", "embed-bound": "resnet18"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """What is measured; `tile_px` at `mpp` is what the encoder sees."""
+    """A slide under `slides` names is measured; `tile_px` at `mpp` is what the encoder sees."""
 
     runs: int = 5
+    slides: int = 4
     tile_px: int = 224
     mpp: float = 0.5
     folder: Path | None = None
@@ -30,7 +31,7 @@ class ClusterSettings:
 def measure_cluster(
     slide: Path, settings: ClusterSettings, *, say: Callable[[str], None] = lambda line: None
 ) -> Report:
-    """Run a slide with Ray's workers, which are started and have their libraries before.
+    """Run slides with Ray's workers, which are started and have their libraries before.
 
     Raises
     ------
@@ -44,7 +45,9 @@ def measure_cluster(
             model = write_model(Path(made) / job, architecture, spec)
             contenders = [
                 Contender(
-                    name=name, prepare=partial(prepare_run, slide, model, workers, {}), role="ours"
+                    name=name,
+                    prepare=partial(prepare_run, slide, model, workers, {}, slides=settings.slides),
+                    role="ours",
                 )
                 for name, workers in ((ONE, 1), (TWO, 2))
             ]
@@ -52,7 +55,8 @@ def measure_cluster(
                 contenders, runs=settings.runs, folder=settings.folder, say=say
             )
             table = Table(
-                title=f"One slide, {job} ({architecture}); CPU and memory are the driver's",
+                title=f"{settings.slides} slides, {job} ({architecture}); "
+                "CPU and memory are the driver's",
                 baseline=ONE,
                 baseline_label=ONE,
                 source_bytes=slide.stat().st_size,

@@ -41,26 +41,37 @@ def write_model(
 
 
 def prepare_run(
-    slide: Path, model: Path, workers: int, settings: dict[str, Any], scratch: Path
+    slide: Path,
+    model: Path,
+    workers: int,
+    settings: dict[str, Any],
+    scratch: Path,
+    *,
+    slides: int = 1,
 ) -> Work:
-    """A run of one slide by Ray's workers, which are there and have their libraries before.
+    """A run of a slide by Ray's workers, which are there and have their libraries before.
 
-    The work gives the number of tiles that were embedded.
+    With more `slides` it is a cohort of that slide under as many names. The work gives the number
+    of tiles that were embedded.
     """
     executor = RayExecutor(workers=workers)
     # Each worker is busy for long enough that every other one has to start too.
     list(executor.map(partial(_warm_up, model), range(workers)))
-    entry = Entry(ref=SlideRef.of(slide))
+    entries = [
+        Entry(ref=SlideRef(path=slide, slide_id=f"{slide.stem}-{number}"))
+        for number in range(slides)
+    ]
     config = RunConfig.model_validate(
         {"model": model, "workers": workers, "quality": "off"} | settings
     )
 
     def work() -> int:
         out = scratch / "out"
-        counts = run_cohort([entry], out, config, executor)
+        counts = run_cohort(entries, out, config, executor)
         if counts["failed"]:
             raise BenchmarkError(f"{slide} failed: see {out / 'slides.parquet'}")
-        return len(read_tiles(out / SLIDES_NAME / entry.ref.slide_id / TILES_NAME).coords)
+        folders = (out / SLIDES_NAME / entry.ref.slide_id for entry in entries)
+        return sum(len(read_tiles(folder / TILES_NAME).coords) for folder in folders)
 
     return work
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 # Nothing is reported to anyone, and the warning about a future default is not the user's concern.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Of a Ray that is started here: a machine that is busy with other things starts and answers late,
-# and is not lost. One that is gone refuses at once, and is noticed as soon as before.
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")
+# Of a Ray that is started here: a machine that is busy with other things answers late, and is not
+# lost. One that is gone refuses at once, and is noticed as soon as before.
 os.environ.setdefault("RAY_health_check_timeout_ms", "60000")
 
 import ray
@@ -23,11 +22,33 @@ from cluster.limits import MOST_OF_NODE
 from cluster.resources import available_memory
 
 CONNECT_S = 5.0
+STARTS = 3  # of a local Ray; each has half a minute, which Ray lets nobody change
+TOO_SLOW = "timed out during startup"  # in what Ray raises then, a plain Exception
 OBJECT_STORE_BYTES = 256 << 20  # results are small records; pixels never pass through
 
 
 def start(cpus: int) -> None:
-    """Start a Ray of `cpus` workers on this machine, apart from any that runs there."""
+    """Start a Ray of `cpus` workers on this machine, apart from any that runs there.
+
+    Raises
+    ------
+    ClusterError
+        If it is not up in time, `STARTS` times.
+    """
+    for _ in range(STARTS):
+        try:
+            return _start(cpus)
+        except Exception as error:
+            if TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+    raise ClusterError(
+        f"a Ray on this machine was not up in time, {STARTS} times: the machine is too busy; try "
+        "again later, or work without Ray (--executor serial)"
+    )
+
+
+def _start(cpus: int) -> None:
     with _own_signals():
         ray.init(
             address="local",  # else one that runs on this machine would be joined

@@ -77,20 +77,21 @@ def cluster(
         Path | None, typer.Argument(help="A slide; without one, a made-up slide is written.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Of every contender, in turns.")] = 5,
-    gigapixels: Annotated[float, typer.Option(help="Size of the made-up slide.")] = 0.5,
+    slides: Annotated[int, typer.Option(min=1, help="Of the run: the same one so often.")] = 4,
+    gigapixels: Annotated[float, typer.Option(help="Size of the made-up slide.")] = 0.1,
     tile_px: Annotated[int, typer.Option(min=1, help="Edge of a tile at 0.5 µm per pixel.")] = 224,
     folder: Annotated[
         Path | None, typer.Option(help="For what is written meanwhile; default: temporary.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Tables in markdown.")] = False,
 ) -> None:
-    """Measure a run of one slide with one of Ray's workers and with two."""
+    """Measure a run with one of Ray's workers and with two."""
     import tempfile
 
     from benchmarks.cluster import ClusterSettings, measure_cluster
     from benchmarks.tiling import write_made_up_slide
 
-    settings = ClusterSettings(runs=runs, tile_px=tile_px, folder=folder)
+    settings = ClusterSettings(runs=runs, slides=slides, tile_px=tile_px, folder=folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix="raypath-") as made:
         path = slide or write_made_up_slide(Path(made) / "made-up.svs", gigapixels=gigapixels)
         found = measure_cluster(path, settings, say=lambda line: typer.echo(line, err=True))
