@@ -2,22 +2,29 @@
 
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep
 from typing import Any
 
 from benchmarks.measure import BenchmarkError, Work
 from cluster.ray_executor import RayExecutor
+from cluster.serial import SerialExecutor
+from distill.card import read_card
 from distill.encoders import create_encoder
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
-from pipelines.model import load_model, save_untrained
+from pipelines.model import save_untrained
 from pipelines.run import run_cohort
 from pipelines.runfolder import SLIDES_NAME, TILES_NAME
 from wsi.plan import TileSpec
 from wsi.ref import SlideRef
+from wsi.testing import Specimen, write_slide
 from wsi.tilestore import read_tiles
+
+WARM_PX = 1000  # edge of the slide that a worker does first
+WARM_S = 2.0
 
 
 def write_model(
@@ -49,14 +56,16 @@ def prepare_run(
     *,
     slides: int = 1,
 ) -> Work:
-    """A run of a slide by Ray's workers, which are there and have their libraries before.
+    """A run of a slide by Ray's workers, each of which has done a small slide before.
 
     With more `slides` it is a cohort of that slide under as many names. The work gives the number
     of tiles that were embedded.
     """
     executor = RayExecutor(workers=workers)
-    # Each worker is busy for long enough that every other one has to start too.
-    list(executor.map(partial(_warm_up, model), range(workers)))
+    # It takes each worker long enough that every other one has to start too.
+    for outcome in executor.map(partial(_warm_up, model), range(workers)):
+        if outcome.failure:
+            raise BenchmarkError(f"no worker could be warmed up: {outcome.failure.message}")
     entries = [
         Entry(ref=SlideRef(path=slide, slide_id=f"{slide.stem}-{number}"))
         for number in range(slides)
@@ -76,8 +85,12 @@ def prepare_run(
     return work
 
 
-def _warm_up(model: Path, number: int) -> int:
-    """Import and load what a block needs."""
-    load_model(model)
-    sleep(2)
-    return number
+def _warm_up(model: Path, number: int) -> None:
+    """Import and load what a slide needs, by doing one."""
+    with TemporaryDirectory() as folder:
+        mpp = read_card(model).tile.mpp
+        made = Specimen(seed=number, width=WARM_PX, height=WARM_PX, mpp=mpp)
+        entry = Entry(ref=SlideRef.of(write_slide(Path(folder) / "made.svs", made)))
+        config = RunConfig.model_validate({"model": model, "quality": "off"})
+        run_cohort([entry], Path(folder) / "out", config, SerialExecutor())
+    sleep(WARM_S)

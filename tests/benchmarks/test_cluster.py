@@ -44,7 +44,7 @@ def test_a_made_up_cluster_is_driven(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.slow
 def test_one_worker_against_two(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "s.svs", Specimen(seed=2, width=1100, height=900))
-    words = ["benchmark", "cluster", str(slide), "--runs", "1", "--tile-px", "32"]
+    words = ["benchmark", "cluster", str(slide), "--runs", "1", "--slides", "1", "--tile-px", "32"]
     done = CliRunner().invoke(cli, [*words, "--folder", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert done.output.count("efficiency of two workers at least 0.9, measured") == 2
