@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from cluster.executor import Executor, Outcome
 from cluster.ray_executor import RayExecutor
@@ -27,21 +26,14 @@ from wsi.ref import SlideRef
 from wsi.testing import Specimen, write_slide
 from wsi.tilestore import read_tiles
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 EDGE = 32
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "fitted": {"preprocess": ("macenko",)},
     "bfloat16": {"bfloat16": True},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As a task on Ray has: with more threads the network adds up in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -31,21 +31,14 @@ from wsi.ref import SlideRef
 from wsi.testing import Specimen, write_slide
 from wsi.tilestore import read_tiles
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPEC = TileSpec(size_px=32, mpp=0.5)
 NETWORKS = {
     "first": "mobilenetv3_small_050",
     "small": "test_convnext",
     "wide": "mobilenetv3_small_075",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As a task on Ray has: with more threads a network adds up in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
