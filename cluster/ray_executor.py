@@ -127,8 +127,8 @@ class RayExecutor:
                 free = max(room - len(running) - len(later), 0)
                 fresh = [_Try(item=item) for item in islice(supply, free)]
                 running |= self._begin(task, fresh + _due(later))
-            if not running and not later:
-                return
+                if not running and not later:
+                    return
             for tried, outcome in _died(running) if has_died else _ended(running, later):
                 seconds = tried.wait_s(outcome.failure)
                 if seconds is not None:

@@ -64,14 +64,19 @@ def save_encoder(
     has_weights = _has_weights(encoder.module)
     path = folder / ENCODER_WEIGHTS
     sha256 = save_weights(encoder.module, path, half=half) if has_weights else None
+    weights = ENCODER_WEIGHTS if has_weights else None
+    card = describe_encoder(encoder, architecture=architecture)
+    return card.model_copy(update={"weights": weights, "sha256": sha256})
+
+
+def describe_encoder(encoder: Encoder, *, architecture: str) -> EncoderCard:
+    """The card of an encoder whose weights are not in any folder yet."""
     return EncoderCard(
         architecture=architecture,
         identifier=encoder.identifier,
         dim=encoder.dim,
         mean=encoder.mean,
         std=encoder.std,
-        weights=ENCODER_WEIGHTS if has_weights else None,
-        sha256=sha256,
         licence=encoder.licence,
     )
 

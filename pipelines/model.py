@@ -5,7 +5,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from distill.card import (
-    EncoderCard,
     HeadCard,
     ModelCard,
     OperatingPoint,
@@ -16,6 +15,7 @@ from distill.card import (
     write_card,
 )
 from distill.checkpoint import (
+    describe_encoder,
     load_encoder,
     load_weights,
     save_encoder,
@@ -120,14 +120,7 @@ def save_untrained(
     """Write a model whose encoder is as it was created: without weights, or with random ones."""
     encoder = create_encoder(architecture, spec=spec)
     card = ModelCard(
-        encoder=EncoderCard(
-            architecture=architecture,
-            identifier=encoder.identifier,
-            dim=encoder.dim,
-            mean=encoder.mean,
-            std=encoder.std,
-            licence=encoder.licence,
-        ),
+        encoder=describe_encoder(encoder, architecture=architecture),
         tile=TileCard(size_px=spec.size_px, mpp=spec.mpp),
         training=TrainingCard(data="none", data_licence="none", method="none"),
     )

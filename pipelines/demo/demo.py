@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from cluster.executor import Executor
-from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
-from distill.checkpoint import save_weights
+from distill.card import ModelCard, TileCard, TrainingCard
+from distill.checkpoint import describe_encoder, save_weights
 from distill.downstream.statistics import Interval
 from distill.encoders import Encoder, create_backbone, encoder_of
 from distill.label_maps import label_maps
@@ -241,14 +241,7 @@ def _train_head(entries: Sequence[Entry], out: Path, seed: int) -> TrainedHead:
 
 def _card(encoder: Encoder, student: _Trained) -> ModelCard:
     return ModelCard(
-        encoder=EncoderCard(
-            architecture=STUDENT,
-            identifier=encoder.identifier,
-            dim=encoder.dim,
-            mean=encoder.mean,
-            std=encoder.std,
-            licence=LICENCE,
-        ),
+        encoder=describe_encoder(encoder, architecture=STUDENT),
         tile=TileCard(size_px=SPEC.size_px, mpp=SPEC.mpp),
         training=TrainingCard(
             data="raypath demo: made-up slides, of no use on real tissue",

@@ -12,7 +12,7 @@ import ray
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
-from cluster.ray_executor import RayExecutor
+from cluster.ray_executor import LOOK_S, RayExecutor
 
 OTHERS = (0, 1, 3, 4, 5)  # items that are done before the machine goes
 
@@ -73,10 +73,19 @@ def test_a_local_ray_that_dies_is_started_again(tmp_path: Path) -> None:
                 time.sleep(600)
         return number
 
+    def where_ray_runs(_: int) -> int:
+        return os.getppid()
+
     with RayExecutor(workers=2) as executor:
         outcomes = {outcome.item: outcome for outcome in executor.map(work, range(6))}
         assert {item: outcome.result for item, outcome in outcomes.items()} == {
             n: n for n in range(6)
         }
         assert executor.workers == 2
+        (ray_itself,) = executor.map(where_ray_runs, [0])
+        os.kill(ray_itself.result or 0, signal.SIGKILL)
+        while any(node["Alive"] for node in ray.nodes()):
+            time.sleep(0.1)
+        time.sleep(LOOK_S)  # so that it is seen before anything is handed out
+        assert sorted(o.result or 0 for o in executor.map(abs, range(6))) == [*range(6)]
     assert tries.stat().st_size == 2
