@@ -20,6 +20,7 @@ from cluster.lost import OUT_OF_ROOM, explain, first_line, tell
 from cluster.nodes import Nodes
 from cluster.resources import Needs, available_cpus
 from cluster.retries import wait_s
+from wsi.malloc import keep_freed_memory
 
 WAITING_PER_WORKER = 2  # tasks handed out beyond those that run: hides the latency of a hand-over
 LOOK_S = 3.0  # between looks at what the cluster has
@@ -178,6 +179,7 @@ def _work(
     workers: int,
 ) -> Outcome[Item, Result]:
     """What runs on a worker: the task within its limits."""
+    keep_freed_memory()
     if allow is None:
         return persist(task, item, leave=OUT_OF_ROOM)
     with enforced(allow(item), workers=workers, tell=partial(tell, key)):

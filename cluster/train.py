@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from cluster.errors import ClusterError
 from cluster.ray_executor import RayExecutor
+from wsi.malloc import keep_freed_memory
 
 LONGEST = 200  # characters of what is quoted of an error
 
@@ -54,6 +55,7 @@ def train_together(task: Callable[[], None], *, workers: int, gpu: bool = False)
 
 
 def _run(config: dict[str, Callable[[], None]]) -> None:
+    keep_freed_memory()
     config["task"]()
 
 

@@ -24,6 +24,7 @@ from wsi.quality import QualityLimits
 Codec = Literal["auto", "zstd"]
 Share = Annotated[float, Field(ge=0, le=1)]
 DEFAULTS = QualityLimits()
+TILES_AT_ONCE = {"cpu": 8, "cuda": 32}  # on a CPU, a batch that its caches hold
 NETWORKS = ("model", "teacher", "segmenter")  # keys that name a folder
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, in the names of its files
 
@@ -52,6 +53,11 @@ class QualityConfig(BaseModel):
         return QualityLimits(**self.model_dump())
 
 
+def _tiles_at_once(settings: dict[str, Any]) -> int:
+    # There is no device where what was given is none, which is the error to tell.
+    return TILES_AT_ONCE[settings.get("device", "cpu")]
+
+
 class RunConfig(BaseModel):
     """What `raypath run` was asked to do, apart from the slides.
 
@@ -68,6 +74,8 @@ class RunConfig(BaseModel):
         Folder with `segmenter.toml` and weights; None for no tissue classes.
     bfloat16
         Whether the networks compute in bfloat16.
+    device
+        What the encoder computes on; ``"cuda"`` is a GPU of each machine that has tasks.
     mpp
         µm per level-0 pixel of slides of which the manifest says none; overrides the files.
     stride_px
@@ -79,13 +87,11 @@ class RunConfig(BaseModel):
     preprocess
         Names of `wsi.preprocess.STEPS`, applied to tiles in this order before they are embedded.
     batch_size
-        Tiles embedded together.
+        Tiles embedded together; 8 on a CPU, in whose caches they then are, and 32 on a GPU.
     codec
         Of the pyramid: ``"auto"`` keeps the slide's JPEG tiles where it can, ``"zstd"`` never.
     feature_dtype
         Precision of embeddings in `tiles.h5`.
-    device
-        What the encoder computes on; ``"cuda"`` is a GPU of each machine that has tasks.
     executor, address, workers
         Where tasks run: this process, a local Ray with `workers` CPUs, or the Ray at `address`.
     """
@@ -97,15 +103,15 @@ class RunConfig(BaseModel):
     teacher: Path | None = None
     segmenter: Path | None = None
     bfloat16: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
     mpp: float | None = Field(default=None, gt=0)
     stride_px: int | None = Field(default=None, gt=0)
     min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
     quality: QualityConfig = QualityConfig()
     preprocess: tuple[str, ...] = ()
-    batch_size: int = Field(default=32, gt=0)
+    batch_size: int = Field(default_factory=_tiles_at_once, gt=0)
     codec: Codec = "auto"
     feature_dtype: Literal["float16", "float32"] = "float16"
-    device: Literal["cpu", "cuda"] = "cpu"
     executor: Literal["ray", "serial"] = "ray"
     address: str | None = None
     workers: int | None = Field(default=None, gt=0)

@@ -118,7 +118,7 @@ def _run_held(
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
-    spread = Spread(workers=lambda: executor.workers)
+    spread = Spread(workers=lambda: executor.workers, sizes=sizes)
     with Journal(folder / JOURNAL_NAME) as journal, Progress(folder, sizes) as progress:
         tasks = spread.first_tasks(progress.handing_out(jobs))
         for outcome in executor.map(do, tasks, follow=spread.follow):

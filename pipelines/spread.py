@@ -1,10 +1,11 @@
 """The tasks of a cohort: a slide is one, and of a large one the blocks go before it.
 
 Blocks take nearly all of the time, and spread over all workers, so that one large slide keeps a
-cluster busy. What a block's task does not get done, the slide's own does.
+cluster busy. What a block's task does not get done, the slide's own does. To open a slide for each
+of its blocks has its price: as long as there are slides enough for everybody, they stay whole.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -88,15 +89,26 @@ class _Spreading:
 class Spread:
     """Names the tasks of jobs: where there are several workers, first a large slide's blocks.
 
-    `workers` tells how many there are at present: a cluster grows and shrinks.
+    Attributes
+    ----------
+    workers
+        Tells how many there are at present: a cluster grows and shrinks.
+    sizes
+        Bytes of each job's slide, by its id; one of unknown size may be large.
     """
 
     workers: Callable[[], int]
+    sizes: Mapping[str, int] = field(default_factory=dict)
     _slides: dict[Path, _Spreading] = field(default_factory=dict)
 
     def first_tasks(self, jobs: Iterable[SlideJob]) -> Iterator[Task]:
-        """The beginning of each job."""
-        return (replace(job, hands_out=self.workers() > 1) for job in jobs)
+        """The beginning of each job, the largest of which should come first."""
+        left = sum(self.sizes.values())
+        for job in jobs:
+            size, workers = self.sizes.get(job.entry.ref.slide_id, 0), self.workers()
+            is_large = not size or size * workers > left  # more than a worker's share
+            yield replace(job, hands_out=workers > 1 and is_large)
+            left -= size
 
     def follow(self, outcome: Outcome[Task, Done]) -> list[Task]:
         """What is to be done after a task: see `Executor.map`."""

@@ -77,7 +77,10 @@ def cluster(
         Path | None, typer.Argument(help="A slide; without one, a made-up slide is written.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Of every contender, in turns.")] = 5,
-    slides: Annotated[int, typer.Option(min=1, help="Of the run: the same one so often.")] = 4,
+    slides: Annotated[
+        int,
+        typer.Option(min=1, help="Of a run with a network; 8 times so many without."),
+    ] = 2,
     gigapixels: Annotated[float, typer.Option(help="Size of the made-up slide.")] = 0.1,
     tile_px: Annotated[int, typer.Option(min=1, help="Edge of a tile at 0.5 µm per pixel.")] = 224,
     folder: Annotated[
@@ -85,7 +88,7 @@ def cluster(
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Tables in markdown.")] = False,
 ) -> None:
-    """Measure a run with one of Ray's workers and with two."""
+    """Measure a run by one of Ray's workers on one CPU and by two on two."""
     import tempfile
 
     from benchmarks.cluster import ClusterSettings, measure_cluster

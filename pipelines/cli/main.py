@@ -25,6 +25,7 @@ from pipelines.cli import (
 )
 from pipelines.cli.stopping import Stopped
 from wsi.errors import RayPathError
+from wsi.malloc import keep_freed_memory
 
 EXIT_SLIDES_FAILED = 1
 EXIT_USAGE = 2
@@ -58,6 +59,7 @@ cli.add_typer(benchmark.benchmark, name="benchmark")
 
 def app() -> NoReturn:
     """Run the command line; an error made on purpose becomes one line and exit code 2."""
+    keep_freed_memory()
     try:
         cli()
     except RayPathError as error:

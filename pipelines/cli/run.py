@@ -63,7 +63,7 @@ def run(
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Tiles embedded together.", show_default="32")
+        int | None, typer.Option(help="Tiles embedded together.", show_default="8; 32 with cuda")
     ] = None,
     codec: Codec = None,
     feature_dtype: Annotated[

@@ -21,9 +21,10 @@ from wsi.lazy import borrowed
 from wsi.preprocess import Step
 from wsi.tilestore import TileTable, read_tiles, write_tiles
 
-# About the work of ten seconds on a CPU: enough that opening the slide does not count, and a slide
-# of 50,000 tiles keeps a hundred workers busy.
+# At most the work of some seconds on a CPU: enough that opening the slide does not count, and a
+# slide of 50,000 tiles keeps a hundred workers busy.
 BLOCK_TILES = 512
+FEWEST_BLOCKS = 8  # of a slide of more tiles: of two uneven ones, a worker would wait for the other
 GRID_NAME = "grid.npz"
 
 
@@ -80,7 +81,7 @@ def plan_embedding(opened: Opened, grid: TileGrid, embedders: Sequence[Embedder]
     count, batch = len(grid.coords), opened.config.batch_size
     depends = parameters | {"tiles": tiles, "batch_size": batch}
     folder = opened.blocks_folder(EmbeddingWork.step, depends)
-    length = max(1, BLOCK_TILES // batch) * batch
+    length = _block_length(count, batch)
     firsts = range(0, count, length)
     if len(firsts) > 1 and not (folder / GRID_NAME).exists():
         with replacing(folder / GRID_NAME) as tmp, tmp.open("wb") as stream:
@@ -95,6 +96,14 @@ def plan_embedding(opened: Opened, grid: TileGrid, embedders: Sequence[Embedder]
     )
     blocks = tuple(TileBlock(first=n, last=min(n + length, count)) for n in firsts)
     return BlockPlan(work=work, blocks=blocks)
+
+
+def _block_length(count: int, batch: int) -> int:
+    """Tiles of a block, whole batches, where there are `count` in all."""
+    if count <= BLOCK_TILES:
+        return max(count, 1)
+    even = -(-count // (FEWEST_BLOCKS * batch)) * batch
+    return min(even, max(1, BLOCK_TILES // batch) * batch)
 
 
 def embed_blocks(plan: EmbeddingPlan, timing: Timing) -> TileTable:

@@ -1,6 +1,7 @@
 """A slide's tasks, followed by hand: its blocks go before it, and what their processes held."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import loads
 
@@ -84,7 +85,27 @@ def test_as_many_blocks_are_handed_out_as_there_are_workers_at_the_time() -> Non
     assert spread.follow(done(tasks[2], 1)) == []  # the others are still too many
 
 
+def shares(sizes: Sequence[int], workers: int) -> list[bool]:
+    """Whether each slide of a cohort, the largest first, hands its blocks out."""
+    refs = [SlideRef(path=Path(f"{n}.svs"), slide_id=str(n)) for n in range(len(sizes))]
+    by_id = {ref.slide_id: size for ref, size in zip(refs, sizes, strict=True)}
+    jobs = (replace(JOB, entry=Entry(ref=ref)) for ref in refs)
+    return [j.hands_out for j in Spread(workers=lambda: workers, sizes=by_id).first_tasks(jobs)]
+
+
 def test_one_worker_is_handed_no_blocks() -> None:
-    jobs = [JOB, JOB]
-    assert [job.hands_out for job in Spread(workers=lambda: 1).first_tasks(jobs)] == [False, False]
-    assert [job.hands_out for job in Spread(workers=lambda: 2).first_tasks(jobs)] == [True, True]
+    assert shares([9, 1], workers=1) == [False, False]
+    assert shares([0, 0], workers=1) == [False, False]
+
+
+def test_a_slide_is_shared_where_another_worker_would_wait_for_it() -> None:
+    assert shares([9], workers=2) == [True]
+    assert shares([1] * 10, workers=2) == [False] * 9 + [True]
+    assert shares([1] * 10, workers=4) == [False] * 7 + [True] * 3
+    assert shares([100] + [1] * 99, workers=2) == [True] + [False] * 98 + [True]
+    assert shares([99] + [1] * 99, workers=2) == [False] * 99 + [True]
+    assert shares([1] * 10, workers=100) == [True] * 10
+
+
+def test_a_slide_of_unknown_size_is_taken_for_a_large_one() -> None:
+    assert shares([5, 0, 0, 5, 5], workers=2) == [False, True, True, False, True]

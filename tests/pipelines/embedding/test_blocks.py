@@ -176,7 +176,10 @@ def test_blocks_are_whole_batches_and_cover_the_grid_once(
     run(slide, model, tmp_path, ThreadExecutor(2))
     seen.sort(key=lambda block: block.first)
     assert [b.first for b in seen] == [0, *(b.last for b in seen[:-1])]
-    assert {b.last - b.first for b in seen[:-1]} == {96}  # three batches of 32
+    (length,) = {b.last - b.first for b in seen[:-1]}  # all alike but the last
+    assert length % 8 == 0
+    assert length <= 100
+    assert len(seen) >= work.FEWEST_BLOCKS
     table = read_tiles(tmp_path / "slides" / "s" / "tiles.h5")
     assert seen[-1].last == len(table.coords) + len(table.invalid) + len(table.left_out.coords)
     rows = np.lexsort(table.coords.T)
