@@ -14,6 +14,7 @@ from benchmarks.report import Report, Table, Verdict
 from benchmarks.runs import prepare_run, write_model
 from cluster.resources import available_cpus
 from wsi.grid import TileGrid
+from wsi.malloc import keep_freed_memory
 from wsi.open import open_slide
 from wsi.plan import TileSpec
 from wsi.resolution import resolve_mpp
@@ -26,13 +27,17 @@ OF_BARE, OF_LAZY = 0.9, 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingSettings:
-    """What is measured; `tile_px` at `mpp` is what the network, of timm, sees."""
+    """What is measured; `tile_px` at `mpp` is what the network, of timm, sees.
+
+    The batches are raypath's and the bare network's, which both keep the memory they freed;
+    LazySlide has its own default.
+    """
 
     runs: int = 5
     architecture: str = "resnet18"
     tile_px: int = 256
     mpp: float = 0.5
-    batch_size: int = 32
+    batch_size: int = 8
     peers: bool = True
     patience_s: float = 600.0
     folder: Path | None = None
@@ -130,6 +135,7 @@ def _prepare_bare(
 
     from pipelines.model import load_model
 
+    keep_freed_memory()
     count = len(_grid(slide, settings).coords)
     module = load_model(model).encoder.module
     size = (settings.batch_size, 3, settings.tile_px, settings.tile_px)
@@ -153,6 +159,7 @@ def _prepare_embedding(
     from pipelines.model import load_model
     from pipelines.steps.timing import Timing
 
+    keep_freed_memory()
     grid, loaded = _grid(slide, settings), load_model(model)
     config = RunConfig.model_validate(
         {
@@ -193,7 +200,6 @@ def _prepare_lazyslide(
             model=network,
             model_name="network",
             transform=v2.Compose(as_floats),
-            batch_size=settings.batch_size,
             amp=bfloat16,
             autocast_dtype=torch.bfloat16,
             pbar=False,

@@ -141,7 +141,12 @@ def connected(cluster: Cluster) -> Iterator[RayExecutor]:
 
 
 def on_paper(
-    costs: Costs, driver_s: Sequence[tuple[int, float]], *, cpus: int, storage: float
+    costs: Costs,
+    driver_s: Sequence[tuple[int, float]],
+    *,
+    cpus: int,
+    storage: float,
+    tasks: int | None = None,
 ) -> list[tuple[int, float, str]]:
     """Slides an hour by number of nodes, and what sets that number.
 
@@ -152,13 +157,15 @@ def on_paper(
         the last they grow in proportion to the workers.
     storage
         Bytes a second that the storage gives to all nodes together.
+    tasks
+        Of a slide; None where each is cut.
     """
     rows = []
     for nodes in ON_PAPER:
         workers = nodes * cpus
         rates = {
             "workers": workers / costs.worker_s,
-            "driver": 1 / (costs.tasks * driver_time(driver_s, workers)),
+            "driver": 1 / ((tasks or costs.tasks) * driver_time(driver_s, workers)),
             "storage": storage / costs.bytes,
         }
         least = min(rates, key=rates.__getitem__)
@@ -207,10 +214,13 @@ def main(words: Sequence[str] | None = None) -> None:
         f"\nOn paper: nodes of {given.node_cpus} CPUs; a slide is {costs.blocks} blocks of "
         f"{costs.block_s:g} s and {costs.slide_s:g} s more, {costs.worker_s / 3600:.3f} CPU hours."
     )
-    print(" nodes  slides/h  node hours a slide  what sets it")
     storage = given.storage_gbps * 1e9 / 8
-    for nodes, rate, limit in on_paper(costs, measured, cpus=given.node_cpus, storage=storage):
-        print(f"{nodes:6d}{rate:10.0f}{nodes / rate:20.4f}  {limit}")
+    for title, tasks in (("Every slide cut", costs.tasks), ("Slides whole, as of many", 1)):
+        print(f"\n{title}, {tasks} tasks each")
+        print(" nodes  slides/h  node hours a slide  what sets it")
+        paper = on_paper(costs, measured, cpus=given.node_cpus, storage=storage, tasks=tasks)
+        for nodes, rate, limit in paper:
+            print(f"{nodes:6d}{rate:10.0f}{nodes / rate:20.4f}  {limit}")
 
 
 def _read(words: Sequence[str] | None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ from wsi.quality import QualityLimits
 Codec = Literal["auto", "zstd"]
 Share = Annotated[float, Field(ge=0, le=1)]
 DEFAULTS = QualityLimits()
-TILES_AT_ONCE = {"cpu": 8, "cuda": 32}  # on a CPU, a batch that its caches hold
+GPU_BATCH = 32
 NETWORKS = ("model", "teacher", "segmenter")  # keys that name a folder
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, in the names of its files
 
@@ -51,11 +51,6 @@ class QualityConfig(BaseModel):
     def limits(self) -> QualityLimits:
         """As the measurement takes them."""
         return QualityLimits(**self.model_dump())
-
-
-def _tiles_at_once(settings: dict[str, Any]) -> int:
-    # There is no device where what was given is none, which is the error to tell.
-    return TILES_AT_ONCE[settings.get("device", "cpu")]
 
 
 class RunConfig(BaseModel):
@@ -109,7 +104,7 @@ class RunConfig(BaseModel):
     min_tissue_fraction: float = Field(default=0.25, ge=0, le=1)
     quality: QualityConfig = QualityConfig()
     preprocess: tuple[str, ...] = ()
-    batch_size: int = Field(default_factory=_tiles_at_once, gt=0)
+    batch_size: int = Field(default=8, gt=0)
     codec: Codec = "auto"
     feature_dtype: Literal["float16", "float32"] = "float16"
     executor: Literal["ray", "serial"] = "ray"
@@ -117,6 +112,12 @@ class RunConfig(BaseModel):
     workers: int | None = Field(default=None, gt=0)
     limits: LimitsConfig = LimitsConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _batches_suit_the_device(cls, given: dict[str, Any]) -> dict[str, Any]:
+        is_gpu = given.get("device") == "cuda"
+        return {"batch_size": GPU_BATCH} | given if is_gpu else given
 
     @field_validator("quality", mode="before")
     @classmethod

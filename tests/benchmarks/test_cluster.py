@@ -30,6 +30,8 @@ def test_what_is_scarcest_sets_the_rate() -> None:
     nodes, rate, limit = on_paper(costs, slow, cpus=10, storage=1e20)[-1]
     assert (nodes, limit) == (1000, "driver")
     assert rate == pytest.approx(3600 / (12 * 1e-3 * 10_000))
+    whole = on_paper(costs, slow, cpus=10, storage=1e20, tasks=1)[-1]
+    assert whole[1] == pytest.approx(12 * rate)
 
 
 @pytest.mark.slow

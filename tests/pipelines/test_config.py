@@ -24,6 +24,18 @@ def test_a_model_is_all_it_needs() -> None:
     assert (config.stride_px, config.executor, config.feature_dtype) == (None, "ray", "float16")
 
 
+@pytest.mark.parametrize(("device", "tiles"), [("cpu", 8), ("cuda", 32)])
+def test_a_batch_is_what_suits_the_device_unless_it_is_given(device: str, tiles: int) -> None:
+    assert load_config(None, {"model": Path("m"), "device": device}).batch_size == tiles
+    given = {"model": Path("m"), "device": device, "batch_size": 5}
+    assert load_config(None, given).batch_size == 5
+
+
+def test_a_device_that_is_none_is_what_the_error_names() -> None:
+    with pytest.raises(ConfigError, match=r"^device: Input should be .cpu. or .cuda. \(known"):
+        load_config(None, {"model": Path("m"), "device": "tpu"})
+
+
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, 'model = "m"\nbatch_size = 8\nmpp = 0.5\nexecutor = "serial"\n')
     config = load_config(path, {"batch_size": 4, "mpp": None, "workers": 3, "stride_px": None})
