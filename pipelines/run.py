@@ -118,7 +118,10 @@ def _run_held(
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
-    spread = Spread(workers=lambda: executor.workers, sizes=sizes)
+    # Of a slide that was done or begun before nobody knows what is left: it is no reason to wait.
+    begun = {job.entry.ref.slide_id for job in jobs if (job.folder / RECEIPT_NAME).exists()}
+    fresh = {slide_id: size for slide_id, size in sizes.items() if slide_id not in begun}
+    spread = Spread(workers=lambda: executor.workers, sizes=fresh)
     with Journal(folder / JOURNAL_NAME) as journal, Progress(folder, sizes) as progress:
         tasks = spread.first_tasks(progress.handing_out(jobs))
         for outcome in executor.map(do, tasks, follow=spread.follow):

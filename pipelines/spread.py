@@ -94,7 +94,8 @@ class Spread:
     workers
         Tells how many there are at present: a cluster grows and shrinks.
     sizes
-        Bytes of each job's slide, by its id; one of unknown size may be large.
+        Bytes of each job's slide, by its id, as far as they are all to be done; of any other it
+        is not known how much there is to do, and it may be much.
     """
 
     workers: Callable[[], int]

@@ -24,7 +24,7 @@ from wsi.tilestore import TileTable, read_tiles, write_tiles
 # At most the work of some seconds on a CPU: enough that opening the slide does not count, and a
 # slide of 50,000 tiles keeps a hundred workers busy.
 BLOCK_TILES = 512
-FEWEST_BLOCKS = 8  # of a slide of more tiles: of two uneven ones, a worker would wait for the other
+FEWEST_BLOCKS = 8  # where there are more tiles: workers would wait for the longer of two blocks
 GRID_NAME = "grid.npz"
 
 

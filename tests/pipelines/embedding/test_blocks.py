@@ -135,6 +135,18 @@ def test_cut_and_spread_the_bytes_are_the_same(
     assert (blocks > 1) == (where != "serial")
 
 
+def test_slides_that_are_done_are_no_reason_to_leave_another_whole(
+    slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "BLOCK_TILES", 150)
+    config = RunConfig(model=model)
+    first, *others = (Entry(ref=SlideRef(path=slide, slide_id=name)) for name in "abcd")
+    run_cohort(others, tmp_path, config, SerialExecutor())
+    counting = Counting(ThreadExecutor(2))
+    run_cohort([first, *others], tmp_path, config, counting)
+    assert counting.blocks > 1
+
+
 def test_a_killed_run_goes_on_with_the_blocks_that_are_left(
     in_one_task: tuple[str, str],
     slide: Path,
