@@ -118,12 +118,11 @@ def normalise(
 ) -> Tensor:
     """(B, H, W, 3) uint8 or 0-255 float to (B, 3, H, W) float32, channels last in memory."""
     batch, height, width, channels = pixels.shape
-    device = pixels.device
-    slope = torch.tensor([1 / (255 * s) for s in std], device=device).repeat(width)
-    offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
     # Rows of numbers, not of pixels: three at a time leave a processor's lanes nearly empty.
     rows = pixels.reshape(batch, height, width * channels).float()
-    normal = torch.addcmul(offset.repeat(width), rows, slope)
+    by_channel = [1 / (255 * s) for s in std], [-m / s for m, s in zip(mean, std, strict=True)]
+    slope, offset = (torch.tensor(v, device=pixels.device).repeat(width) for v in by_channel)
+    normal = torch.addcmul(offset, rows, slope)
     return normal.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 

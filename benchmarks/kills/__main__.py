@@ -17,6 +17,7 @@ from benchmarks.kills.nodes import nodes_trial
 from benchmarks.kills.processes import busy_workers, raylets
 from benchmarks.kills.trials import Trial, driver_trial, finish, parts_trial
 from benchmarks.kills.workload import Workload, make_workload, results
+from cluster.retries import TRIES
 
 RAY = ("--executor", "ray", "--workers", "2")
 SERIAL = ("--executor", "serial")
@@ -24,7 +25,11 @@ KINDS: dict[str, Callable[..., Trial]] = {
     "driver": partial(driver_trial, flags=SERIAL),
     "driver-ray": partial(driver_trial, flags=RAY),
     "worker": partial(
-        parts_trial, flags=RAY, what="workers of Ray", find=busy_workers, kills=(2, 4)
+        parts_trial,
+        flags=RAY,
+        what="workers of Ray",
+        find=busy_workers,
+        kills=(2, TRIES["worker_lost"] - 1),  # one more, all at one slide, is its verdict
     ),
     "ray": partial(parts_trial, flags=RAY, what="the local Ray", find=raylets, kills=(1, 2)),
     "node": nodes_trial,

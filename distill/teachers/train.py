@@ -12,12 +12,13 @@ from distill.card import TrainingCard
 from distill.checkpoint import load_weights
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
+from distill.teachers.clumps import divide_clumps
 from distill.teachers.crops import Crops, target_of
 from distill.teachers.fit import fit
 from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
 from distill.teachers.split import Sources, Split, split_by_case
-from distill.teachers.teacher import at_mpp, build_net, resize_labels, save_teacher
+from distill.teachers.teacher import Teacher, at_mpp, build_net, resize_labels, save_teacher
 from distill.teachers.tune import score_all, tune
 from distill.teachers.watch import BEST_NAME, measure_nuclei, predict_held_out
 from distill.train import Schedule
@@ -83,6 +84,7 @@ def train_teacher(
     settings: TeacherSettings,
     *,
     licence: str,
+    clumps_by: Teacher | None = None,
     resume: bool = False,
     report: Callable[[str], None],
 ) -> TrainedTeacher:
@@ -91,6 +93,10 @@ def train_teacher(
     Beside the teacher's card and weights, the folder gets `loss.csv` (a row a step),
     `metrics.csv` (a row a check) and what is needed to `resume`. The measures on the held-out
     images are those on which weights and thresholds were chosen: a little better than on others.
+
+    `clumps_by` tells the nuclei of clumps apart in the images to learn from
+    (`distill.teachers.clumps`). For the measures to hold, it must not know the held-out cases:
+    train it with the same data, share and seed.
 
     Raises
     ------
@@ -101,6 +107,11 @@ def train_teacher(
     """
     resampled = {name: [_at_mpp(i, settings.mpp) for i in of] for name, of in sources.items()}
     split = split_by_case(resampled, validation=settings.validation, seed=settings.seed)
+    if clumps_by is not None:
+        divide = partial(
+            divide_clumps, teacher=clumps_by, turns=settings.turns, bfloat16=settings.bfloat16
+        )
+        split = replace(split, train=[divide(image) for image in split.train])
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -124,7 +135,8 @@ def train_teacher(
             data=", ".join(f"{name} ({len(of)} images)" for name, of in sources.items()),
             data_licence=licence,
             method=f"supervised, {steps} steps of {settings.batch_size} crops of "
-            f"{settings.crop_px} px at {settings.mpp:g} µm, seed {settings.seed}",
+            f"{settings.crop_px} px at {settings.mpp:g} µm, seed {settings.seed}"
+            + (f", clumps divided by teacher {clumps_by.sha256[:12]}" if clumps_by else ""),
             measures={
                 f"{source}_held_out_{name}": round(estimate.mean, 4)
                 for source, estimates in measures.items()
@@ -174,4 +186,4 @@ def _fit(
 def _at_mpp(image: Labelled, mpp: float) -> Labelled:
     pixels = at_mpp(image.pixels, mpp=image.mpp, wanted=mpp)
     instances = resize_labels(image.instances, (pixels.shape[0], pixels.shape[1]))
-    return replace(image, pixels=pixels, instances=instances)
+    return replace(image, pixels=pixels, instances=instances, mpp=mpp)

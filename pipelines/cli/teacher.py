@@ -68,6 +68,13 @@ def train(
         int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")
     ] = 1,
     half: Half = False,
+    clumps_by: Annotated[
+        Path | None,
+        typer.Option(
+            help="A teacher trained with the same --data, --validation and --seed; it tells apart "
+            "the nuclei of clumps in foreground/."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
     licence: Annotated[
         str, typer.Option(help="Of the data; it binds the teacher and goes into its card.")
@@ -79,6 +86,7 @@ def train(
     """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
     from distill.teachers.read import read_labelled
+    from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
     from distill.train import Schedule
     from pipelines.errors import UsageError
@@ -108,6 +116,7 @@ def train(
             seed=seed,
         ),
         licence=licence,
+        clumps_by=load_teacher(clumps_by) if clumps_by else None,
         resume=resume,
         report=lambda line: typer.echo(line, err=True),
     )
