@@ -1,7 +1,7 @@
 """Train a teacher on labelled images: split by case, judged on held-out cases, resumable."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -108,10 +108,7 @@ def train_teacher(
     resampled = {name: [_at_mpp(i, settings.mpp) for i in of] for name, of in sources.items()}
     split = split_by_case(resampled, validation=settings.validation, seed=settings.seed)
     if clumps_by is not None:
-        divide = partial(
-            divide_clumps, teacher=clumps_by, turns=settings.turns, bfloat16=settings.bfloat16
-        )
-        split = replace(split, train=[divide(image) for image in split.train])
+        split = replace(split, train=_divided(split.train, clumps_by, settings, report))
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -181,6 +178,21 @@ def _fit(
         report=report,
     )
     return net, steps
+
+
+def _divided(
+    images: Sequence[Labelled],
+    teacher: Teacher,
+    settings: TeacherSettings,
+    report: Callable[[str], None],
+) -> list[Labelled]:
+    divide = partial(
+        divide_clumps, teacher=teacher, turns=settings.turns, bfloat16=settings.bfloat16
+    )
+    divided = [divide(image) for image in images]
+    count = sum(new is not old for new, old in zip(divided, images, strict=True))
+    report(f"clumps divided in {count} of {len(images)} images to learn from")
+    return divided
 
 
 def _at_mpp(image: Labelled, mpp: float) -> Labelled:

@@ -1,6 +1,7 @@
 """Training a teacher in small: split by case, kept, resumed, saved, loaded, measured."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,6 +173,33 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
         for folder in ("straight", "killed")
     )
     np.testing.assert_allclose(killed, straight, rtol=1e-5)
+
+
+def test_clumps_are_divided_in_what_is_learned_from_alone(
+    tissue: list[Labelled], tmp_path: Path
+) -> None:
+    trained(tissue, tmp_path / "first", SETTINGS)
+    clumped = [
+        replace(i, instances=np.where(i.instances > 0, UNKNOWN, 0).astype(np.int32), name=f"c{n}")
+        for n, i in enumerate(tissue[:3])
+    ]
+    said: list[str] = []
+    losses = []
+    for folder, clumps_by in (("as it is", None), ("divided", load_teacher(tmp_path / "first"))):
+        train_teacher(
+            {"made": tissue, "clumps": [*clumped, *images_of("yz")]},
+            tmp_path / folder,
+            SETTINGS,
+            licence="Apache-2.0",
+            clumps_by=clumps_by,
+            report=said.append,
+        )
+        losses.append((tmp_path / folder / LOSS_NAME).read_text())
+    assert losses[0] != losses[1]
+    (told,) = (line for line in said if line.startswith("clumps divided"))
+    assert re.match(r"clumps divided in [123] of \d+ images", told)
+    sha256 = load_teacher(tmp_path / "first").sha256
+    assert f"clumps divided by teacher {sha256[:12]}" in (tmp_path / folder / CARD_NAME).read_text()
 
 
 def test_training_stops_when_nothing_gets_better(
