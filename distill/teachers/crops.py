@@ -23,6 +23,7 @@ from distill.teachers.colour import vary_colour
 from wsi.slide import Pixels
 
 Sample = tuple[Pixels, NDArray[np.int32]]  # an image (H, W, 3) and its labels (H, W)
+SCALE = (0.65, 1.5)  # about what differs between laboratories, organs and stated resolutions
 LEAST_PX = 20  # smaller remainders of a nucleus at the crop's edge say nothing of its centre
 
 
@@ -40,7 +41,7 @@ class Geometry:
         Standard deviation of the displacements of a grid, and its step; in between, smooth.
     """
 
-    scale: tuple[float, float] = (0.65, 1.5)
+    scale: tuple[float, float] = SCALE
     stretch: float = 0.1
     bend_px: float = 3.0
     bend_step_px: int = 64
@@ -64,6 +65,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         How many crops there are, and the number of the first.
     seed
         Decides all of them.
+    colour
+        Strength of `vary_colour`.
     weights
         How often crops are cut from each image, relative to the others; by default its area.
     mean, std
@@ -80,6 +83,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         first: int = 0,
         seed: int = 0,
         geometry: Geometry | None = None,
+        colour: float = 1.0,
         weights: Sequence[float] | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
@@ -91,7 +95,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         self.weights = np.asarray(given, np.float64) / np.sum(given)
         self.target, self.mean, self.std = target, mean, std
         self.size_px, self.count, self.first, self.seed = size_px, count, first, seed
-        self.geometry = geometry or Geometry()
+        self.geometry, self.colour = geometry or Geometry(), colour
 
     def __len__(self) -> int:
         return self.count
@@ -105,7 +109,8 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         height, width = self.labels[chosen].shape[1:]
         grid = _sampling_grid(height, width, self.size_px, self.geometry, rng)
         pixels = _sample(self.pixels[chosen], grid, "bilinear").permute(1, 2, 0)
-        crop = vary_colour(pixels.round().clamp(0, 255).byte().numpy(), rng)
+        crop = pixels.round().clamp(0, 255).byte().numpy()
+        crop = vary_colour(crop, rng, strength=self.colour)
         labels = _sample(self.labels[chosen], grid, "nearest")[0]
         target = self.target(labels.numpy().astype(np.int32))
         seen = normalise(torch.from_numpy(crop)[None], mean=self.mean, std=self.std)

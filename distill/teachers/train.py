@@ -13,7 +13,7 @@ from distill.checkpoint import load_weights
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
 from distill.teachers.clumps import divide_clumps
-from distill.teachers.crops import Crops, target_of
+from distill.teachers.crops import SCALE, Crops, Geometry, target_of
 from distill.teachers.fit import fit
 from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
@@ -47,6 +47,8 @@ class TeacherSettings:
         Views to average over when the final thresholds are chosen, 1 to 8.
     workers
         Processes that make crops; 0 makes them in this one.
+    variation
+        How much the crops' colours and sizes vary: 1 for tissue of other laboratories.
     bfloat16
         Whether to compute in half precision where torch holds that safe.
     half
@@ -65,6 +67,7 @@ class TeacherSettings:
     patience: int = 8
     turns: int = 8
     workers: int = 1
+    variation: float = 1.0
     bfloat16: bool = False
     half: bool = False
     seed: int = 0
@@ -156,6 +159,8 @@ def _fit(
 ) -> tuple[TeacherNet, int]:
     net = build_net(settings.encoder, seed=settings.seed)
     samples = [(image.pixels, image.instances) for image in split.train]
+    smallest, largest = SCALE
+    geometry = Geometry(scale=(smallest**settings.variation, largest**settings.variation))
 
     def crops(first: int, count: int) -> Crops:
         return Crops(
@@ -165,6 +170,8 @@ def _fit(
             first=first,
             count=count,
             seed=settings.seed,
+            geometry=geometry,
+            colour=settings.variation,
         )
 
     steps = fit(

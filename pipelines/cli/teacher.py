@@ -60,6 +60,14 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
     crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
     learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = 2e-3,
+    variation: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="How much crops vary in colour and size: 1 for tissue of other laboratories, less "
+            "for tissue that looks like the labelled images.",
+        ),
+    ] = 1.0,
     bfloat16: Annotated[
         bool | None,
         typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
@@ -111,6 +119,7 @@ def train(
             crop_px=crop_px,
             batch_size=batch_size,
             workers=workers,
+            variation=variation,
             bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
             half=half,
             seed=seed,

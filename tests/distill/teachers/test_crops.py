@@ -95,7 +95,7 @@ def test_parts_of_a_torn_nucleus_have_a_centre_each() -> None:
 
 
 def test_images_smaller_than_a_crop_are_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crops_module, "vary_colour", lambda pixels, _: pixels)
+    monkeypatch.setattr(crops_module, "vary_colour", lambda pixels, _, **__: pixels)
     small = discs(60)
     for crop, target in Crops([sample(small)], target_of, size_px=128, count=10, geometry=PLAIN):
         assert ((brightness(crop) < 148) == (target[0].numpy() > 0)).mean() > 0.98
@@ -124,3 +124,15 @@ def test_colour_varies_and_stays_tissue() -> None:
         assert pixels.shape == (64, 64, 3)
         grey, before = pixels.mean(axis=2), tissue().mean(axis=2)
         assert np.corrcoef(grey.ravel(), before.ravel())[0, 1] > 0.8
+
+
+def test_colour_varies_as_far_as_asked() -> None:
+    spread = []
+    for strength in (0.0, 0.5, 1.0):
+        means = [
+            vary_colour(tissue(), np.random.default_rng(seed), strength=strength).mean(axis=(0, 1))
+            for seed in range(40)
+        ]
+        spread.append(np.std(means, axis=0).mean())
+    assert spread[0] < 1  # focus and noise alone
+    assert 0.3 * spread[2] < spread[1] < 0.7 * spread[2]
