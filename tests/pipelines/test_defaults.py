@@ -1,5 +1,6 @@
 """A run that names no model: the one that comes with the package, or a word that none does."""
 
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -57,6 +58,20 @@ def test_the_one_that_comes_with_the_package_may_be_passed_on() -> None:
         assert "NC" not in training.data_licence
     weights = networks["teacher"].glob("*.safetensors")
     assert sum(file.stat().st_size for file in weights) < 60e6
+
+
+def test_research_teachers_say_their_licence_and_are_not_installed() -> None:
+    research = Path(__file__).parents[2] / "models" / "research"
+    cards = sorted(research.glob("*/teacher.toml"))
+    assert cards
+    for card in cards:
+        load_teacher(card.parent)
+        assert "NC" in read_teacher_card(card.parent).licence
+    assert sum(file.stat().st_size for file in research.rglob("*") if file.is_file()) < 60e6
+    project = tomllib.loads((research.parents[1] / "pyproject.toml").read_text())
+    installed = project["tool"]["setuptools"]["package-data"]["models"]
+    models = research.parent
+    assert not any(research in path.parents for like in installed for path in models.glob(like))
 
 
 def test_it_finds_nuclei_of_organs_it_never_saw(shared_data: Path) -> None:
