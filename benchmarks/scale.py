@@ -26,9 +26,8 @@ from benchmarks.report import machine
 from cluster.ray_executor import RayExecutor
 from pipelines.blockwise.sealed import BlockTask, SealedPlan
 from pipelines.config import RunConfig
-from pipelines.job import HandedOut, SlideJob
+from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.manifest import Entry
-from pipelines.memory import NOTHING
 from pipelines.records import SlideRecord
 from pipelines.spread import Done, Spread, Task, is_verdict
 from wsi.ref import SlideRef
@@ -65,7 +64,7 @@ def stub(costs: Costs, faster: float, task: Task) -> Done:
     """What a worker does instead of a task; `faster` is infinity to do nothing."""
     if isinstance(task, BlockTask):
         time.sleep(costs.block_s / faster)
-        return NOTHING
+        return BlockDone(seconds=costs.block_s / faster)
     if task.hands_out:
         plan = SealedPlan(
             step="embed",

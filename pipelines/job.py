@@ -4,7 +4,8 @@ Nothing here, nor what it holds, needs a network's library: the driver hands wor
 none, and a library that it does not load takes no memory there.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.blockwise.sealed import SealedPlan
@@ -17,7 +18,8 @@ from pipelines.memory import NOTHING, Held
 class SlideJob:
     """A slide to work on, the folder for its results, and the settings.
 
-    `hands_out` says whether others may do its blocks first, and `held` what their processes held.
+    `hands_out` says whether others may do its blocks first; `held` is what their processes held,
+    and `seconds` the time they took, by step.
     """
 
     entry: Entry
@@ -25,6 +27,7 @@ class SlideJob:
     config: RunConfig
     hands_out: bool = False
     held: Held = NOTHING
+    seconds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +39,11 @@ class HandedOut:
 
     plans: tuple[SealedPlan, ...]
     held: Held = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDone:
+    """What comes back of a block that is done: what its process held, and how long it took."""
+
+    held: Held = NOTHING
+    seconds: float = 0.0

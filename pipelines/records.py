@@ -43,7 +43,7 @@ class SlideRecord:
     score
         Softmax output for the model's positive class, 0-1, uncalibrated.
     seconds
-        Time by step.
+        Time by step; of blocks that several workers did, the sum.
     waited_s, worked_s
         Of the embedding's time: until tiles were read, and spent on those that were.
     peak_rss_bytes, peak_is_bound

@@ -5,6 +5,7 @@ cluster busy. What a block's task does not get done, the slide's own does. To op
 of its blocks has its price: as long as there are slides enough for everybody, they stay whole.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -14,7 +15,7 @@ from typing import TypeGuard
 from cluster.executor import Outcome
 from pipelines.blockwise.sealed import BlockTask
 from pipelines.config import RunConfig
-from pipelines.job import HandedOut, SlideJob
+from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.memory import NOTHING, Held, measured_peak
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
@@ -25,11 +26,11 @@ from wsi.remote import is_remote
 HANDED_OUT = 4  # blocks of a slide, for each worker, that wait or run
 
 Task = SlideJob | BlockTask
-Done = SlideRecord | HandedOut | Held
+Done = SlideRecord | HandedOut | BlockDone
 
 
 def do(task: Task) -> Done:
-    """Do a task, where it runs; of a block nothing is left but what its process held.
+    """Do a task, where it runs; a block's result is stored, and only what it took comes back.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def do(task: Task) -> Done:
     """
     is_stored = is_remote(task.folder)
     if isinstance(task, BlockTask):
-        return (do_block(task, _do) or NOTHING) if is_stored else _do(task)
+        return (do_block(task, _do) or BlockDone()) if is_stored else _do(task)
     return do_slide(task, _do) if is_stored else _do(task)
 
 
@@ -46,8 +47,9 @@ def _do(task: Task) -> Done:
     """Do a task whose folder is on a disk."""
     with measured_peak() as peak, explained_output(task.folder, go_on=GO_ON):
         if isinstance(task, BlockTask):
+            started = time.perf_counter()
             task.do()
-            return peak()
+            return BlockDone(held=peak(), seconds=time.perf_counter() - started)
         # Here, because the driver, which does nothing, would load what does the work.
         from pipelines.unchanged import run_unchanged
 
@@ -55,7 +57,9 @@ def _do(task: Task) -> Done:
         if isinstance(done, HandedOut):
             return replace(done, held=peak())
         held = task.held | peak()
-        return replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
+        seconds = {k: round(s + task.seconds.get(k, 0.0), 3) for k, s in done.seconds.items()}
+        measured = replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
+        return replace(measured, seconds=seconds)
 
 
 def slide_of(task: Task | RunConfig) -> SlideRef | None:
@@ -83,6 +87,7 @@ class _Spreading:
     tasks: Iterator[BlockTask]
     running: int = 0
     held: Held = NOTHING
+    seconds: dict[str, float] = field(default_factory=dict)  # of its blocks, by step
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,12 +130,14 @@ class Spread:
         else:
             slide = self._slides[task.folder]
             slide.running -= 1
-            if isinstance(outcome.result, Held):  # else the block's task failed
-                slide.held |= outcome.result
+            if isinstance(outcome.result, BlockDone):  # else the block's task failed
+                slide.held |= outcome.result.held
+                before = slide.seconds.get(task.step, 0.0)
+                slide.seconds[task.step] = before + outcome.result.seconds
         room = HANDED_OUT * self.workers() - slide.running
         blocks: list[Task] = list(islice(slide.tasks, max(room, 0)))
         slide.running += len(blocks)
         if not blocks and not slide.running:
             del self._slides[slide.job.folder]
-            return [replace(slide.job, held=slide.held)]
+            return [replace(slide.job, held=slide.held, seconds=slide.seconds)]
         return blocks

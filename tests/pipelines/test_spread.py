@@ -1,4 +1,4 @@
-"""A slide's tasks, followed by hand: its blocks go before it, and what their processes held."""
+"""A slide's tasks, followed by hand: its blocks go before it, and what they took."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from cluster.executor import Failure, Outcome
 from pipelines.blockwise.sealed import BlockTask
 from pipelines.blockwise.work import BlockPlan, BlockWork
 from pipelines.config import RunConfig
-from pipelines.job import HandedOut, SlideJob
+from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.manifest import Entry
 from pipelines.memory import Held
 from pipelines.spread import HANDED_OUT, Done, Spread, Task
@@ -42,7 +42,9 @@ def looked_at(blocks: int, *, held: int = 0) -> Outcome[Task, Done]:
 
 
 def done(task: Task, held: int, *, is_bound: bool = False) -> Outcome[Task, Done]:
-    return Outcome(item=task, result=Held(rss_bytes=held, is_bound=is_bound))
+    return Outcome(
+        item=task, result=BlockDone(held=Held(rss_bytes=held, is_bound=is_bound), seconds=0.5)
+    )
 
 
 def failed(task: Task) -> Outcome[Task, Done]:
@@ -56,7 +58,7 @@ def failed(task: Task) -> Outcome[Task, Done]:
         (30, (10, 50, 10), Held(rss_bytes=50, is_bound=True)),  # the second block's is a bound
     ],
 )
-def test_a_slides_last_task_knows_the_most_that_any_before_it_held(
+def test_a_slides_last_task_knows_what_those_before_it_took(
     looking: int, blocks: tuple[int, ...], most: Held
 ) -> None:
     spread = Spread(workers=lambda: 2)
@@ -70,6 +72,7 @@ def test_a_slides_last_task_knows_the_most_that_any_before_it_held(
     (job,) = last
     assert isinstance(job, SlideJob)
     assert job.held == most
+    assert job.seconds == {"embed": 1.5}  # of the three blocks that did not fail
     assert not job.hands_out
 
 

@@ -14,12 +14,14 @@ from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
-from pipelines.blockwise.sealed import BlockTask
 from pipelines.config import RunConfig
 from pipelines.embedding import work
+from pipelines.job import BlockDone
 from pipelines.manifest import Entry
 from pipelines.model import save_model
+from pipelines.records import read_records
 from pipelines.run import run_cohort
+from pipelines.runfolder import RECORDS_NAME
 from wsi.atomic import digest
 from wsi.plan import TileSpec
 from wsi.ref import SlideRef
@@ -65,19 +67,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Counting:
-    """An executor that counts the blocks which were tasks of their own."""
+    """An executor that counts the blocks which were tasks of their own, and their time."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.workers = executor.workers
-        self.blocks = 0
+        self.blocks, self.seconds = 0, 0.0
 
     def map(
         self, task: Callable[[Any], Any], items: Iterable[Any], **follow: Any
     ) -> Iterator[Outcome[Any, Any]]:
         for outcome in self.executor.map(task, items, **follow):
             assert outcome.failure is None, outcome.failure
-            self.blocks += isinstance(outcome.item, BlockTask)
+            if isinstance(outcome.result, BlockDone):
+                self.blocks += 1
+                self.seconds += outcome.result.seconds
             yield outcome
 
 
@@ -145,6 +149,17 @@ def test_slides_that_are_done_are_no_reason_to_leave_another_whole(
     counting = Counting(ThreadExecutor(2))
     run_cohort([first, *others], tmp_path, config, counting)
     assert counting.blocks > 1
+
+
+def test_a_steps_time_is_that_of_its_blocks_too(
+    slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "BLOCK_TILES", 150)
+    counting = Counting(ThreadExecutor(2))
+    entry = Entry(ref=SlideRef(path=slide, slide_id="s"))
+    run_cohort([entry], tmp_path, RunConfig(model=model), counting)
+    (record,) = read_records(tmp_path / RECORDS_NAME)
+    assert record.seconds["embed"] > counting.seconds - 0.001 > 0  # rounded to milliseconds
 
 
 def test_a_killed_run_goes_on_with_the_blocks_that_are_left(
