@@ -58,8 +58,9 @@ def _do(task: Task) -> Done:
             return replace(done, held=peak())
         held = task.held | peak()
         seconds = {k: round(s + task.seconds.get(k, 0.0), 3) for k, s in done.seconds.items()}
-        measured = replace(done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound)
-        return replace(measured, seconds=seconds)
+        return replace(
+            done, peak_rss_bytes=held.rss_bytes, peak_is_bound=held.is_bound, seconds=seconds
+        )
 
 
 def slide_of(task: Task | RunConfig) -> SlideRef | None:

@@ -1,8 +1,7 @@
 """Nuclei of a clump told apart by an earlier teacher, where people drew the clump's outline only.
 
-A mask says exactly what is nuclear, which is the harder half; a teacher that learned from other
-images says where one nucleus ends and the next begins. Labels of both teach the next teacher more
-than the clump's outline does: pseudo-labels (Lee, ICML workshop 2013) within true borders.
+The mask says what is nuclear, and a teacher that learned from other images where one nucleus ends
+and the next begins: pseudo-labels (Lee, ICML workshop 2013) within true borders.
 """
 
 from dataclasses import replace
