@@ -50,22 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Path(folder),
             kinds=given.of,
             seed=given.seed,
-            is_enough=lambda kills: kills >= given.kills or time.monotonic() > end,
+            is_enough=lambda done: count_kills(done) >= given.kills or time.monotonic() > end,
         )
     print_table(trials)
     return int(not all(trial.is_clean for trial in trials))
 
 
 def run_trials(
-    folder: Path, *, kinds: Sequence[str], seed: int, is_enough: Callable[[int], bool]
+    folder: Path, *, kinds: Sequence[str], seed: int, is_enough: Callable[[Sequence[Trial]], bool]
 ) -> list[Trial]:
-    """An undisturbed run, then trials of each kind in turn until it is enough."""
+    """An undisturbed run, then trials of each kind in turn until those done are enough."""
     workload = make_workload(folder)
     expected, seconds = _undisturbed(workload, folder / "undisturbed")
     print(f"undisturbed: {len(expected)} files and records in {seconds:.1f} s", flush=True)
     trials: list[Trial] = []
     for n in count():
-        if is_enough(sum(trial.kills for trial in trials)):
+        if is_enough(trials):
             return trials
         kind = kinds[n % len(kinds)]
         out, rng = folder / f"trial-{n}", random.Random(f"{seed}/{n}")
@@ -73,6 +73,11 @@ def run_trials(
         trials.append(trial)
         print(f"{n}: {trial}", flush=True)
     return trials
+
+
+def count_kills(trials: Sequence[Trial]) -> int:
+    """How many processes were ended in all of them."""
+    return sum(trial.kills for trial in trials)
 
 
 def _undisturbed(workload: Workload, out: Path) -> tuple[dict[str, str], float]:
@@ -92,7 +97,7 @@ def print_table(trials: Sequence[Trial]) -> None:
     for what in [*dict.fromkeys(trial.what for trial in trials), "all"]:
         of = [trial for trial in trials if what in (trial.what, "all")]
         sums = (
-            sum(trial.kills for trial in of),
+            count_kills(of),
             len(of),
             sum(len(trial.lost) for trial in of),
             sum(len(trial.differing) for trial in of),

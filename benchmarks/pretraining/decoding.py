@@ -105,7 +105,10 @@ def _decode(
     wanted = [probe for probe in protocol.probes if probe in SEGMENTING]
     for unit in units_of(candidate, task, wanted, protocol):
         settings = replace(
-            SEGMENTING[unit.probe], steps=protocol.segmenting_steps, device=protocol.device
+            SEGMENTING[unit.probe],
+            steps=protocol.segmenting_steps,
+            device=protocol.device,
+            bfloat16=protocol.bfloat16,
         )
         key = key_of(
             protocol=PROTOCOL,

@@ -37,6 +37,8 @@ class Protocol:
         Steps of the segmentation probes.
     device
         Where networks run.
+    bfloat16
+        Whether the probes that train a network compute in half precision.
     """
 
     tasks: tuple[str, ...]
@@ -47,6 +49,7 @@ class Protocol:
     finetuning: FineTuning = field(default_factory=FineTuning)
     segmenting_steps: int = 300
     device: str = "cpu"
+    bfloat16: bool = False
 
 
 def units_of(

@@ -18,7 +18,7 @@ from benchmarks.pretraining.tasks import CLASSIFICATION, REGIONS, SEGMENTATION, 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.embedding import cached_embeddings, encoder_digest, view_of
 from distill.downstream.few_shot import SHOTS, draw_episodes, nearest_prototype
-from distill.downstream.finetune import Shown, fine_tune
+from distill.downstream.finetune import FineTuning, Shown, fine_tune
 from distill.downstream.knn import nearest_neighbours
 from distill.downstream.linear import linear_probe
 from distill.downstream.probe import Answer, Embedded
@@ -108,7 +108,7 @@ def _classify(
     for unit in units:
         if unit.probe == "finetune" and not any(True for _ in encoder.module.parameters()):
             continue  # nothing to train: the report says so
-        budget = asdict(protocol.finetuning) if unit.probe == "finetune" else {}
+        budget = asdict(_finetuning(protocol)) if unit.probe == "finetune" else {}
         key = key_of(
             protocol=PROTOCOL,
             encoder=weights,
@@ -181,9 +181,12 @@ def _finetuned(unit: Unit, encoder: Encoder, shown: Shown, protocol: Protocol) -
     learn = take_fraction(
         fold.train, dataset.targets, dataset.owners, unit.fraction, seed=unit.seed
     )
-    settings = replace(protocol.finetuning, device=protocol.device)
-    answer = fine_tune(encoder, shown, learn, fold.test, settings, seed=unit.seed)
+    answer = fine_tune(encoder, shown, learn, fold.test, _finetuning(protocol), seed=unit.seed)
     return _answers(unit, fold, answer, dataset)
+
+
+def _finetuning(protocol: Protocol) -> FineTuning:
+    return replace(protocol.finetuning, device=protocol.device, bfloat16=protocol.bfloat16)
 
 
 def _answers(unit: Unit, fold: Fold, answer: Answer, dataset: LabelledImages) -> Rows:

@@ -41,6 +41,8 @@ class FineTuning:
         Share of the target spread over all classes.
     device
         Where the network is, as PyTorch names it.
+    bfloat16
+        Whether trainings compute in half precision where torch holds that safe; answers do not.
     """
 
     steps: int = 300
@@ -49,6 +51,7 @@ class FineTuning:
     crop_px: int = 128
     label_smoothing: float = 0.1
     device: str = "cpu"
+    bfloat16: bool = False
 
     @property
     def untuned(self) -> float:
@@ -137,7 +140,8 @@ def _trained(
         net = nn.Sequential(deepcopy(encoder.module), head).to(settings.device)
         loss = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         schedule = Schedule(steps=settings.steps, learning_rate=rate)
-        train(net, _batches(encoder, shown, indices, settings, generator), loss, schedule)
+        batches = _batches(encoder, shown, indices, settings, generator)
+        train(net, batches, loss, schedule, bfloat16=settings.bfloat16)
     return net
 
 

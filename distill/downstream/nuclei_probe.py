@@ -45,6 +45,8 @@ class Segmenting:
     ----------
     mode
         ``"frozen"`` trains the decoder alone, ``"finetune"`` the encoder with it.
+    bfloat16
+        Whether trainings compute in half precision where torch holds that safe; answers do not.
     """
 
     mode: Literal["frozen", "finetune"] = "frozen"
@@ -53,6 +55,7 @@ class Segmenting:
     crop_px: int = 128
     learning_rate: float = 2e-3
     device: str = "cpu"
+    bfloat16: bool = False
 
 
 def segment(
@@ -85,7 +88,7 @@ def segment(
         samples = [_at(image, encoder.spec.mpp, settings.crop_px)[:2] for image in learn_from]
         batches = _batches(encoder, samples, settings, generator)
         schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)
-        train(net, batches, nuclei_loss, schedule)
+        train(net, batches, nuclei_loss, schedule, bfloat16=settings.bfloat16)
     return [_measure(net, encoder, image, settings) for image in asked]
 
 

@@ -55,7 +55,7 @@ def segment_regions(
         samples = [_at(image, encoder.spec.mpp, settings.crop_px) for image in learn_from]
         batches = _batches(encoder, samples, settings, generator)
         schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)
-        train(net, batches, functional.cross_entropy, schedule)
+        train(net, batches, functional.cross_entropy, schedule, bfloat16=settings.bfloat16)
     return [_measure(net, encoder, image, settings, n_classes) for image in asked]
 
 

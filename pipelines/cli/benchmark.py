@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli.options import Bfloat16
+
 benchmark = typer.Typer(no_args_is_help=True)
 
 
@@ -162,6 +164,7 @@ def pretraining(
         float, typer.Option(help="Show images this many times larger than the encoder's mpp.")
     ] = 1.0,
     device: Annotated[str, typer.Option(help="As PyTorch names it: cpu, cuda.")] = "cpu",
+    bfloat16: Bfloat16 = False,
 ) -> None:
     """Measure pretrained encoders on downstream tasks: kNN, linear, few-shot, tuning, nuclei."""
     from benchmarks.pretraining.candidates import find_candidates
@@ -182,6 +185,7 @@ def pretraining(
         finetuning=FineTuning(steps=finetune_steps),
         segmenting_steps=segment_steps,
         device=device,
+        bfloat16=bfloat16,
     )
     say = partial(typer.echo, err=True)
     measure_pretraining(find_candidates(encoders), data, out, protocol, say)

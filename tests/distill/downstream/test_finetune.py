@@ -1,6 +1,7 @@
 """Fine-tuning learns a task, leaves the encoder it was given alone, and repeats itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,18 @@ def test_it_learns_and_prefers_the_rate_that_does(coloured: Make, encoder: Encod
     np.testing.assert_allclose(again.probs, answer.probs, atol=1e-5)
     other = fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=2)
     assert np.abs(other.probs - answer.probs).max() > 1e-3
+
+
+def test_it_learns_in_half_precision(coloured: Make, encoder: Encoder) -> None:
+    dataset = coloured(count=60)
+    fold = folds(dataset, seed=0)[0]
+    shown = Shown(dataset, view_of(encoder))
+    half = replace(QUICK, bfloat16=True)
+    answer = fine_tune(encoder, shown, fold.train, fold.test, half, seed=1)
+    exact = fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=1)
+    assert answer.probs.dtype == np.float32
+    assert (answer.probs.argmax(1) == dataset.targets[fold.test]).mean() > 0.8
+    assert np.abs(answer.probs - exact.probs).max() > 1e-4
 
 
 def test_an_image_of_several_tiles_gets_their_mean(coloured: Make, encoder: Encoder) -> None:

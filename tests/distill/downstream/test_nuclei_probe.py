@@ -37,11 +37,21 @@ def encoder() -> Encoder:
     return create_encoder("resnet10t", spec=TileSpec(size_px=64, mpp=0.5))
 
 
-@pytest.mark.parametrize(("mode", "least"), [("frozen", 0.6), ("finetune", 0.8)])
+@pytest.mark.parametrize(
+    ("mode", "bfloat16", "least"),
+    [("frozen", False, 0.6), ("frozen", True, 0.6), ("finetune", False, 0.8)],
+)
 def test_it_finds_nuclei_and_leaves_the_encoder_alone(
-    encoder: Encoder, mode: Literal["frozen", "finetune"], least: float
+    encoder: Encoder, mode: Literal["frozen", "finetune"], bfloat16: bool, least: float
 ) -> None:
-    settings = Segmenting(mode=mode, steps=100, batch_size=4, crop_px=64, learning_rate=5e-3)
+    settings = Segmenting(
+        mode=mode,
+        steps=100,
+        batch_size=4,
+        crop_px=64,
+        learning_rate=5e-3,
+        bfloat16=bfloat16,
+    )
     before = [value.clone() for value in encoder.module.state_dict().values()]
     (overlap,) = segment(encoder, [image(n) for n in range(4)], [image(9)], settings)
     dice = 2 * overlap.both / (overlap.predicted + overlap.actual)
