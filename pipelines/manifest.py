@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from pipelines.errors import ManifestError, UsageError
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME
@@ -20,6 +21,7 @@ from wsi.remote import file_system, is_remote, slide_path
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
 FORBIDDEN_IN_ID = frozenset('/\\:*?"<>|')  # they would end a file name on some system
+# Bytes. File systems have room for 255, and what is being written has a longer name.
 LONGEST_ID = 200
 
 
@@ -201,18 +203,19 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
         raise ManifestError(f"{where}: no slides")
     same: dict[str, list[SlideRef]] = defaultdict(list)
     splits: dict[str, set[str]] = defaultdict(set)
+    with_ids = "give them ids of their own in the column slide_id of a manifest"
     for entry in entries:
-        # Ids become folder names, and some file systems do not tell cases apart.
-        same[entry.ref.slide_id.casefold()].append(entry.ref)
+        # Ids become folder names, and some file systems do not tell cases or spellings apart.
+        same[normalize("NFC", entry.ref.slide_id).casefold()].append(entry.ref)
         if entry.patient_id and entry.split:
             splits[entry.patient_id].add(entry.split)
         problem = _problem_of_id(entry.ref.slide_id)
         if problem:
-            problems.append(problem)
+            problems.append(f"{problem}, of {entry.ref.path}: {with_ids}")
     for of_id in same.values():
         if len(of_id) > 1:
-            files = ", ".join(str(ref.path) for ref in of_id)
-            problems.append(f"slide_id {of_id[0].slide_id!r} is used {len(of_id)} times: {files}")
+            name, files = of_id[0].slide_id, ", ".join(str(ref.path) for ref in of_id)
+            problems.append(f"slide_id {name!r} is used {len(of_id)} times: {files}: {with_ids}")
     for patient, of_patient in splits.items():
         if len(of_patient) > 1:
             problems.append(f"patient {patient!r} is in splits {', '.join(sorted(of_patient))}")
@@ -221,7 +224,10 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
 
 
 def _problem_of_id(slide_id: str) -> str | None:
-    if not slide_id or slide_id.startswith(".") or len(slide_id) > LONGEST_ID:
-        return f"slide_id {slide_id!r} must have 1-{LONGEST_ID} characters and no leading dot"
+    length = len(os.fsencode(slide_id))
+    if not 1 <= length <= LONGEST_ID:
+        return f"slide_id {slide_id!r} has {length} bytes, not 1-{LONGEST_ID}"
+    if slide_id.startswith(".") or slide_id.endswith((".", " ")):
+        return f"slide_id {slide_id!r} begins with a dot, or ends with a dot or a space"
     bad = sorted({c for c in slide_id if c in FORBIDDEN_IN_ID or not c.isprintable()})
     return f"slide_id {slide_id!r} has characters no file name may have: {bad}" if bad else None

@@ -12,7 +12,8 @@ from cluster.resources import available_cpus, available_memory
 def many_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen CPUs by affinity, and no scheduler."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def write_v1(cgroup: Path, quota: str, period: str) -> None:
@@ -63,6 +64,39 @@ def test_a_grant_of_slurm(
     assert available_cpus(tmp_path) == cpus
 
 
+@pytest.mark.parametrize(
+    ("said", "folder"),
+    [
+        (
+            "0::/system.slice/slurmstepd.scope/job_7/step_0/task_1\n",
+            "system.slice/slurmstepd.scope",
+        ),
+        ("5:cpuset:/other\n3:cpu,cpuacct:/slurm/job_7\n2:memory:/slurm/job_7\n", "slurm/job_7"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_the_own_group_and_those_above_it_count(tmp_path: Path, said: str, folder: str) -> None:
+    membership = tmp_path / "membership"
+    membership.write_text(said)
+    is_first = "3:" in said
+    for controller in ("cpu", "memory"):
+        group = tmp_path / (controller if is_first else "") / folder
+        group.mkdir(parents=True, exist_ok=True)
+        if is_first:
+            (group / "cpu.cfs_quota_us").write_text("300000\n")
+            (group / "cpu.cfs_period_us").write_text("100000\n")
+            (group / "memory.limit_in_bytes").write_text("1048576\n")
+        else:
+            (group / "cpu.max").write_text("300000 100000\n")
+            (group / "memory.max").write_text("1048576\n")
+    assert available_cpus(tmp_path, membership) == 3
+    assert available_memory(tmp_path, membership) == 1 << 20
+    # In a container the path is that of the machine, which is not seen, or leads out of it.
+    for path in ("/nowhere/x", "/../.."):
+        membership.write_text(f"0::{path}\n")
+        assert available_cpus(tmp_path, membership) == 16
+
+
 def test_the_least_of_all_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text("600000 100000\n")
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
@@ -80,7 +114,6 @@ def test_a_system_without_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_memory_is_the_least_of_machine_cgroup_and_scheduler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
     machine = available_memory(tmp_path)
     assert machine == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     (tmp_path / "memory.max").write_text("max\n")
@@ -91,6 +124,9 @@ def test_memory_is_the_least_of_machine_cgroup_and_scheduler(
     assert available_memory(tmp_path) == 512 << 20
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")
     assert available_memory(tmp_path) == 1 << 30
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100")
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "4")
+    assert available_memory(tmp_path) == 400 << 20
 
 
 def test_memory_of_cgroup_version_1(tmp_path: Path) -> None:

@@ -168,12 +168,32 @@ def test_a_missing_slide_is_not_the_manifests_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "slide_id",
-    ["../x", "a/b", "a\\b", "..", ".", ".hidden", "/etc/passwd", "a:b", "a*", "x" * 201, "a\tb"],
+    [
+        *("../x", "a/b", "a\\b", "..", ".", ".hidden", "/etc/passwd", "a:b", "a*", "a\tb"),
+        *("x" * 201, "é" * 101, "trailing."),
+    ],
 )
 def test_an_id_that_is_no_folder_name_is_refused(tmp_path: Path, slide_id: str) -> None:
     said = complaint(write(tmp_path, f'path,slide_id\na.svs,"{slide_id}"\nb.svs,fine\n'))
     assert repr(slide_id) in said
+    assert str(tmp_path / "a.svs") in said
+    assert "column slide_id" in said
     assert "fine" not in said
+
+
+def test_the_longest_ids_are_folder_names(tmp_path: Path) -> None:
+    long = ["x" * 200, "é" * 100]
+    assert (
+        ids(read_manifest(write(tmp_path, f"path,slide_id\na.svs,{long[0]}\nb.svs,{long[1]}\n")))
+        == long
+    )
+    for name in long:
+        (tmp_path / name).mkdir()
+
+
+def test_ids_that_are_spelt_with_other_code_points_are_the_same(tmp_path: Path) -> None:
+    said = complaint(write(tmp_path, "path,slide_id\n1.svs,caf\u00e9\n2.svs,cafe\u0301\n"))
+    assert "is used 2 times" in said
 
 
 def test_ids_that_differ_by_case_are_the_same_folder_on_some_systems(tmp_path: Path) -> None:
