@@ -23,12 +23,13 @@ from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, TILES_NAME
 from pipelines.slide import run_slide
 from wsi.atomic import replacing
 from wsi.ngff import pixel_of
+from wsi.open import open_slide
 from wsi.plan import TileSpec
 from wsi.ref import SlideRef
-from wsi.testing import write_locating_slide
 from wsi.tilestore import read_tiles
 
 RAMP_STEPS = 256
+NOT_RAMP = 160  # of blue, which is 128 on the ramp: more is glass around what was scanned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,60 @@ class Alignment:
     image_px: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Where values are minus where they say they are, (2, H, W) level-0 pixels along x and y.
+
+    Attributes
+    ----------
+    heatmap
+        Of each cell; NaN where there is no value.
+    image
+        Of each pixel of each level, finest first; NaN outside of what was scanned. A pixel's own
+        is within a step of the ramp; their mean is the level's shift.
+    """
+
+    heatmap: NDArray[np.float64]
+    image: tuple[NDArray[np.float64], ...]
+
+
 def measure_alignment(
-    folder: Path, *, spec: TileSpec, size_px: int = 4096, stride_px: int | None = None
+    folder: Path,
+    *,
+    slide: Path,
+    spec: TileSpec,
+    stride_px: int | None = None,
+    mask: Path | None = None,
 ) -> Alignment:
-    """Send a self-locating slide of `size_px` through the chain in `folder` and compare."""
-    slide = write_locating_slide(folder / "locating.svs", width=size_px, height=size_px)
-    mask = folder / "everything.png"
-    Image.new("L", (64, 64), 255).save(mask)
+    """Send a slide through the chain as `measure_errors` does, and keep the largest errors."""
+    errors = measure_errors(folder, slide=slide, spec=spec, stride_px=stride_px, mask=mask)
+    return Alignment(
+        heatmap_px=float(np.nanmax(np.abs(errors.heatmap))),
+        image_px=max(float(np.abs(np.nanmean(level, axis=(1, 2))).max()) for level in errors.image),
+    )
+
+
+def measure_errors(
+    folder: Path,
+    *,
+    slide: Path,
+    spec: TileSpec,
+    stride_px: int | None = None,
+    mask: Path | None = None,
+) -> Errors:
+    """Send a slide with the pixels of `write_locating_slide` through the chain in `folder`.
+
+    Parameters
+    ----------
+    slide
+        In any format.
+    mask
+        Where to look, as in a manifest; tiles wholly in it are taken. None for everywhere.
+    """
+    if mask is None:
+        mask = folder / "everything.png"
+        with open_slide(slide) as opened:
+            Image.new("L", opened.dimensions, 255).save(mask)
     write_colour_model(folder / "model", spec)
     out = folder / "slide"
     config = RunConfig(
@@ -57,29 +105,22 @@ def measure_alignment(
         stride_px=stride_px,
         feature_dtype="float32",
         min_tissue_fraction=1.0,
+        quality="off",  # half of the ramp has the colours of a pen
     )
     ref = SlideRef(path=slide, slide_id="locating", mask=mask)
     run_slide(SlideJob(entry=Entry(ref=ref), folder=out, config=config))
     tiles = read_tiles(out / TILES_NAME)
-    centres = _decode(tiles.embeddings[:, :2] * 255, size_px)
     channels = [_channel("x"), _channel("y")]
+    centres = _decode(tiles.embeddings[:, :2] * 255, tiles.dimensions)
     with replacing(out / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, make_heatmap(centres, channels, tiles), name="locating")
     level0_mpp = float(tiles.attributes["level0_mpp"])
     heatmap = _Placed.read(out / HEATMAP_NAME, 0, level0_mpp)
-    image = [
-        _Placed.read(out / IMAGE_NAME, level, level0_mpp)
-        for level in range(_levels(out / IMAGE_NAME))
-    ]
-    return Alignment(
-        heatmap_px=max(
-            float(np.nanmax(np.abs(heatmap.values[axis] - heatmap.positions(axis))))
-            for axis in (0, 1)
-        ),
-        image_px=max(
-            abs(float((_decode(level.values[axis], size_px) - level.positions(axis)).mean()))
-            for level in image
-            for axis in (0, 1)
+    return Errors(
+        heatmap=heatmap.errors(heatmap.values),
+        image=tuple(
+            _shift(_Placed.read(out / IMAGE_NAME, level, level0_mpp), tiles.dimensions)
+            for level in range(_levels(out / IMAGE_NAME))
         ),
     )
 
@@ -106,16 +147,26 @@ class _Placed:
         values = np.asarray(group[str(level)][...], np.float64)  # type: ignore[index]
         return cls(values=values, downsample=downsample, first_centre=first)
 
-    def positions(self, axis: int) -> NDArray[np.float64]:
-        """Centres of the pixels along x (0) or y (1), counted from the slide's corner."""
-        count = self.values.shape[2 - axis]
-        centres = self.first_centre + np.arange(count) * self.downsample + 0.5
-        return np.asarray(centres[None, :] if axis == 0 else centres[:, None], np.float64)
+    def errors(self, said: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Positions (x, y) that its pixels say, (2, H, W), minus the pixels' centres."""
+        x, y = (
+            self.first_centre + np.arange(count, dtype=np.float64) * self.downsample + 0.5
+            for count in self.values.shape[:0:-1]
+        )
+        return np.stack([said[0] - x[None, :], said[1] - y[:, None]])
 
 
-def _decode(colour: NDArray[np.floating], size_px: int) -> NDArray[np.float64]:
-    """The level-0 position that a mean of the slide's ramp stands for."""
-    return (np.asarray(colour, np.float64) + 0.5) * size_px / RAMP_STEPS
+def _shift(level: _Placed, dimensions: tuple[int, int]) -> NDArray[np.float64]:
+    """Errors of the pixels of a level of the pyramid."""
+    said = _decode(level.values[:2].transpose(1, 2, 0), dimensions)
+    errors = level.errors(said.transpose(2, 0, 1))
+    errors[:, level.values[2] > NOT_RAMP] = np.nan
+    return errors
+
+
+def _decode(colour: NDArray[np.floating], dimensions: tuple[int, int]) -> NDArray[np.float64]:
+    """The level-0 positions (x, y) that means of the ramp's (red, green) stand for, (…, 2)."""
+    return (np.asarray(colour, np.float64) + 0.5) * np.array(dimensions, np.float64) / RAMP_STEPS
 
 
 def _levels(path: Path) -> int:

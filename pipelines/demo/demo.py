@@ -40,13 +40,21 @@ from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME, TILES_NAME
 from pipelines.sampling import place_in_slides
 from wsi.atomic import remove, replacing
 from wsi.plan import TileSpec
-from wsi.testing import CohortSlide, nuclei_crops, plan_cohort, write_cohort_slide, write_manifest
+from wsi.testing import (
+    CohortSlide,
+    nuclei_crops,
+    plan_cohort,
+    write_cohort_slide,
+    write_locating_slide,
+    write_manifest,
+)
 
 SPEC = TileSpec(size_px=128, mpp=0.5)
 TEACHER_PX = 256  # edge of the labelled crops
 TEACHER = "regnetx_002"
 STUDENT = "regnetx_002"
 BATCH = 16
+LOCATING_PX = 2048  # edge of the slide that says where it is: steps of 8 pixels, two levels
 CHECKS = 2  # of each training; the demo shows the last
 POSITIVE = "tumour"
 LICENCE = "Apache-2.0 (made-up pixels, no patient's data)"
@@ -134,7 +142,9 @@ def run_demo(
         result.counts = run_cohort(entries, out, RunConfig(model=model), executor)
     with step("compare with the truth"):
         records = read_records(out / RECORDS_NAME)
-        result.alignment = measure_alignment(folder / "alignment", spec=SPEC)
+        path = folder / "alignment" / "locating.svs"
+        locating = write_locating_slide(path, width=LOCATING_PX, height=LOCATING_PX)
+        result.alignment = measure_alignment(folder / "alignment", slide=locating, spec=SPEC)
         result.auroc = held_out_auroc(records, positive=POSITIVE)
         test = [s for s in slides if s.split == "test" and s.label == POSITIVE]
         result.heatmap_auroc = heatmap_auroc(_finished(test, records), out)

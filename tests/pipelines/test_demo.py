@@ -4,12 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from distill.card import read_card
-from pipelines.demo.alignment import measure_alignment
 from pipelines.records import read_records
-from wsi.plan import TileSpec
 
 FILES = {
     "heatmap.geojson",
@@ -76,21 +72,3 @@ def test_a_folder_that_is_no_demo_is_left_alone(raypath: Any, tmp_path: Path) ->
     assert said.code == 2
     assert "not empty" in said.err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-@pytest.mark.parametrize(
-    ("size_px", "mpp", "stride_px", "tolerance"),
-    [
-        (224, 0.5, None, 0.01),  # whole steps of the ramp: exact
-        (128, 0.5, 64, 32.01),  # overlapping: half a stride where one tile covers the border
-        (224, 1.0, None, 2.5),  # resampled by two: uint8 rounding of the ramp, no shift
-        (200, 0.733, None, 5.0),  # by a fraction, and not a whole number of ramp steps
-    ],
-)
-def test_heatmap_and_pyramid_lie_where_the_slide_is(
-    tmp_path: Path, size_px: int, mpp: float, stride_px: int | None, tolerance: float
-) -> None:
-    spec = TileSpec(size_px=size_px, mpp=mpp)
-    alignment = measure_alignment(tmp_path, spec=spec, stride_px=stride_px)
-    assert alignment.heatmap_px < tolerance
-    assert alignment.image_px < 0.01

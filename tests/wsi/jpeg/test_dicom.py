@@ -29,6 +29,11 @@ WHOLE_SLIDE = UID("1.2.840.10008.5.1.4.1.1.77.1.6")
 Offsets = Literal["basic", "none", "extended"]
 
 
+def specimen_pixels() -> NDArray[np.uint8]:
+    """Level 0 of the specimen."""
+    return render(SPECIMEN, x=1500, y=1500, width=SIZES[0][0], height=SIZES[0][1]).rgb
+
+
 def tiles_of(pixels: NDArray[np.uint8], colour: str) -> list[bytes]:
     """A level's tiles as JPEG streams, row by row; the last ones padded with grey."""
     height, width = pixels.shape[:2]
@@ -66,12 +71,17 @@ def write_instance(
     offsets: Offsets = "basic",
     sparse: bool = False,
     change: Callable[[Dataset], None] | None = None,
+    level0: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write one level of the specimen; `sparse` leaves out every fifth tile."""
+    """Write one level, at 0.5 µm, of the specimen or of what `level0` (H, W, 3) shows.
+
+    `sparse` leaves out every fifth tile.
+    """
     width, height = size
-    factor = SIZES[0][0] // width
-    source = render(SPECIMEN, x=1500, y=1500, width=SIZES[0][0], height=SIZES[0][1]).rgb
-    streams = tiles_of(source[::factor, ::factor][:height, :width], colour)
+    source = specimen_pixels() if level0 is None else level0
+    factor = source.shape[1] // width
+    squares = source[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+    streams = tiles_of(np.rint(squares.mean(axis=(1, 3))).astype(np.uint8), colour)
     columns = -(-width // TILE)
     kept = [n for n in range(len(streams)) if not (sparse and n % 5 == 2)]
     meta = FileMetaDataset()
@@ -81,7 +91,7 @@ def write_instance(
     ds = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     ds.SOPClassUID, ds.SOPInstanceUID = WHOLE_SLIDE, meta.MediaStorageSOPInstanceUID
     ds.StudyInstanceUID = ds.SeriesInstanceUID = ds.FrameOfReferenceUID = series
-    ds.Modality, ds.InstanceNumber = "SM", str(SIZES.index(size) + 1)
+    ds.Modality, ds.InstanceNumber = "SM", str(factor)
     kind = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     ds.ImageType = kind if factor == 1 else ["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED"]
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, colour, 0
@@ -90,7 +100,7 @@ def write_instance(
     ds.Rows = ds.Columns = TILE
     ds.NumberOfFrames = str(len(kept))
     ds.TotalPixelMatrixColumns, ds.TotalPixelMatrixRows = size
-    ds.ImagedVolumeWidth, ds.ImagedVolumeHeight = 0.5, 0.35
+    ds.ImagedVolumeWidth, ds.ImagedVolumeHeight = (n * 0.0005 for n in source.shape[1::-1])
     ds.DimensionOrganizationType = "TILED_SPARSE" if sparse else "TILED_FULL"
     ds.OpticalPathSequence = group(OpticalPathIdentifier="1")
     spacing = group(PixelSpacing=[0.0005 * factor, 0.0005 * factor])
@@ -188,9 +198,7 @@ def set_to(**values: Any) -> Callable[[Dataset], None]:
 
 def two_fragments(ds: Dataset) -> None:
     """Split the first frame, and let the table say so."""
-    first, *others = tiles_of(
-        render(SPECIMEN, x=1500, y=1500, width=SIZES[0][0], height=SIZES[0][1]).rgb, "YBR_FULL_422"
-    )
+    first, *others = tiles_of(specimen_pixels(), "YBR_FULL_422")
     first += bytes(len(first) % 2)
     half = len(first) // 4 * 2
     items = [first[:half], first[half:], *(o + bytes(len(o) % 2) for o in others)]
