@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from pipelines.channels import Channel
+from pipelines.looked import COLOURS, LABEL, NAMES, looked_at
 from wsi import ngff
+from wsi.labels import write_labels
 from wsi.raster import RasterFrame, rasterise
 from wsi.tilestore import TileTable
 
@@ -34,6 +37,9 @@ class Heatmap:
         (width, height) of the slide's level 0.
     level0_mpp
         µm per level-0 pixel.
+    looked
+        (rows, columns), a label of `pipelines.looked.NAMES` for each cell: where the model looked,
+        and why it did not; None where nobody said.
     """
 
     values: NDArray[np.float32]
@@ -41,6 +47,7 @@ class Heatmap:
     cell_level0_px: float
     dimensions: tuple[int, int]
     level0_mpp: float
+    looked: NDArray[np.uint8] | None = None
 
 
 def make_heatmap(
@@ -56,6 +63,7 @@ def make_heatmap(
         cell_level0_px=cell,
         dimensions=tiles.dimensions,
         level0_mpp=float(tiles.attributes["level0_mpp"]),
+        looked=looked_at(tiles, frame),
     )
 
 
@@ -87,10 +95,24 @@ def write_heatmap(path: Path, heatmap: Heatmap, *, name: str) -> None:
         }
     )
 
+    if heatmap.looked is not None:
+        write_labels(
+            group,
+            LABEL,
+            da.from_array(heatmap.looked, chunks=-1),
+            downsample=downsample,
+            level0_mpp=heatmap.level0_mpp,
+            count=1,
+            colours=COLOURS,
+            meanings=NAMES,
+            chunk_px=CHUNK_PX,
+        )
+
 
 def read_heatmap(path: Path) -> Heatmap:
     """Read what `write_heatmap` wrote."""
     group = zarr.open_group(path, mode="r")
+    looked = f"labels/{LABEL}/0"
     ours: dict[str, Any] = dict(group.attrs["raypath"])  # type: ignore[arg-type]
     return Heatmap(
         values=np.asarray(group["0"][...]),  # type: ignore[index]
@@ -98,6 +120,7 @@ def read_heatmap(path: Path) -> Heatmap:
         cell_level0_px=float(ours["cell_level0_px"]),
         dimensions=(int(ours["level0_width"]), int(ours["level0_height"])),
         level0_mpp=float(ours["level0_mpp"]),
+        looked=np.asarray(group[looked][...]) if looked in group else None,  # type: ignore[index]
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.channels import colourise, is_shown_unasked
 from pipelines.heatmap import Heatmap
+from pipelines.looked import reasons
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.unreadable import hatch, unreadable_areas
 from wsi.atomic import replacing
@@ -63,7 +64,7 @@ def write_picture(
         else:
             ax.set_title(WITHHELD.format(title=channel.title), fontsize=10)
     if any(is_shown_unasked(channel, prediction or {}) for channel in shown):
-        caption = f"No colour: the model did not look there. {caption}"
+        caption = f"No colour: the model did not look there{_because(heatmap)}. {caption}"
     figure.supxlabel(caption, fontsize=9, color="0.35")
     with replacing(path) as tmp:
         figure.savefig(tmp, format="png", dpi=110)
@@ -90,6 +91,12 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:
     bar.set_label(channel.title, fontsize=10)
     ticks = channel.ticks()
     bar.set_ticks(list(ticks), labels=[_wrapped(text) for text in ticks.values()])
+
+
+def _because(heatmap: Heatmap) -> str:
+    """Why there are cells without colour, for the caption; empty where nobody said."""
+    found = [] if heatmap.looked is None else reasons(heatmap.looked)
+    return f" ({', '.join(found)})" if found else ""
 
 
 def draw_slide(image: Path) -> Pixels:

@@ -43,6 +43,7 @@ def write_labels(
     level0_mpp: float,
     count: int,
     colours: Mapping[int, Rgba],
+    meanings: Mapping[int, str] | None = None,
     ours: Mapping[str, Any] | None = None,
     chunk_px: int = 512,
     version: ngff.Version = "0.5",
@@ -66,6 +67,8 @@ def write_labels(
     colours
         Red, green, blue and opacity (0-255) of each label that viewers should show so; without
         any, viewers choose.
+    meanings
+        What labels stand for, stored as the property ``name`` of each.
     ours
         The label's ``raypath`` attribute.
     chunk_px
@@ -92,6 +95,8 @@ def write_labels(
     shown = [{"label-value": value, "rgba": list(rgba)} for value, rgba in colours.items()]
     label: dict[str, Any] = {"version": version, "source": {"image": "../../"}}
     label |= {"colors": shown} if shown else {}  # the specification has no empty list of colours
+    said = [{"label-value": value, "name": text} for value, text in (meanings or {}).items()]
+    label |= {"properties": said} if said else {}
     ngff.put(group, ome | {"image-label": label}, version=version)
     group.attrs["raypath"] = dict(ours or {})
 

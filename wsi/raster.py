@@ -1,5 +1,6 @@
 """From values of tiles to a picture in the slide's frame: the one home of that arithmetic."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,21 +66,60 @@ def rasterise(
     values = values[:, None] if values.ndim == 1 else values
     if not np.isfinite(values).all():
         raise ValueError("values of tiles must be finite; leave out the tiles that have none")
+    sums = _sum_over(
+        np.concatenate([values, np.ones((len(coords), 1))], axis=1),
+        coords,
+        tile_level0_px=tile_level0_px,
+        frame=frame,
+    )
+    count = np.rint(sums[..., -1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(count[..., None] > 0, sums[..., :-1] / count[..., None], np.nan)
+    return np.moveaxis(mean, -1, 0).astype(np.float32)
+
+
+def first_over(
+    groups: Sequence[NDArray[np.int64]], *, tile_level0_px: float, frame: RasterFrame
+) -> NDArray[np.uint8]:
+    """Say of every cell which is the first group with a tile that covers the cell's centre.
+
+    Parameters
+    ----------
+    groups
+        Up to 255 times (N, 2) int64 top-left corners (x, y), level-0 pixels.
+    tile_level0_px, frame
+        As in `rasterise`.
+
+    Returns
+    -------
+    (rows, columns) uint8: the number of the group, from 1; 0 where no tile covers the centre.
+    """
+    cells = np.zeros(frame.shape, np.uint8)
+    for number, coords in reversed(list(enumerate(groups, start=1))):
+        tiles = np.ones((len(coords), 1))
+        count = _sum_over(tiles, coords, tile_level0_px=tile_level0_px, frame=frame)[..., 0]
+        cells[count > 0.5] = number
+    return cells
+
+
+def _sum_over(
+    values: NDArray[np.float64],
+    coords: NDArray[np.int64],
+    *,
+    tile_level0_px: float,
+    frame: RasterFrame,
+) -> NDArray[np.float64]:
+    """Sums, (rows, columns, K), of the (N, K) values of the tiles that cover a cell's centre."""
     rows, columns = frame.shape
     # Cell j has its centre at (j + 0.5) cells, so a tile covers j when the centre is in [x, x + t).
     first = np.ceil(coords / frame.cell_level0_px - 0.5).astype(np.int64)
     last = np.ceil((coords + tile_level0_px) / frame.cell_level0_px - 0.5).astype(np.int64)
     first = np.clip(first, 0, (columns, rows))
     last = np.clip(last, 0, (columns, rows))
-    stacked = np.concatenate([values, np.ones((len(coords), 1))], axis=1)
     # A summed-area table backwards: +/- at the corners of each tile, then two running sums.
-    table = np.zeros((rows + 1, columns + 1, stacked.shape[1]))
-    np.add.at(table, (first[:, 1], first[:, 0]), stacked)
-    np.add.at(table, (last[:, 1], last[:, 0]), stacked)
-    np.add.at(table, (first[:, 1], last[:, 0]), -stacked)
-    np.add.at(table, (last[:, 1], first[:, 0]), -stacked)
-    sums = table.cumsum(0).cumsum(1)[:rows, :columns]
-    count = np.rint(sums[..., -1])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(count[..., None] > 0, sums[..., :-1] / count[..., None], np.nan)
-    return np.moveaxis(mean, -1, 0).astype(np.float32)
+    table = np.zeros((rows + 1, columns + 1, values.shape[1]))
+    np.add.at(table, (first[:, 1], first[:, 0]), values)
+    np.add.at(table, (last[:, 1], last[:, 0]), values)
+    np.add.at(table, (first[:, 1], last[:, 0]), -values)
+    np.add.at(table, (last[:, 1], first[:, 0]), -values)
+    return np.asarray(table.cumsum(0).cumsum(1)[:rows, :columns])

@@ -4,6 +4,7 @@ Pixels of all images are counted together, so that a class counts by its area an
 images it happens to be in. Intervals are from resampling cases (patients) with all their images.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,11 @@ class Summary:
         By class but the background: mean over the images that have one.
     object_hausdorff_um
         The same in µm, where every image says its resolution.
+    object_images
+        By class but the background: images with an object in truth or prediction.
+    object_hausdorff_images
+        Those of them with an object in both. Only they have a distance: one in which nothing was
+        predicted makes the mean no worse.
     n_images, n_cases
         How many there are.
     """
@@ -64,6 +70,8 @@ class Summary:
     object_dice: dict[str, Interval]
     object_hausdorff_px: dict[str, Interval]
     object_hausdorff_um: dict[str, Interval] | None
+    object_images: dict[str, int]
+    object_hausdorff_images: dict[str, int]
     n_images: int
     n_cases: int
 
@@ -162,6 +170,12 @@ def summarise_images(
         }
         if len(scale) == len(scores)
         else None,
+        object_images={
+            name: sum(math.isfinite(of.objects[name].dice) for of in scores) for name in foreground
+        },
+        object_hausdorff_images={
+            name: int(np.isfinite(values).sum()) for name, values in hausdorff.items()
+        },
         n_images=len(scores),
         n_cases=len(names),
     )

@@ -274,7 +274,7 @@ def _teaching(
 
 def _print_summary(summary: "Summary", classes: tuple[str, ...]) -> None:
     every = f"all {len(classes)} classes, {classes[0]} included"
-    rows = [
+    rows: list[tuple[str, object]] = [
         (f"mIoU of {every}", summary.miou),
         (f"mIoU without {classes[0]}", summary.miou_foreground),
         *((f"IoU {name}", value) for name, value in summary.iou.items()),
@@ -282,7 +282,11 @@ def _print_summary(summary: "Summary", classes: tuple[str, ...]) -> None:
         *((f"object F1 {name}", value) for name, value in summary.object_f1.items()),
         *((f"object Dice {name}", value) for name, value in summary.object_dice.items()),
         *(
-            (f"object Hausdorff {name} (px)", value)
+            (
+                f"object Hausdorff {name} (px)",
+                f"{value}, of {summary.object_hausdorff_images[name]} of "
+                f"{summary.object_images[name]} images",
+            )
             for name, value in summary.object_hausdorff_px.items()
         ),
     ]

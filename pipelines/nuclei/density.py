@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from pipelines.channels import Channel
 from pipelines.heatmap import Heatmap
+from pipelines.looked import BACKGROUND, LOOKED, UNREADABLE
 from pipelines.nuclei.table import read_groups, read_info
 from pipelines.readable import Unreadable
 from wsi.grid import TileGrid
 from wsi.plan import TileSpec
-from wsi.raster import RasterFrame, rasterise
+from wsi.raster import RasterFrame, first_over, rasterise
 
 DENSITY_UM = 128.0  # edge of a tile where no encoder asks for another
 DENSE = 10_000.0  # nuclei per mm² at the end of the scale: a lymphoid follicle
@@ -43,18 +44,17 @@ def density_heatmap(table: Path, grid: TileGrid) -> Heatmap:
     info, _ = read_info(table)
     density = nuclei_density(table, grid)
     known = np.isfinite(density)
-    cell = grid.stride_level0_px
+    cell, edge = grid.stride_level0_px, grid.plan.level0_px
+    frame = RasterFrame.over(info.dimensions, cell_level0_px=cell)
+    counted = grid.coords[known]
+    looked = first_over([counted, grid.coords[~known]], tile_level0_px=edge, frame=frame)
     return Heatmap(
-        values=rasterise(
-            density[known],
-            grid.coords[known],
-            tile_level0_px=grid.plan.level0_px,
-            frame=RasterFrame.over(info.dimensions, cell_level0_px=cell),
-        ),
+        values=rasterise(density[known], counted, tile_level0_px=edge, frame=frame),
         channels=(DENSITY,),
         cell_level0_px=cell,
         dimensions=info.dimensions,
         level0_mpp=info.level0_mpp,
+        looked=np.array([BACKGROUND, LOOKED, UNREADABLE], np.uint8)[looked],
     )
 
 

@@ -88,6 +88,7 @@ def _read_heatmap(path: Path, facts: Facts) -> Iterator[str]:
         yield f"{int(np.isinf(values).sum())} values are infinite"
     if np.isnan(values).all():
         yield "no value is a number: nobody looked anywhere"
+    yield from _decode_all(group)
 
 
 def _decode_all(group: zarr.Group) -> Iterator[str]:

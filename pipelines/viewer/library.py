@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.heatmap import Heatmap
+from pipelines.looked import NAMES
 from pipelines.nuclei.geojson import CELL_PX
 from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of
 from pipelines.runfolder import (
@@ -153,6 +154,7 @@ class Library:
                 "columns": heatmap.values.shape[2],
                 "cell_level0_px": heatmap.cell_level0_px,
                 "channels": [describe_channel(channel) for channel in heatmap.channels],
+                "labels": dict(NAMES) if heatmap.looked is not None else None,
             }
         if (folder / NUCLEI_NAME).exists():
             _, version = self.nuclei(slide_id)

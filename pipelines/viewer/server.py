@@ -77,6 +77,7 @@ def create_app(out: Path) -> Starlette:
             Route(slide + "/labels/{level:int}/{column:int}_{row:int}.png", pages.labels),
             Route(slide + "/heatmap/{channel:int}.png", pages.heatmap),
             Route(slide + "/heatmap/{channel:int}.f32", pages.values),
+            Route(slide + "/heatmap/looked.u8", pages.looked),
             Route(slide, pages.slide),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
@@ -217,6 +218,14 @@ class _Pages:
         plane = heatmap.values[_channel(request, len(heatmap.channels))]
         media = "application/octet-stream"
         return _cached(request, version, media, lambda: plane.astype("<f4").tobytes())
+
+    def looked(self, request: Request) -> Response:
+        """A label a cell, one byte each, row by row: where the model looked, and why not."""
+        heatmap, version = self.library.heatmap(request.path_params["slide_id"])
+        labels = heatmap.looked
+        if labels is None:
+            raise HTTPException(404, "this heatmap does not say why there are cells without value")
+        return _cached(request, version, "application/octet-stream", labels.tobytes)
 
 
 def _cached(

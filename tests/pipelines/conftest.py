@@ -17,6 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from pipelines.channels import ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, write_heatmap
+from pipelines.looked import BACKGROUND, LOOKED
 from pipelines.records import SlideRecord, write_records
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles
@@ -29,6 +30,7 @@ from wsi.tissue import Tissue
 
 MPP = 0.5
 CELL = 100.0  # level-0 pixels; no divisor of the slides' sizes
+BLURRED = 5  # the label of a cell
 FIDUCIAL = (4, 6)  # row and column of the only hot cell of slide `positive`
 POSITIVE = "positive"
 NEGATIVE = "négative (2) ø"
@@ -57,7 +59,10 @@ class MadeSlide:
 def make_slide(
     width: int, height: int, *, hot: bool, fiducial: tuple[int, int] = FIDUCIAL
 ) -> MadeSlide:
-    """Draw pink tissue on glass, with a near-black square where the fiducial cell is."""
+    """Draw pink tissue on glass, with a near-black square where the fiducial cell is.
+
+    The model did not look at the cell to the right of that one: it is said to be blurred.
+    """
     y, x = np.mgrid[0:height, 0:width]
     inside = np.hypot((x - width / 2) / width, (y - height / 2) / height) < 0.42
     pixels = np.where(inside[..., None], (214, 140, 180), (242, 242, 244)).astype(np.uint8)
@@ -73,6 +78,10 @@ def make_slide(
     odds[is_tissue] = -6.0
     if hot:
         odds[fiducial] = 6.0
+    blurred = (row, column + 1)
+    odds[blurred] = np.nan
+    looked = np.where(np.isnan(odds), BACKGROUND, LOOKED).astype(np.uint8)
+    looked[blurred] = BLURRED
     rank = np.where(np.isnan(odds), np.nan, np.linspace(0, 100, odds.size).reshape(odds.shape))
     heatmap = Heatmap(
         values=np.stack([odds, rank]).astype(np.float32),
@@ -80,6 +89,7 @@ def make_slide(
         cell_level0_px=CELL,
         dimensions=(width, height),
         level0_mpp=MPP,
+        looked=looked,
     )
     tissue = Tissue(mask=inside[::16, ::16], downsample=16.0)
     return MadeSlide(pixels=pixels, tissue=tissue, heatmap=heatmap)

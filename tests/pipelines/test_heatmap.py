@@ -1,5 +1,6 @@
 """`heatmap.ome.zarr`: valid for others, the same for us, and on the tissue it is about."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from ome_zarr_models import v05
 
 from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, make_heatmap, read_heatmap, write_heatmap
-from wsi.tilestore import TileTable
+from pipelines.looked import LOOKED, NAMES, reasons
+from wsi.atomic import digest
+from wsi.tilestore import LeftOut, TileTable
 
 CHANNELS = (score_channel("tumour"), ATTENTION, ATTENTION_PERCENTILE)
 
@@ -99,6 +102,68 @@ def test_it_is_a_valid_ome_zarr_of_version_0_5(tmp_path: Path, heatmap: Heatmap)
     assert labels == [channel.name for channel in CHANNELS]
     for channel in ome["omero"]["channels"]:
         assert channel["window"]["start"] < channel["window"]["end"]
+
+
+def test_where_the_model_looked_is_a_label_image_of_its_own_frame(
+    tmp_path: Path, heatmap: Heatmap
+) -> None:
+    looked = np.random.default_rng(1).integers(0, len(NAMES), (5, 7), np.uint8)
+    for name in ("first", "again"):
+        write_heatmap(tmp_path / name, replace(heatmap, looked=looked), name="s1")
+    assert digest(tmp_path / "first") == digest(tmp_path / "again")
+    back = read_heatmap(tmp_path / "first")
+    assert back.looked is not None
+    np.testing.assert_array_equal(back.looked, looked)
+    group = zarr.open_group(tmp_path / "first", mode="r")
+    assert v05.Labels.from_zarr(group["labels"]).attributes.ome.labels == ["looked"]  # type: ignore[arg-type]
+    said = v05.ImageLabel.from_zarr(group["labels/looked"]).attributes.ome  # type: ignore[arg-type]
+    assert said.image_label.source.image == "../../"
+    assert {c.label_value for c in said.image_label.colors} == set(NAMES)
+    stored: Any = group["labels/looked"].attrs["ome"]
+    names = {p["label-value"]: p["name"] for p in stored["image-label"]["properties"]}
+    assert names == NAMES
+    label, image = (
+        transforms(tmp_path / "first" / "labels" / "looked"),
+        transforms(tmp_path / "first"),
+    )
+    assert {kind: [1.0 if kind == "scale" else 0.0, *v] for kind, v in label.items()} == image
+
+
+def test_a_heatmap_without_labels_is_read_as_one(tmp_path: Path, heatmap: Heatmap) -> None:
+    write_heatmap(tmp_path / "h", heatmap, name="s1")
+    assert not (tmp_path / "h" / "labels").exists()
+    assert read_heatmap(tmp_path / "h").looked is None
+
+
+def test_every_cell_without_a_value_has_its_reason() -> None:
+    left_out = LeftOut(
+        coords=np.array([[128, 0], [256, 0], [0, 128], [128, 128]]),
+        quality=np.zeros((4, 4), np.float32),
+        reason=np.arange(4).astype(np.int8),
+    )
+    tiles = table(np.array([[0, 0]]), (512, 256))
+    tiles = replace(tiles, left_out=left_out, invalid=np.array([[256, 128]]))
+    made = make_heatmap(np.ones((1, 1)), CHANNELS[:1], tiles)
+    assert made.looked is not None
+    assert [[NAMES[label] for label in row] for row in made.looked.tolist()] == [
+        ["looked at", "pen ink", "too dark", "background"],
+        ["blank", "blurred", "unreadable", "background"],
+    ]
+    assert reasons(made.looked) == [name for name in NAMES.values() if name != "looked at"]
+
+
+def test_of_overlapping_tiles_one_that_was_looked_at_goes_first() -> None:
+    left_out = LeftOut(
+        coords=np.array([[64, 0], [192, 0]]),
+        quality=np.zeros((2, 4), np.float32),
+        reason=np.array([3, 0], np.int8),
+    )
+    tiles = table(np.array([[0, 0]]), (384, 64), stride_px=32)
+    tiles = replace(tiles, left_out=left_out, invalid=np.array([[128, 0], [256, 0]]))
+    made = make_heatmap(np.ones((1, 1)), CHANNELS[:1], tiles)
+    assert made.looked is not None
+    assert made.looked.tolist() == [[1, 1, 5, 2, 2, 6]]
+    np.testing.assert_array_equal(made.looked == LOOKED, np.isfinite(made.values[0]))
 
 
 def test_a_heatmap_is_never_written_over_another(tmp_path: Path, heatmap: Heatmap) -> None:

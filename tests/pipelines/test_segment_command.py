@@ -42,6 +42,10 @@ def test_glas_by_its_own_split(tmp_path: Path) -> None:
     assert "mIoU of all 2 classes, background included" in out_text
     assert f"{answer['miou']['value']:.3f}" in out_text
     assert "the numbers are too good" in err_text
+    with_distance = answer["object_hausdorff_images"]["gland"]
+    with_objects = answer["object_images"]["gland"]
+    assert 0 <= with_distance <= with_objects == 4
+    assert f"of {with_distance} of {with_objects} images" in out_text
 
 
 def test_a_folder_with_images_to_learn_from_unlabelled(tmp_path: Path) -> None:

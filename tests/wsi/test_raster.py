@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wsi.raster import RasterFrame, rasterise
+from wsi.raster import RasterFrame, first_over, rasterise
 
 # Quarters of a pixel are exact in binary, so a centre on a tile's edge is one for both sides.
 quarters = st.integers(1, 160).map(lambda n: n / 4)
@@ -72,6 +72,15 @@ def test_cells_that_no_tile_covers_are_nan() -> None:
     seen = rasterise(np.array([7.0]), np.array([[10, 0]]), tile_level0_px=10, frame=frame)
     nan = np.nan
     np.testing.assert_array_equal(seen, [[[nan, 7, nan], [nan, nan, nan]]])
+
+
+def test_of_the_groups_over_a_cells_centre_the_first_counts() -> None:
+    frame = RasterFrame.over((50, 20), cell_level0_px=10)
+    none = np.zeros((0, 2), np.int64)
+    groups = [np.array([[10, 0]]), none, np.array([[0, 0], [20, 10]])]
+    seen = first_over(groups, tile_level0_px=20, frame=frame)
+    assert seen.dtype == np.uint8
+    assert seen.tolist() == [[3, 1, 1, 0, 0], [3, 1, 1, 3, 0]]
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3)])

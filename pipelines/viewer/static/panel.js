@@ -241,13 +241,15 @@ export class Panel {
     this.onOutline(isShown);
   }
 
-  // Mark a value on the colour bar and say it in words; null where there is nothing to say.
-  describeValue(value) {
+  // Mark a value on the colour bar and say it in words; null where there is nothing to say. `label`
+  // is that of its cell: the model may have looked where another channel has no value.
+  describeValue(value, label) {
     const { channel } = this;
     const tick = byId("tick");
     if (tick) tick.hidden = value === null || Number.isNaN(value);
     if (value === null || !channel) return "";
-    if (Number.isNaN(value)) return "not looked at";
+    const hasReason = label && label !== "looked at";
+    if (Number.isNaN(value)) return hasReason ? `not looked at: ${label}` : "not looked at";
     const shown = channel.scale === "logistic" ? 1 / (1 + Math.exp(-value)) : value;
     const fraction = (shown - channel.low) / (channel.high - channel.low);
     tick.style.left = `${100 * Math.min(1, Math.max(0, fraction))}%`;

@@ -14,6 +14,7 @@ export class Stage {
     this.onValue = onValue;
     this.slide = null;
     this.values = null;
+    this.looked = null; // a label a cell: why there is no value
     this.pointer = null;
     this.viewer = OpenSeadragon({
       element: byId("osd"),
@@ -60,7 +61,7 @@ export class Stage {
   // Show a slide as the server describes it; without an image the stage is empty.
   open(slide) {
     this.slide = slide.image ? slide : null;
-    this.values = null;
+    this.values = this.looked = null;
     this.overlay.clear();
     this.viewer.close();
     for (const id of ["toolbar", "scale"]) byId(id).hidden = !this.slide;
@@ -79,17 +80,20 @@ export class Stage {
   // Lay one channel of the heatmap over the slide: its colours, then its numbers for the readout.
   async showChannel(index) {
     const { slide } = this;
-    const { version, cell_level0_px: cellPx } = slide.heatmap;
+    const { version, cell_level0_px: cellPx, labels } = slide.heatmap;
     const url = `${slideUrl(slide.slide_id)}/heatmap/${index}`;
-    const [picture, numbers] = await Promise.all([
+    const numbersAt = (at) => fetch(`${at}?${version}`).then((answer) => answer.arrayBuffer());
+    const [picture, numbers, looked] = await Promise.all([
       fetch(`${url}.png?${version}`)
         .then((answer) => answer.blob())
         .then(createImageBitmap),
-      fetch(`${url}.f32?${version}`).then((answer) => answer.arrayBuffer()),
+      numbersAt(`${url}.f32`),
+      labels && numbersAt(`${slideUrl(slide.slide_id)}/heatmap/looked.u8`),
     ]);
     if (slide !== this.slide) return; // another slide was chosen in the meantime
     Object.assign(this.overlay, { cells: picture, cellPx });
     this.values = new Float32Array(numbers);
+    this.looked = looked && new Uint8Array(looked);
     this.redraw();
   }
 
@@ -211,7 +215,8 @@ export class Stage {
     const [width, height] = this.slide.image.levels[0];
     const isInside = x >= 0 && y >= 0 && x < width && y < height;
     cursor.textContent = isInside ? `x ${whole(x)}  y ${whole(y)} px` : "";
-    const said = [this.onValue(isInside && this.values ? this.valueAt(x, y) : null)];
+    const cell = isInside && this.values ? this.cellAt(x, y) : null;
+    const said = [cell === null ? this.onValue(null) : this.onValue(...cell)];
     const { labels, segmentation } = this.overlay;
     if (isInside && labels && segmentation.isShown) {
       const found = labels.at(x, y);
@@ -220,10 +225,13 @@ export class Stage {
     value.textContent = said.filter(Boolean).join("   ");
   }
 
-  valueAt(x, y) {
-    const { rows, columns, cell_level0_px: cellPx } = this.slide.heatmap;
+  // The heatmap's value at a level-0 pixel, NaN where there is none, and the cell's label.
+  cellAt(x, y) {
+    const { rows, columns, cell_level0_px: cellPx, labels } = this.slide.heatmap;
     const [column, row] = [Math.floor(x / cellPx), Math.floor(y / cellPx)];
-    return column < columns && row < rows ? this.values[row * columns + column] : NaN;
+    if (column >= columns || row >= rows) return [NaN];
+    const at = row * columns + column;
+    return [this.values[at], this.looked ? labels[this.looked[at]] : undefined];
   }
 }
 

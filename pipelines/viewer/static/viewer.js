@@ -18,7 +18,7 @@ const panel = new Panel({
   onSegmentation: (segmentation) => stage.setSegmentation(segmentation),
   onClass: (label, isShown) => stage.showClass(label, isShown),
 });
-const stage = new Stage((value) => panel.describeValue(value));
+const stage = new Stage((value, label) => panel.describeValue(value, label));
 let asked = null;
 
 async function load() {

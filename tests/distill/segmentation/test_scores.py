@@ -59,6 +59,8 @@ def test_objects_are_pooled_for_f1_and_averaged_for_dice() -> None:
     assert summary.object_f1["tumour"].value == pytest.approx(2 / 3)
     assert summary.object_dice["tumour"].value == pytest.approx(0.5)
     assert summary.object_hausdorff_px["tumour"].value == 0  # the other has no distance
+    assert summary.object_hausdorff_images["tumour"] == 1
+    assert summary.object_images == {"tumour": 2, "fat": 0}
     assert "stroma" not in summary.object_f1
     shifted = score_image(image, np.roll(classes, 3, axis=1), CLASSES)
     moved = summarise_images([shifted], CLASSES)

@@ -26,6 +26,7 @@ from distill.teachers.teacher import Teacher, build_net, save_teacher
 from pipelines.cli.main import cli
 from pipelines.config import RunConfig
 from pipelines.heatmap import read_heatmap
+from pipelines.looked import NAMES
 from pipelines.manifest import Entry
 from pipelines.nuclei import work
 from pipelines.nuclei.table import mask_of
@@ -273,6 +274,8 @@ def test_what_does_not_decode_is_said_and_has_no_density(
     heatmap = read_heatmap(folder / "heatmap.ome.zarr")
     assert np.isnan(heatmap.values[0, 0, 0])
     assert heatmap.values[0, 1, 1] > 0
+    assert heatmap.looked is not None
+    assert [NAMES[label] for label in heatmap.looked[[0, 1], [0, 1]]] == ["unreadable", "looked at"]
     rows = pq.read_table(folder / "nuclei.parquet").to_pylist()
     assert 0 < len(rows) < len(blobs.centres)
     assert not any(row["x"] < 240 and row["y"] < 240 for row in rows)

@@ -14,6 +14,7 @@ from pipelines.channels import ATTENTION
 from pipelines.config import RunConfig
 from pipelines.embedding.embedders import Embedder
 from pipelines.heatmap import make_heatmap
+from pipelines.looked import NAMES
 from pipelines.model import Model
 from pipelines.steps.embed import embed_grid, lay_grid
 from pipelines.steps.look import Look
@@ -123,6 +124,13 @@ def test_where_a_tile_was_left_out_the_model_did_not_look(
     _, table = embed(array_slide(spoil(tissue)), model, tmp_path)
     heatmap = make_heatmap(np.ones((len(table.coords), 1)), [ATTENTION], table)
     assert np.argwhere(np.isnan(heatmap.values[0])).tolist() == [[1, 2], [3, 0], [3, 3]]
+    assert heatmap.looked is not None
+    assert [NAMES[heatmap.looked[at]] for at in ((1, 2), (3, 0), (3, 3), (0, 0))] == [
+        "pen ink",
+        "blank",
+        "too dark",
+        "looked at",
+    ]
 
 
 def test_with_quality_off_every_tile_is_embedded_and_measured(

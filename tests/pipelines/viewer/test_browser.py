@@ -179,6 +179,8 @@ def test_legend_and_readout_say_what_is_seen(
     assert page.inner_text("#value-text") == "tumour score of each tile: 1.00"
     x = float(page.inner_text("#cursor-text").split("y")[0].removeprefix("x").strip())
     assert x == pytest.approx((column + 0.5) * 100, abs=2)
+    page.mouse.move(box["x"] + box["width"] / 2 + dx + 100, box["y"] + box["height"] / 2 + dy)
+    assert page.inner_text("#value-text") == "not looked at: blurred"
     assert "Research use only. Not a medical device." in page.inner_text("footer")
 
 

@@ -90,6 +90,17 @@ def test_the_numbers_are_the_heatmap(client: TestClient, made_run: Any) -> None:
     assert client.get(url(made_run.positive, "/heatmap/2.png")).status_code == 404
 
 
+def test_of_every_cell_is_told_why_it_has_no_value(client: TestClient, made_run: Any) -> None:
+    heatmap = made_run.slides[made_run.positive].heatmap
+    answer = client.get(url(made_run.positive, "/heatmap/looked.u8"))
+    labels = np.frombuffer(answer.content, np.uint8).reshape(heatmap.values.shape[1:])
+    np.testing.assert_array_equal(labels, heatmap.looked)
+    names = client.get(url(made_run.positive)).json()["heatmap"]["labels"]
+    row, column = made_run.fiducial
+    assert names[str(labels[row, column])] == "looked at"
+    assert names[str(labels[row, column + 1])] == "blurred"
+
+
 def test_the_description_places_the_heatmap_and_names_its_colours(
     client: TestClient, made_run: Any
 ) -> None:
