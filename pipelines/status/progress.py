@@ -10,15 +10,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pipelines.job import SlideJob
 from pipelines.records import SlideRecord
+from pipelines.status.said import PROGRESS_NAME, Said
 from wsi.atomic import replacing
 
-PROGRESS_NAME = "progress.json"
 BEAT_S = 2.0
 NAMED = 100  # slides in hand that are named in the file
 
@@ -26,12 +28,7 @@ NAMED = 100  # slides in hand that are named in the file
 class Progress:
     """What a driver does, as `progress.json` in its run's folder; a context manager.
 
-    The file holds: ``state`` (``"running"``, then ``"finished"``, ``"interrupted"`` by a signal,
-    or ``"broken"`` by the error in ``message``); ``host``, ``pid`` and the time ``beat`` (seconds
-    since 1970) of the driver; ``elapsed_s`` since its start by a clock that nobody sets; ``total``
-    slides; ``n_in_hand`` slides given to workers and not finished, the first of them by name in
-    ``in_hand``; and, for an estimate of what is left, the shares of the cohort's bytes that are
-    finished (``done_share``) and that were worked on, not merely found done (``worked_share``).
+    See `Said` for what the file holds; the shares are for an estimate of what is left.
     """
 
     def __init__(self, out: Path, sizes: Mapping[str, int]) -> None:
@@ -90,18 +87,18 @@ class Progress:
 
     def _write(self, state: str, message: str = "") -> None:
         with self._lock:
-            said: dict[str, Any] = {
-                "state": state,
-                "message": message,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "beat": time.time(),
-                "elapsed_s": round(time.monotonic() - self._started, 3),
-                "total": len(self._sizes),
-                "n_in_hand": len(self._in_hand),
-                "in_hand": [name for name, _ in zip(self._in_hand, range(NAMED), strict=False)],
-                "done_share": self._done_bytes / max(1, self._all_bytes),
-                "worked_share": self._worked_bytes / max(1, self._all_bytes),
-            }
+            said = Said(
+                state=state,
+                message=message,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                beat=time.time(),
+                elapsed_s=round(time.monotonic() - self._started, 3),
+                total=len(self._sizes),
+                n_in_hand=len(self._in_hand),
+                in_hand=tuple(islice(self._in_hand, NAMED)),
+                done_share=self._done_bytes / max(1, self._all_bytes),
+                worked_share=self._worked_bytes / max(1, self._all_bytes),
+            )
         with replacing(self._path) as tmp:
-            tmp.write_text(json.dumps(said, indent=1))
+            tmp.write_text(json.dumps(asdict(said), indent=1))

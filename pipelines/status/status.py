@@ -4,7 +4,6 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 from pipelines.journal import JOURNAL_NAME, read_journal
 from pipelines.records import SlideRecord
 from pipelines.remote.near import own_files
-from pipelines.runfolder import NotARunError, read_json
-from pipelines.status.progress import BEAT_S, PROGRESS_NAME
+from pipelines.runfolder import NotARunError
+from pipelines.status.progress import BEAT_S
+from pipelines.status.said import PROGRESS_NAME, Said, read_said
 
 SILENT_S = 30.0  # without a beat for so long, the driver is taken for dead
 MISSED_S = 3 * BEAT_S  # and for so long, where its process is gone from this machine
@@ -131,10 +131,12 @@ class RunWatch:
         ------
         NotARunError
             If no run has begun in the folder.
+        DamagedError
+            If `progress.json` or the journal is not what a driver writes.
         """
         folder = own_files(self.out, (PROGRESS_NAME, JOURNAL_NAME))
-        said = read_json(folder / PROGRESS_NAME)
-        if not said:
+        said = read_said(folder)
+        if said is None:
             raise NotARunError(
                 f"no run has begun in {self.out}: it has no {PROGRESS_NAME} "
                 "(give the folder that 'raypath run' writes to with -o)"
@@ -148,31 +150,31 @@ class RunWatch:
         return _status(said, self._tally, now=time.time())
 
 
-def _status(said: Mapping[str, Any], tally: _Tally, *, now: float) -> RunStatus:
-    silent_s = max(0.0, now - said["beat"])  # clocks of two machines differ a little
-    state = said["state"]
+def _status(said: Said, tally: _Tally, *, now: float) -> RunStatus:
+    silent_s = max(0.0, now - said.beat)  # clocks of two machines differ a little
+    state = said.state
     if state == "running" and _is_dead(said, silent_s):
         state = "stopped"
     done = tally.verdicts.total()
-    running = min(said["n_in_hand"], said["total"] - done) if state == "running" else 0
-    elapsed_s = said["elapsed_s"]
+    running = min(said.n_in_hand, said.total - done) if state == "running" else 0
+    elapsed_s = said.elapsed_s
     eta_s = None
-    if state == "running" and said["worked_share"]:
-        eta_s = (1 - said["done_share"]) * elapsed_s / said["worked_share"]
+    if state == "running" and said.worked_share:
+        eta_s = (1 - said.done_share) * elapsed_s / said.worked_share
     slowest = max(tally.seconds, key=lambda step: tally.seconds[step], default=None)
     return RunStatus(
         state=state,
-        message=said["message"],
-        host=said["host"],
-        pid=said["pid"],
+        message=said.message,
+        host=said.host,
+        pid=said.pid,
         silent_s=silent_s,
-        total=said["total"],
+        total=said.total,
         ok=tally.verdicts["ok"],
         partial=tally.verdicts["partial"],
         failed=tally.verdicts["failed"],
         running=running,
-        waiting=said["total"] - done - running,
-        working_on=tuple(said["in_hand"]),
+        waiting=said.total - done - running,
+        working_on=said.in_hand,
         reasons=dict(tally.reasons),
         elapsed_s=elapsed_s,
         slides_per_s=tally.worked_on / elapsed_s if elapsed_s else 0.0,
@@ -185,14 +187,14 @@ def _status(said: Mapping[str, Any], tally: _Tally, *, now: float) -> RunStatus:
     )
 
 
-def _is_dead(said: Mapping[str, Any], silent_s: float) -> bool:
+def _is_dead(said: Said, silent_s: float) -> bool:
     """Whether a driver that was running does so no more."""
     if silent_s > SILENT_S:
         return True
-    if silent_s < MISSED_S or said["host"] != socket.gethostname():
+    if silent_s < MISSED_S or said.host != socket.gethostname():
         return False
     try:
-        os.kill(said["pid"], 0)
+        os.kill(said.pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:  # it lives, and is another person's

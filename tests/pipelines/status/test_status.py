@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from pipelines.config import RunConfig
+from pipelines.errors import DamagedError
 from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal
 from pipelines.manifest import Entry
 from pipelines.records import SlideRecord
 from pipelines.runfolder import NotARunError
 from pipelines.status import progress as progress_module
-from pipelines.status.progress import NAMED, PROGRESS_NAME, Progress
+from pipelines.status.progress import NAMED, Progress
+from pipelines.status.said import PROGRESS_NAME
 from pipelines.status.status import SILENT_S, RunStatus, RunWatch
 from wsi.ref import SlideRef
 
@@ -120,12 +122,53 @@ def test_a_watch_reads_on_and_begins_again_with_the_run(out: Path) -> None:
     assert (watch.look().ok, watch.look().failed) == (1, 0)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]"])
-def test_a_folder_without_a_run_is_said(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / PROGRESS_NAME).write_text(text)
-    with pytest.raises(NotARunError, match=r"no run has begun.*progress\.json.*-o"):
+def test_a_folder_without_a_run_is_said(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(NotARunError, match=r"no run has begun.*progress\.json.*-o"):
+            RunWatch(folder).look()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "line 1 column 1"),
+        (b"\0" * 500, "line 1 column 1"),
+        (b"\xff" * 9, "position 0"),
+        (b'{"state": "running",\n "mess', "line 2 column 2"),
+        (b"[]", r"\[\] and no object"),
+        (b"{}", "lacks 'state'"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_place_and_the_way_out(
+    tmp_path: Path, content: bytes, what: str
+) -> None:
+    (tmp_path / PROGRESS_NAME).write_bytes(content)
+    message = rf"progress\.json is damaged \(.*{what}.*again"
+    with pytest.raises(DamagedError, match=message) as raised:
         RunWatch(tmp_path).look()
+    assert str(tmp_path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("pid", None), ("elapsed_s", float("nan")), ("in_hand", 3), ("state", 1)]
+)
+def test_a_value_that_no_driver_writes_is_named(out: Path, name: str, value: Any) -> None:
+    write_progress(out, **{name: value})
+    with pytest.raises(DamagedError, match=rf"progress\.json is damaged \(its '{name}' is "):
+        RunWatch(out).look()
+
+
+def test_a_damaged_journal_is_named_and_what_is_read_again_is_read_once(out: Path) -> None:
+    write_progress(out)
+    whole = (out / JOURNAL_NAME).read_bytes()
+    with (out / JOURNAL_NAME).open("ab") as file:
+        file.write(b"\0" * 50 + b"\n")
+    watch = RunWatch(out)
+    for _ in range(2):
+        with pytest.raises(DamagedError, match=rf"records\.jsonl .* byte {len(whole)}"):
+            watch.look()
+    (out / JOURNAL_NAME).write_bytes(whole)
+    assert watch.look().done == 3
 
 
 def jobs(count: int) -> list[SlideJob]:
