@@ -41,6 +41,7 @@ def status(
     Works from the folder alone, while the run works, after a crash and at the end.
     """
     import time
+    from functools import partial
 
     from rich.console import Console
     from rich.live import Live
@@ -54,7 +55,7 @@ def status(
         _show_jobs(address, as_json=as_json)
         return
     assert out is not None
-    run = RunWatch(out)
+    run = RunWatch(out, say=partial(typer.echo, err=True))
     now = run.look()
     if as_json:
         typer.echo(json.dumps(now.as_dict()))
@@ -135,9 +136,13 @@ def _state(now: "RunStatus") -> str:
     """The state in words, with what a person does about it."""
     from rich.markup import escape
 
+    from pipelines.status.life import SILENT_S
+
     where = escape(f"process {now.pid} on {now.host}")
+    silent = f"silent for {_duration(now.silent_s)}"
     if now.state == "running":
-        return f"running ({where})"
+        # A process that is there, and was suspended or cannot write to the folder.
+        return f"running ({where}{f', {silent}' if now.silent_s > SILENT_S else ''})"
     if now.state == "finished":
         return f"finished; the report is {escape('report.html')} in it"
     again = f"give the same '{program()} run' again to go on"
@@ -145,7 +150,7 @@ def _state(now: "RunStatus") -> str:
         return f"[yellow]interrupted[/]: {again}"
     if now.state == "broken":
         return f"[red]broken[/] by {escape(now.message)}"
-    return f"[red]stopped[/]: {where} has been silent for {_duration(now.silent_s)}; {again}"
+    return f"[red]stopped[/]: {where} is gone, {silent}; {again}"
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from pipelines.job import SlideJob
+from pipelines.processes import process_space, start_of
 from pipelines.records import SlideRecord
 from pipelines.status.said import PROGRESS_NAME, Said
 from wsi.atomic import replacing
@@ -38,6 +39,7 @@ class Progress:
         self._all_bytes = sum(self._sizes.values())
         self._done_bytes = self._worked_bytes = 0
         self._in_hand: dict[str, None] = {}  # in the order in which they were handed out
+        self._space, self._start = process_space(), start_of(os.getpid()) or ""
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -92,6 +94,8 @@ class Progress:
                 message=message,
                 host=socket.gethostname(),
                 pid=os.getpid(),
+                space=self._space,
+                start=self._start,
                 beat=time.time(),
                 elapsed_s=round(time.monotonic() - self._started, 3),
                 total=len(self._sizes),

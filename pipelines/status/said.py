@@ -23,6 +23,8 @@ class Said:
         error in `message`.
     host, pid
         The driver.
+    space, start
+        What its process number is unique in, and when it began, see `pipelines.processes`.
     beat
         When it said so, seconds since 1970 by its own machine's clock.
     elapsed_s
@@ -46,6 +48,13 @@ class Said:
     in_hand: tuple[str, ...]
     done_share: float
     worked_share: float
+    space: str = ""
+    start: str = ""
+
+    @property
+    def driver(self) -> tuple[str, str, int, str]:
+        """What tells one driver from another."""
+        return (self.host, self.space, self.pid, self.start)
 
 
 def read_said(folder: Path) -> Said | None:

@@ -1,9 +1,7 @@
 """How a run stands, read from its folder alone: while it works, after a crash, and at the end."""
 
-import os
-import socket
-import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,8 @@ from pipelines.journal import JOURNAL_NAME, read_journal
 from pipelines.records import SlideRecord
 from pipelines.remote.near import own_files
 from pipelines.runfolder import NotARunError
-from pipelines.status.progress import BEAT_S
+from pipelines.status.life import Life
 from pipelines.status.said import PROGRESS_NAME, Said, read_said
-
-SILENT_S = 30.0  # without a beat for so long, the driver is taken for dead
-MISSED_S = 3 * BEAT_S  # and for so long, where its process is gone from this machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +26,7 @@ class RunStatus:
     message
         The error that broke it.
     host, pid, silent_s
-        The driver, and how long ago it said that it is alive.
+        The driver, and how long ago it said that it is alive; see `Life.silent_s`.
     total, ok, partial, failed, running, waiting
         Slides: of the cohort; by verdict; given to workers, which hold a few each; and the others.
         After a stop none is running.
@@ -120,12 +115,17 @@ class _Tally:
 class RunWatch:
     """Looks at a run's folder again and again, reading only what is new in its journal."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+        """Watch the run in `out`; `say` is called with a line when a look takes long."""
         self.out = out
         self._tally = _Tally()
+        self._life = Life(read=self._read, say=say)
+        self._driver: tuple[str, str, int, str] | None = None
 
     def look(self) -> RunStatus:
         """How the run stands now.
+
+        The first look may take `SILENT_S`, see `Life.look`.
 
         Raises
         ------
@@ -134,27 +134,29 @@ class RunWatch:
         DamagedError
             If `progress.json` or the journal is not what a driver writes.
         """
-        folder = own_files(self.out, (PROGRESS_NAME, JOURNAL_NAME))
-        said = read_said(folder)
+        said = self._life.look()
+        journal = own_files(self.out, (PROGRESS_NAME, JOURNAL_NAME)) / JOURNAL_NAME
+        is_other = self._driver not in (None, said.driver)
+        if is_other or (journal.exists() and journal.stat().st_size < self._tally.end):
+            self._tally = _Tally()  # the run was begun again
+        self._driver = said.driver
+        for record, end in read_journal(journal, start=self._tally.end):
+            self._tally.add(record)
+            self._tally.end = end
+        return _status(said, self._tally, silent_s=self._life.silent_s(said))
+
+    def _read(self) -> Said:
+        said = read_said(own_files(self.out, (PROGRESS_NAME,)))
         if said is None:
             raise NotARunError(
                 f"no run has begun in {self.out}: it has no {PROGRESS_NAME} "
                 "(give the folder that 'raypath run' writes to with -o)"
             )
-        journal = folder / JOURNAL_NAME
-        if journal.exists() and journal.stat().st_size < self._tally.end:
-            self._tally = _Tally()  # the run was begun again
-        for record, end in read_journal(journal, start=self._tally.end):
-            self._tally.add(record)
-            self._tally.end = end
-        return _status(said, self._tally, now=time.time())
+        return said
 
 
-def _status(said: Said, tally: _Tally, *, now: float) -> RunStatus:
-    silent_s = max(0.0, now - said.beat)  # clocks of two machines differ a little
+def _status(said: Said, tally: _Tally, *, silent_s: float) -> RunStatus:
     state = said.state
-    if state == "running" and _is_dead(said, silent_s):
-        state = "stopped"
     done = tally.verdicts.total()
     running = min(said.n_in_hand, said.total - done) if state == "running" else 0
     elapsed_s = said.elapsed_s
@@ -185,18 +187,3 @@ def _status(said: Said, tally: _Tally, *, now: float) -> RunStatus:
         waited_s=tally.waited_s,
         worked_s=tally.worked_s,
     )
-
-
-def _is_dead(said: Said, silent_s: float) -> bool:
-    """Whether a driver that was running does so no more."""
-    if silent_s > SILENT_S:
-        return True
-    if silent_s < MISSED_S or said.host != socket.gethostname():
-        return False
-    try:
-        os.kill(said.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it lives, and is another person's
-        return False
-    return False
