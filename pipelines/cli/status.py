@@ -116,10 +116,14 @@ def _shown(now: "RunStatus", out: Path) -> "Group":
         more = now.running - NAMED if now.running > NAMED else 0
         names = ", ".join(now.working_on[:NAMED]) + (f" and {more} more" if more else "")
         rows.append(("working on" if now.state == "running" else "was working on", escape(names)))
+    if now.blocks_total:
+        rows.append(("", f"{now.blocks_done} of {now.blocks_total} blocks of large slides done"))
     if now.reasons:
         counts = sorted(now.reasons.items(), key=lambda item: -item[1])
         rows.append(("reasons", ", ".join(f"{n} {reason}" for reason, n in counts)))
-    left = f", {_duration(now.eta_s)} left" if now.eta_s is not None else ""
+    left = ""
+    if now.eta_s is not None:
+        left = f", {now.done_share:.0%} done by bytes, {_duration(now.eta_s)} left"
     rows.append(("time", f"{_duration(now.elapsed_s)}{left}"))
     rows.append(("speed", f"{now.slides_per_s:.3g} slides/s   {now.tiles_per_s:.3g} tiles/s"))
     if now.slowest_step:

@@ -34,7 +34,12 @@ class Said:
     n_in_hand, in_hand
         Slides given to workers and not finished, and the first of them by id.
     done_share, worked_share
-        Shares of the cohort's bytes, 0-1: finished, and worked on, not merely found done.
+        Shares of the cohort's bytes, 0-1: finished, and worked on, not merely found done. A slide
+        in hand counts by its blocks that are done.
+    blocks_done, blocks_total
+        Of the slides in hand that were cut into blocks.
+    tiles
+        Embedded, of slides in hand as far as their blocks are done.
     """
 
     state: str
@@ -48,6 +53,9 @@ class Said:
     in_hand: tuple[str, ...]
     done_share: float
     worked_share: float
+    blocks_done: int = 0
+    blocks_total: int = 0
+    tiles: int = 0
     space: str = ""
     start: str = ""
 

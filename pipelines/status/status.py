@@ -30,6 +30,10 @@ class RunStatus:
     total, ok, partial, failed, running, waiting
         Slides: of the cohort; by verdict; given to workers, which hold a few each; and the others.
         After a stop none is running.
+    blocks_done, blocks_total
+        Of the slides in hand that were cut into blocks.
+    done_share
+        Share of the cohort's bytes that is done, 0-1, that of slides in hand by their blocks.
     working_on
         Ids of the first of those that are running, or were when the driver stopped.
     reasons
@@ -37,9 +41,9 @@ class RunStatus:
     elapsed_s
         Since the driver's start, which may have resumed an earlier run.
     slides_per_s, tiles_per_s
-        Since then, without what was merely found done.
+        Since then, without what was merely found done; tiles of slides in hand by their blocks.
     eta_s
-        Until the end, as far as the bytes of slides tell; None before the first is finished.
+        Until the end, as far as the bytes of slides tell; None before any are worked on.
     seconds
         By step, of all finished slides together.
     slowest_step
@@ -59,6 +63,9 @@ class RunStatus:
     failed: int
     running: int
     waiting: int
+    blocks_done: int
+    blocks_total: int
+    done_share: float
     working_on: tuple[str, ...]
     reasons: dict[str, int]
     elapsed_s: float
@@ -160,6 +167,7 @@ def _status(said: Said, tally: _Tally, *, silent_s: float) -> RunStatus:
     done = tally.verdicts.total()
     running = min(said.n_in_hand, said.total - done) if state == "running" else 0
     elapsed_s = said.elapsed_s
+    tiles = max(said.tiles, tally.tiles)  # the journal may be ahead of the driver's last beat
     eta_s = None
     if state == "running" and said.worked_share:
         eta_s = (1 - said.done_share) * elapsed_s / said.worked_share
@@ -176,11 +184,14 @@ def _status(said: Said, tally: _Tally, *, silent_s: float) -> RunStatus:
         failed=tally.verdicts["failed"],
         running=running,
         waiting=said.total - done - running,
+        blocks_done=said.blocks_done,
+        blocks_total=said.blocks_total,
+        done_share=said.done_share,
         working_on=said.in_hand,
         reasons=dict(tally.reasons),
         elapsed_s=elapsed_s,
         slides_per_s=tally.worked_on / elapsed_s if elapsed_s else 0.0,
-        tiles_per_s=tally.tiles / elapsed_s if elapsed_s else 0.0,
+        tiles_per_s=tiles / elapsed_s if elapsed_s else 0.0,
         eta_s=eta_s,
         seconds={step: round(s, 3) for step, s in tally.seconds.items()},
         slowest_step=slowest,

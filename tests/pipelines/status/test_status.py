@@ -2,15 +2,19 @@
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from pipelines.blockwise.sealed import SealedPlan
+from pipelines.cli.status import _shown
 from pipelines.config import RunConfig
 from pipelines.errors import DamagedError
-from pipelines.job import SlideJob
+from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal
 from pipelines.manifest import Entry
 from pipelines.processes import process_space
@@ -18,7 +22,7 @@ from pipelines.records import SlideRecord
 from pipelines.runfolder import NotARunError
 from pipelines.status import progress as progress_module
 from pipelines.status.progress import NAMED, Progress
-from pipelines.status.said import PROGRESS_NAME
+from pipelines.status.said import PROGRESS_NAME, Said, read_said
 from pipelines.status.status import RunStatus, RunWatch
 from wsi.ref import SlideRef
 
@@ -208,6 +212,61 @@ def test_the_driver_says_what_it_does(tmp_path: Path, monkeypatch: pytest.Monkey
         said = json.loads((tmp_path / PROGRESS_NAME).read_text())
         assert (said["done_share"], said["worked_share"]) == (0.5, 0.25)
     assert RunWatch(tmp_path).look().state == "finished"
+
+
+def test_a_slide_in_hand_counts_by_its_blocks(tmp_path: Path) -> None:
+    plan = SealedPlan(
+        step="embed", ref=jobs(1)[0].ref, folder=tmp_path, work=b"", blocks=(b"",) * 5
+    )
+
+    def said(progress: Progress) -> Said:
+        progress._write("running")
+        said = read_said(tmp_path)
+        assert said is not None
+        return said
+
+    with Progress(tmp_path, {"s0": 800, "s1": 100, "s2": 100}) as progress:
+        list(progress.handing_out(jobs(3)))
+        progress.advanced("s0", HandedOut(plans=(plan, replace(plan, blocks=(b"", b"")))))
+        assert (said(progress).blocks_total, said(progress).done_share) == (7, 0.0)
+        progress.advanced("s0", BlockDone(tiles=40))
+        progress.advanced("s0", BlockDone(is_new=False))
+        progress.advanced("s0", None)  # a block whose task failed: the slide's own does it
+        now = said(progress)
+        assert (now.blocks_done, now.blocks_total, now.tiles) == (2, 7, 40)
+        assert (now.done_share, now.worked_share) == pytest.approx((0.2, 0.1))
+        progress.finished(replace(DONE, slide_id="s1"))
+        assert (said(progress).blocks_done, said(progress).tiles) == (2, 40 + 20)
+        progress.finished(replace(DONE, slide_id="s0", n_tiles=210))
+        now = said(progress)
+        assert (now.blocks_done, now.blocks_total, now.tiles) == (0, 0, 200 + 20)
+        assert (now.done_share, now.worked_share) == pytest.approx((0.9, 0.8))
+
+
+def test_nothing_is_kept_of_slides_that_are_finished(tmp_path: Path) -> None:
+    progress = Progress(tmp_path, {f"s{i}": 1 for i in range(1000)})
+    started = time.process_time()
+    for job in progress.handing_out(jobs(1000)):
+        slide_id = job.ref.slide_id
+        plan = SealedPlan(step="embed", ref=job.ref, folder=tmp_path, work=b"", blocks=(b"",) * 9)
+        progress.advanced(slide_id, HandedOut(plans=(plan,)))
+        for _ in range(9):
+            progress.advanced(slide_id, BlockDone())
+        progress.finished(replace(DONE, slide_id=slide_id))
+        assert len(progress._in_hand) == 0
+    assert (time.process_time() - started) / 1000 < 0.001
+
+
+def test_what_a_person_sees_of_a_large_slide(out: Path) -> None:
+    write_progress(out, blocks_done=30, blocks_total=80, tiles=500)
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(_shown(RunWatch(out).look(), out))
+    text = captured.get()
+    assert "30 of 80 blocks of large slides done" in text
+    assert "10 s, 60% done by bytes, 8 s left" in text
+    assert "0.2 slides/s   50 tiles/s" in text
+    assert "running (process 1 on elsewhere)" in text
 
 
 def test_the_file_is_as_small_for_many_slides(tmp_path: Path) -> None:
