@@ -126,6 +126,7 @@ def _run_held(
         tasks = spread.first_tasks(progress.handing_out(jobs))
         for outcome in executor.map(do, tasks, follow=spread.follow):
             if not is_verdict(outcome):
+                progress.advanced(outcome.item.ref.slide_id, outcome.result)
                 continue
             lock.check()
             stop_if_full(outcome.failure)
