@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.executor import Executor
-from cluster.resources import available_memory
 from pipelines.check.estimate import Estimate, Totals, as_json, estimate, write_check
 from pipelines.check.look import Checked, LookTask, Work, look_at
 from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
@@ -48,7 +47,7 @@ def check_cohort(
     out
         The run's folder, or its URL. Only `check.json` is left there.
     memory_bytes
-        What the run may use; None for what this process may.
+        What the run may use; None for what the machines of `executor` have.
     report
         Called with each slide's result; none is kept here.
 
@@ -88,9 +87,11 @@ def check_cohort(
     if totals.slides and not problems:
         fixed, tried = _try(extremes.entries(), out, config, executor)
         dim = sum(card.encoder.dim for card in cards)
-        expected = estimate(totals, fixed, tried, dim=dim, workers=executor.workers)
-        problems += problems_of(expected, out, memory_bytes or available_memory())
-        unknown = unknown_of(expected, out)
+        there = memory_bytes or executor.memory_bytes
+        at_once = _at_once(config, executor)
+        expected = estimate(totals, fixed, tried, dim=dim, workers=at_once)
+        problems += problems_of(expected, out, there, on_cluster=config.address is not None)
+        unknown = unknown_of(expected, out, there)
         said = {
             "estimate": as_json(expected),
             "slides": len(entries),
@@ -122,6 +123,17 @@ class _Extremes:
     def entries(self) -> list[Entry]:
         """Each once."""
         return list({entry.ref.slide_id: entry for _, entry in self._found.values()}.values())
+
+
+def _at_once(config: RunConfig, executor: Executor) -> int:
+    """How many slides are worked on at a time: Ray begins those that it has CPUs and memory for."""
+    if config.executor != "ray":
+        return executor.workers
+    needs = config.resources.slide
+    room = executor.workers / needs.cpus
+    if needs.memory_gb and executor.memory_bytes:
+        room = min(room, executor.memory_bytes / (needs.memory_gb * 2**30))
+    return max(1, int(room))
 
 
 def _try(

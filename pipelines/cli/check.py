@@ -33,7 +33,7 @@ def check(
     codec: Codec = None,
     memory: Annotated[
         float | None,
-        typer.Option(help="GiB the run may use.", show_default="what this machine lets it"),
+        typer.Option(help="GiB the run may use.", show_default="what its machines have"),
     ] = None,
     executor: Executor = None,
     workers: Workers = None,
