@@ -142,7 +142,7 @@ def test_real_slides_fail_beforehand_for_the_reason_they_fail_with(
     manifest = tmp_path / "manifest.csv"
     rows = [f'"{shared_data / "slides" / name}"' for name in names] + ["cut.svs"]
     manifest.write_text("\n".join(["path", *rows]) + "\n")
-    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED]))
+    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED], []))
     found, said = check(manifest, tmp_path / "out", model, memory_bytes=10)
     assert {Path(name).stem: reason for name, reason in names.items()} | {"cut": "truncated"} == {
         slide_id: checked.reason for slide_id, checked in said.items()
@@ -157,7 +157,7 @@ def test_real_slides_fail_beforehand_for_the_reason_they_fail_with(
 def test_no_room_and_no_permission_are_said_beforehand(
     model: Path, synthetic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED]))
+    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED], []))
     monkeypatch.setattr(room, "free_bytes", lambda _: 100)
     found, _ = check(synthetic.path, tmp_path / "out", model)
     assert len(found.problems) == 1
@@ -191,7 +191,7 @@ def check_on_nodes(
 ) -> Check:
     """Check 40 slides on nodes with that much memory; a process takes 2 GiB."""
     large = replace(FIXED, peak_bytes=2 << 30)
-    monkeypatch.setattr(module, "_try", lambda *_: (large, [COPIED]))
+    monkeypatch.setattr(module, "_try", lambda *_: (large, [COPIED], []))
     path = write_slide(folder / "slide.svs", Specimen(seed=1, width=600, height=600))
     (entry,) = read_cohort([path])
     named = [replace(entry, ref=replace(entry.ref, slide_id=f"s{n}")) for n in range(40)]
