@@ -13,8 +13,12 @@ from typer.testing import CliRunner
 from distill.errors import LabelledDataError
 from distill.metrics import SCORE_NAMES
 from distill.teachers.card import read_teacher_card
+from distill.teachers.labelled import read_pixels
+from distill.teachers.read import read_labelled
+from distill.teachers.split import split_by_case
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
+from tests.conftest import MadeUp
 from wsi.testing import nuclei_crops
 
 
@@ -94,6 +98,25 @@ def test_labels_without_a_human_serve_for_training(data: Path, tmp_path: Path) -
     with pytest.raises(LabelledDataError, match="none of the 1 tiles"):
         run("label", "--tiles", glass, "--mpp", 0.5, "--tile-px", 96, "-o", tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_labelled_tiles_know_the_image_or_slide_they_are_of(
+    data: Path, tmp_path: Path, synthetic: MadeUp
+) -> None:
+    """Several tiles of each: a split that took every tile for a case would learn from all."""
+    arrays = tmp_path / "arrays.npz"
+    pixels = np.stack([read_pixels(data / "images" / f"{n}.png") for n in (1, 2)])
+    np.savez(arrays, pixels=pixels, sources=np.array([0, 0]))
+    out = tmp_path / "labelled"
+    run("label", "--tiles", data, "--tiles", arrays, "--tiles", synthetic.path, "--mpp", 0.5,
+        "--tile-px", 48, "--slide-tiles", 6, "-o", out)  # fmt: skip
+    images = read_labelled(out)
+    cases = {image.case for image in images}
+    assert {"0", "arrays-5", "synthetic"} <= cases <= {*"01234", "arrays-5", "synthetic"}
+    assert len(images) > 2 * len(cases)
+    split = split_by_case({"made": images}, validation=0.4, seed=0)
+    learned = {image.name[:4] for image in split.train}
+    assert learned.isdisjoint(image.name[:4] for image in split.held_out["made"])
 
 
 def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path) -> None:
