@@ -98,34 +98,40 @@ def train(
     from distill.teachers.train import TeacherSettings, train_teacher
     from distill.train import Schedule
     from pipelines.errors import UsageError
+    from pipelines.labelled_job import begin_training
 
     if minutes is None and steps is None:
         minutes = 60.0
     if len({folder.name for folder in data}) < len(data):
         raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
     mpps = one_each(mpp or [], len(data), flag="--data")
-    trained = train_teacher(
-        {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)},
-        out,
-        TeacherSettings(
-            encoder=encoder,
-            schedule=Schedule(
-                steps=steps or 10**6,
-                minutes=minutes or float("inf"),
-                learning_rate=learning_rate,
-            ),
-            mpp=train_mpp,
-            validation=validation,
-            crop_px=crop_px,
-            batch_size=batch_size,
-            workers=workers,
-            variation=variation,
-            bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
-            half=half,
-            seed=seed,
+    sources = {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)}
+    settings = TeacherSettings(
+        encoder=encoder,
+        schedule=Schedule(
+            steps=steps or 10**6,
+            minutes=minutes or float("inf"),
+            learning_rate=learning_rate,
         ),
+        mpp=train_mpp,
+        validation=validation,
+        crop_px=crop_px,
+        batch_size=batch_size,
+        workers=workers,
+        variation=variation,
+        bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
+        half=half,
+        seed=seed,
+    )
+    divider = load_teacher(clumps_by) if clumps_by else None
+    divided_by = divider.sha256 if divider else None
+    begin_training(out, settings, sources, resume=resume, clumps_by=divided_by)
+    trained = train_teacher(
+        sources,
+        out,
+        settings,
         licence=licence,
-        clumps_by=load_teacher(clumps_by) if clumps_by else None,
+        clumps_by=divider,
         resume=resume,
         report=lambda line: typer.echo(line, err=True),
     )

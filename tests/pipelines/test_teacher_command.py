@@ -43,9 +43,15 @@ def run(*arguments: object) -> str:
 
 def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "teacher"
-    run("train", "--data", data, "-o", out, "--encoder", "mobilenetv3_small_050", "--steps", 2,
-        "--batch-size", 2, "--crop-px", 64, "--workers", 0, "--licence", "CC0-1.0")  # fmt: skip
+    train = ("train", "--data", data, "-o", out, "--encoder", "mobilenetv3_small_050",
+             "--steps", 2, "--batch-size", 2, "--crop-px", 64, "--workers", 0,
+             "--licence", "CC0-1.0")  # fmt: skip
+    run(*train)
     assert 'data_licence = "CC0-1.0"' in (out / "teacher.toml").read_text()
+    for other in (("--seed", 1), ("--validation", 0.4), ("--mpp", 0.5)):
+        with pytest.raises(UsageError, match="holds another training"):
+            run(*train, *other, "--resume")
+    run(*train, "--resume")
 
     answer = json.loads(run("evaluate", "--images", data, "--weights", out, "--turns", 1, "--json"))
     assert [image["image"] for image in answer["images"]] == list("01234")
