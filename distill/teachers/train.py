@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,16 @@ from distill.teachers.crops import SCALE, Crops, Geometry, target_of
 from distill.teachers.fit import fit
 from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
-from distill.teachers.split import Sources, Split, split_by_case
+from distill.teachers.split import Fold, Sources, Split, split_by_case
 from distill.teachers.teacher import Teacher, at_mpp, build_net, resize_labels, save_teacher
 from distill.teachers.tune import score_all, tune
-from distill.teachers.watch import BEST_NAME, measure_nuclei, predict_held_out
+from distill.teachers.watch import (
+    BEST_NAME,
+    HELD_OUT_NAME,
+    measure_nuclei,
+    predict_held_out,
+    write_csv,
+)
 from distill.train import Schedule
 
 
@@ -35,7 +41,7 @@ class TeacherSettings:
     mpp
         Resolution to train at; images that say theirs are resampled to it.
     validation
-        Share of the cases of each source that is held out.
+        Share of the cases of each source that is held out, or a fold of them.
     crop_px, batch_size
         Edge of a crop, a multiple of 32, and crops a step.
     average_decay
@@ -59,7 +65,7 @@ class TeacherSettings:
     encoder: str
     schedule: Schedule
     mpp: float = 0.25
-    validation: float = 0.2
+    validation: float | Fold = 0.2
     crop_px: int = 256
     batch_size: int = 8
     average_decay: float = 0.999
@@ -94,12 +100,13 @@ def train_teacher(
     """Train, keep the best averaged weights, choose thresholds, and write the teacher's folder.
 
     Beside the teacher's card and weights, the folder gets `loss.csv` (a row a step),
-    `metrics.csv` (a row a check) and what is needed to `resume`. The measures on the held-out
+    `metrics.csv` (a row a check), `held_out.csv` (a row a held-out image: its scores at the
+    training's resolution) and what is needed to `resume`. The measures on the held-out
     images are those on which weights and thresholds were chosen: a little better than on others.
 
     `clumps_by` tells the nuclei of clumps apart in the images to learn from
     (`distill.teachers.clumps`). For the measures to hold, it must not know the held-out cases:
-    train it with the same data, share and seed.
+    train it with the same data, share or fold, and seed.
 
     Raises
     ------
@@ -121,10 +128,16 @@ def train_teacher(
         net.half().float()
     maps = predict_held_out(net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns)
     thresholds = tune(split.held_out, maps)
-    measures = {
-        source: summarise(scores)
-        for source, scores in score_all(split.held_out, maps, thresholds).items()
-    }
+    scores = score_all(split.held_out, maps, thresholds)
+    measures = {source: summarise(of) for source, of in scores.items()}
+    write_csv(
+        folder / HELD_OUT_NAME,
+        (
+            {"source": source, "image": image.name, "case": image.case} | asdict(of_image)
+            for source, of in scores.items()
+            for image, of_image in zip(split.held_out[source], of, strict=True)
+        ),
+    )
     save_teacher(
         net,
         folder,

@@ -25,6 +25,7 @@ from pipelines.cli.options import (
 
 if TYPE_CHECKING:
     from distill.teachers.card import AnyCard
+    from distill.teachers.split import Fold
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -50,8 +51,17 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
     validation: Annotated[
-        float, typer.Option(help="Share of the cases of each folder that is held out, 0-1.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            help="Share of the cases of each folder that is held out, 0-1.",
+            show_default="0.2, without --folds",
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Hold out one of so many parts of the cases of each folder."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Which of --folds, from 0.")] = None,
     mpp: ImageMpp = None,
     train_mpp: Annotated[
         float,
@@ -79,8 +89,8 @@ def train(
     clumps_by: Annotated[
         Path | None,
         typer.Option(
-            help="A teacher trained with the same --data, --validation and --seed; it tells apart "
-            "the nuclei of clumps in foreground/."
+            help="A teacher trained with the same --data, --validation or --fold, and --seed; it "
+            "tells apart the nuclei of clumps in foreground/."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
@@ -114,7 +124,7 @@ def train(
             learning_rate=learning_rate,
         ),
         mpp=train_mpp,
-        validation=validation,
+        validation=_held_out(validation, folds, fold),
         crop_px=crop_px,
         batch_size=batch_size,
         workers=workers,
@@ -253,6 +263,26 @@ def say_teacher(card: "AnyCard") -> None:
     """Say which teacher it is, and under which licence: it binds what is made with it."""
     told = f"{card.architecture}, {card.mpp:g} µm/px, licence: {card.licence}"
     typer.echo(f"The teacher:  {told}", err=True)
+
+
+def _held_out(validation: float | None, folds: int | None, fold: int | None) -> "float | Fold":
+    """What `train` holds out: a share of the cases, or a fold of them."""
+    from distill.teachers.split import Fold
+    from pipelines.errors import UsageError
+
+    if folds is None and fold is None:
+        return 0.2 if validation is None else validation
+    if validation is not None:
+        raise UsageError(
+            f"--validation {validation:g} is for one training, --folds for several that take "
+            "turns: leave one out"
+        )
+    if folds is None or fold is None or fold >= folds:
+        raise UsageError(
+            f"--folds {folds} --fold {fold}: both are wanted, and a fold from 0 to one below the "
+            "number of folds"
+        )
+    return Fold(number=fold, of=folds)
 
 
 def _finite(value: float) -> float | None:

@@ -74,7 +74,7 @@ def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> 
              "--batch-size", 2, "--crop-px", 32, "--workers", 0)  # fmt: skip
     halved = ("--mpp", 0.25, "--train-mpp", 0.5, "--half")
     run(*train, "-o", tmp_path / "full")
-    run(*train, "-o", tmp_path / "half", *halved)
+    run(*train, "-o", tmp_path / "half", *halved, "--folds", 5, "--fold", 4)
     sizes = [(tmp_path / of / "teacher.safetensors").stat().st_size for of in ("full", "half")]
     assert 1.9 < sizes[0] / sizes[1] < 2.1
     card = read_teacher_card(tmp_path / "half")
@@ -129,6 +129,22 @@ def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="3 times --mpp for 1 times --data: give one, or 1"):
         run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1,
             "--mpp", 0.25, "--mpp", 0.5, "--mpp", 1)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--folds", 5, "--fold", 2, "--validation", 0.2), "--validation 0.2 .*leave one out"),
+        (("--folds", 5), "--folds 5 --fold None: both are wanted"),
+        (("--fold", 0), "--folds None --fold 0: both are wanted"),
+        (("--folds", 5, "--fold", 5), "--folds 5 --fold 5: .*from 0 to one below"),
+    ],
+)
+def test_folds_and_a_share_exclude_each_other(
+    data: Path, tmp_path: Path, flags: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1, *flags)
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from distill.teachers.card import CARD_NAME
 from distill.teachers.evaluate import evaluate_teacher
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.postprocess import Thresholds
-from distill.teachers.split import split_by_case
+from distill.teachers.split import Fold, split_by_case
 from distill.teachers.teacher import (
     WEIGHTS_NAME,
     at_mpp,
@@ -30,7 +30,7 @@ from distill.teachers.teacher import (
 )
 from distill.teachers.train import TeacherSettings, TrainedTeacher, train_teacher
 from distill.teachers.tune import merit, score_all, tune
-from distill.teachers.watch import CHECKPOINT_NAME, LOSS_NAME, METRICS_NAME
+from distill.teachers.watch import CHECKPOINT_NAME, HELD_OUT_NAME, LOSS_NAME, METRICS_NAME
 from distill.train import Schedule
 from wsi.testing import nuclei_crops
 
@@ -103,6 +103,42 @@ def test_a_split_without_one_side_is_refused(validation: float) -> None:
         split_by_case({"one": images_of("ab")}, validation=validation, seed=0)
 
 
+@given(
+    cases=st.lists(st.sampled_from("abcdefgh"), min_size=5, unique=True),
+    folds=st.integers(2, 5),
+    seed=st.integers(0, 9),
+)
+def test_folds_hold_every_case_of_every_source_out_once(
+    cases: list[str], folds: int, seed: int
+) -> None:
+    one = images_of("".join(cases) * 2) + images_of("q", complete=False)
+    sources = {"one": one, "two": images_of("vwxyzvwabc")}
+    held: dict[str, list[str]] = {"one": [], "two": []}
+    for number in range(folds):
+        fold = Fold(number=number, of=folds)
+        split = split_by_case(sources, validation=fold, seed=seed)
+        assert split == split_by_case(sources, validation=fold, seed=seed)
+        of_fold = {i.case for images in split.held_out.values() for i in images}
+        assert of_fold.isdisjoint(image.case for image in split.train)
+        for source, images in split.held_out.items():
+            held[source] += [image.name for image in images]
+    for source, images in sources.items():
+        assert sorted(held[source]) == sorted(i.name for i in images if i.complete)
+
+
+def test_a_source_of_fewer_cases_than_folds_is_named() -> None:
+    """One without any completely labelled case is only ever learned from."""
+    sources = {"most": images_of("abcde"), "few": images_of("xyzx"), "two": images_of("vw")}
+    with pytest.raises(LabelledDataError, match=r"few \(3\), two \(2\).*fewer than 5 folds"):
+        split_by_case(sources, validation=Fold(number=0, of=5), seed=0)
+    masks = {"most": images_of("abcde"), "masks": images_of("xyz", complete=False)}
+    split = split_by_case(masks, validation=Fold(number=4, of=5), seed=0)
+    assert list(split.held_out) == ["most"]
+    assert {"x", "y", "z"} < {image.case for image in split.train}
+    with pytest.raises(LabelledDataError, match=r"\{'masks': 0\}; .*fold 0 of 5"):
+        split_by_case({"masks": masks["masks"]}, validation=Fold(number=0, of=5), seed=0)
+
+
 def test_tuning_finds_what_the_maps_need(tissue: list[Labelled]) -> None:
     """Maps that are right but unsure: the default threshold finds nothing."""
     maps = {"made": [nuclei_maps(image.instances) * [[[0.42]], [[1]], [[1]]] for image in tissue]}
@@ -127,6 +163,14 @@ def test_training_leaves_a_teacher_that_can_be_used(tissue: list[Labelled], tmp_
         checks = list(csv.DictReader(file))
     assert checks[-1]["step"] == "6"
     assert {"made_aji", "made_dice", "merit", "loss"} <= checks[0].keys()
+    with (tmp_path / HELD_OUT_NAME).open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["source"], row["image"][4:]) for row in rows} <= {
+        ("made", row["case"][4:]) for row in rows
+    }
+    assert len(rows) == 2
+    aji = np.nanmean([float(row["aji"]) for row in rows])
+    assert result.held_out["made"]["aji"].mean == pytest.approx(aji, nan_ok=True)
 
     teacher = load_teacher(tmp_path)
     found = teacher.segment(tissue[0].pixels)
