@@ -24,7 +24,10 @@ from pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from distill.teachers.card import AnyCard
+    from distill.teachers.labelled import Labelled
     from distill.teachers.split import Fold
 
 teacher = typer.Typer(no_args_is_help=True)
@@ -116,6 +119,7 @@ def train(
         raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
     mpps = one_each(mpp or [], len(data), flag="--data")
     sources = {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)}
+    _say_assumed([i for of in sources.values() for i in of], train_mpp, whose="--train-mpp")
     settings = TeacherSettings(
         encoder=encoder,
         schedule=Schedule(
@@ -203,7 +207,9 @@ def evaluate(
     from distill.teachers.teacher import load_teacher
 
     say_teacher(read_teacher_card(weights))
-    scores = evaluate_teacher(load_teacher(weights), read_labelled(images, mpp=mpp), turns=turns)
+    loaded, labelled = load_teacher(weights), read_labelled(images, mpp=mpp)
+    _say_assumed(labelled, loaded.mpp, whose="the teacher's")
+    scores = evaluate_teacher(loaded, labelled, turns=turns)
     summary = summarise(list(scores.values()))
     if as_json:
         answer = {
@@ -263,6 +269,17 @@ def say_teacher(card: "AnyCard") -> None:
     """Say which teacher it is, and under which licence: it binds what is made with it."""
     told = f"{card.architecture}, {card.mpp:g} µm/px, licence: {card.licence}"
     typer.echo(f"The teacher:  {told}", err=True)
+
+
+def _say_assumed(images: "Sequence[Labelled]", mpp: float, *, whose: str) -> None:
+    """Say of how many images the resolution is not known, and what it is taken for."""
+    unsaid = sum(image.mpp is None for image in images)
+    if unsaid:
+        typer.echo(
+            f"{unsaid} of {len(images)} images do not say how large their pixels are: taken as "
+            f"{mpp:g} µm ({whose}); if that is wrong, give --mpp",
+            err=True,
+        )
 
 
 def _held_out(validation: float | None, folds: int | None, fold: int | None) -> "float | Fold":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -35,10 +36,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: object) -> str:
+def invoke(*arguments: object) -> Result:
     result = CliRunner().invoke(cli, ["teacher", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.stdout
+    return result
+
+
+def run(*arguments: object) -> str:
+    return invoke(*arguments).stdout
 
 
 def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
@@ -73,13 +78,20 @@ def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> 
     train = ("train", "--data", data, "--encoder", "mobilenetv3_small_050", "--steps", 2,
              "--batch-size", 2, "--crop-px", 32, "--workers", 0)  # fmt: skip
     halved = ("--mpp", 0.25, "--train-mpp", 0.5, "--half")
-    run(*train, "-o", tmp_path / "full")
-    run(*train, "-o", tmp_path / "half", *halved, "--folds", 5, "--fold", 4)
+    assumed = "5 of 5 images do not say how large their pixels are: taken as 0.25 µm (--train-mpp)"
+    assert assumed in invoke(*train, "-o", tmp_path / "full").stderr
+    said = invoke(*train, "-o", tmp_path / "half", *halved, "--folds", 5, "--fold", 4).stderr
+    assert "do not say" not in said
     sizes = [(tmp_path / of / "teacher.safetensors").stat().st_size for of in ("full", "half")]
     assert 1.9 < sizes[0] / sizes[1] < 2.1
     card = read_teacher_card(tmp_path / "half")
     assert card.mpp == 0.5
     assert "at 0.5 µm" in card.training.method
+
+    evaluate = ("evaluate", "--images", data, "--weights", tmp_path / "half", "--turns", 1)
+    assumed = "5 of 5 images do not say how large their pixels are: taken as 0.5 µm (the teacher's)"
+    assert assumed in invoke(*evaluate).stderr
+    assert "do not say" not in invoke(*evaluate, "--mpp", 0.25).stderr
 
 
 def test_labels_without_a_human_serve_for_training(data: Path, tmp_path: Path) -> None:
