@@ -10,6 +10,7 @@ import torch
 
 from distill.card import TrainingCard
 from distill.checkpoint import load_weights
+from distill.device import check_device
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
 from distill.teachers.clumps import divide_clumps
@@ -55,6 +56,8 @@ class TeacherSettings:
         Processes that make crops; 0 makes them in this one.
     variation
         How much the crops' colours and sizes vary: 1 for tissue of other laboratories.
+    device
+        What the network computes on, as torch names it.
     bfloat16
         Whether to compute in half precision where torch holds that safe.
     half
@@ -74,6 +77,7 @@ class TeacherSettings:
     turns: int = 8
     workers: int = 1
     variation: float = 1.0
+    device: str = "cpu"
     bfloat16: bool = False
     half: bool = False
     seed: int = 0
@@ -113,8 +117,9 @@ def train_teacher(
     LabelledDataError
         If there is too little to learn from or to judge by.
     ModelError
-        If there is no such encoder, or the checkpoint is of another training.
+        If there is no such encoder or device, or the checkpoint is of another training.
     """
+    check_device(settings.device)
     resampled = {name: [_at_mpp(i, settings.mpp) for i in of] for name, of in sources.items()}
     split = split_by_case(resampled, validation=settings.validation, seed=settings.seed)
     if clumps_by is not None:
@@ -139,7 +144,7 @@ def train_teacher(
         ),
     )
     save_teacher(
-        net,
+        net.cpu(),
         folder,
         architecture=settings.encoder,
         mpp=settings.mpp,
@@ -170,7 +175,7 @@ def _fit(
     resume: bool,
     report: Callable[[str], None],
 ) -> tuple[TeacherNet, int]:
-    net = build_net(settings.encoder, seed=settings.seed)
+    net = build_net(settings.encoder, seed=settings.seed).to(settings.device)
     samples = [(image.pixels, image.instances) for image in split.train]
     smallest, largest = SCALE
     geometry = Geometry(scale=(smallest**settings.variation, largest**settings.variation))

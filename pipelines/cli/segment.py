@@ -10,6 +10,7 @@ from pipelines.cli.options import (
     Address,
     AsJson,
     Bfloat16,
+    Device,
     ImageCodec,
     Mpp,
     Out,
@@ -99,7 +100,7 @@ def train(
     confidence: Annotated[
         float, typer.Option(help="Least probability that a pixel is taken with, 0-1.")
     ] = 0.9,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     bfloat16: Annotated[
         bool | None,
         typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),

@@ -12,6 +12,7 @@ from pipelines.cli.options import (
     Address,
     AsJson,
     Bfloat16,
+    Device,
     Half,
     ImageCodec,
     ImageMpp,
@@ -81,6 +82,7 @@ def train(
             "for tissue that looks like the labelled images.",
         ),
     ] = 1.0,
+    device: Device = "cpu",
     bfloat16: Annotated[
         bool | None,
         typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
@@ -133,11 +135,12 @@ def train(
         batch_size=batch_size,
         workers=workers,
         variation=variation,
+        device=device,
         bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
         half=half,
         seed=seed,
     )
-    divider = load_teacher(clumps_by) if clumps_by else None
+    divider = load_teacher(clumps_by, device=device) if clumps_by else None
     divided_by = divider.sha256 if divider else None
     begin_training(out, settings, sources, resume=resume, clumps_by=divided_by)
     trained = train_teacher(
@@ -194,6 +197,7 @@ def evaluate(
     turns: Annotated[
         int, typer.Option(min=1, max=8, help="Turned and mirrored views to average over.")
     ] = 8,
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure a teacher: Dice, AJI, AJI+, DQ, SQ, PQ of each image, and means with intervals."""
@@ -207,7 +211,7 @@ def evaluate(
     from distill.teachers.teacher import load_teacher
 
     say_teacher(read_teacher_card(weights))
-    loaded, labelled = load_teacher(weights), read_labelled(images, mpp=mpp)
+    loaded, labelled = load_teacher(weights, device=device), read_labelled(images, mpp=mpp)
     _say_assumed(labelled, loaded.mpp, whose="the teacher's")
     scores = evaluate_teacher(loaded, labelled, turns=turns)
     summary = summarise(list(scores.values()))

@@ -11,13 +11,14 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from distill.errors import LabelledDataError
+from distill.errors import LabelledDataError, ModelError
 from distill.metrics import SCORE_NAMES
 from distill.teachers.card import read_teacher_card
 from distill.teachers.labelled import read_pixels
 from distill.teachers.read import read_labelled
 from distill.teachers.split import split_by_case
 from pipelines.cli.main import cli
+from pipelines.defaults import default_networks
 from pipelines.errors import UsageError
 from tests.conftest import MadeUp
 from wsi.testing import nuclei_crops
@@ -141,6 +142,17 @@ def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="3 times --mpp for 1 times --data: give one, or 1"):
         run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1,
             "--mpp", 0.25, "--mpp", 0.5, "--mpp", 1)  # fmt: skip
+
+
+def test_the_device_reaches_training_and_teacher(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ModelError, match="compute on cuda:1"):
+        run("train", "--data", data, "-o", tmp_path, "--steps", 1, "--device", "cuda:1")
+    weights = default_networks()["teacher"]
+    with pytest.raises(ModelError, match="compute on cuda:1"):
+        run("evaluate", "--images", data, "--weights", weights, "--device", "cuda:1")
 
 
 @pytest.mark.parametrize(

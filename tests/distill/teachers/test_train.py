@@ -2,7 +2,7 @@
 
 import csv
 import re
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.card import TrainingCard
+from distill.device import device_of
 from distill.errors import LabelledDataError, ModelError
 from distill.metrics import score
 from distill.targets import nuclei_maps
@@ -217,6 +218,38 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
         for folder in ("straight", "killed")
     )
     np.testing.assert_allclose(killed, straight, rtol=1e-5)
+
+
+def test_a_device_that_is_not_here_is_said(
+    tissue: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ModelError, match=r"compute on cuda:1, and no GPU is visible.*--device"):
+        trained(tissue, tmp_path / "t", replace(SETTINGS, device="cuda:1"))
+    assert not (tmp_path / "t").exists()
+    with pytest.raises(ModelError, match="compute on cuda, and no GPU is visible"):
+        load_teacher(tmp_path, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_teacher_trains_on_a_gpu_and_is_gone_on_with_on_the_cpu(
+    tissue: list[Labelled], tmp_path: Path
+) -> None:
+    assert trained(tissue, tmp_path, replace(SETTINGS, device="cuda")).steps == 6
+    here, there = load_teacher(tmp_path), load_teacher(tmp_path, device="cuda")
+    assert device_of(there.net).type == "cuda"
+    scores = [evaluate_teacher(teacher, tissue[:2]) for teacher in (here, there)]
+    for name in scores[0]:
+        assert astuple(scores[1][name]) == pytest.approx(
+            astuple(scores[0][name]), abs=0.05, nan_ok=True
+        )
+    longer = replace(SETTINGS, schedule=Schedule(steps=8))
+    said: list[str] = []
+    train_teacher(
+        {"made": tissue}, tmp_path, longer, licence="none", resume=True, report=said.append
+    )
+    assert said[0] == "going on after step 6"
 
 
 def test_clumps_are_divided_in_what_is_learned_from_alone(
