@@ -16,6 +16,7 @@ from distill.teachers.network import STRIDE
 from wsi.slide import Pixels
 
 WINDOW_PX = 512
+VIEWS = 8  # ways to turn and mirror an image
 MARGIN_PX = 64  # context on each side of what is kept
 
 
@@ -42,8 +43,8 @@ def predict_maps(
     bfloat16
         Compute in bfloat16: twice as fast where the processor has it, exact to about 0.01.
     """
-    if not 1 <= turns <= 8:
-        raise ValueError(f"turns = {turns}: there are 8 ways to turn and mirror an image")
+    if not 1 <= turns <= VIEWS:
+        raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
     if window_px % STRIDE or window_px <= 2 * margin_px:
         raise ValueError(
             f"window_px = {window_px}: a multiple of {STRIDE} above twice the margin "

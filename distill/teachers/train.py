@@ -18,6 +18,7 @@ from distill.teachers.crops import SCALE, Crops, Geometry, target_of
 from distill.teachers.fit import fit
 from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
+from distill.teachers.predict import VIEWS
 from distill.teachers.split import Fold, Sources, Split, split_by_case
 from distill.teachers.teacher import Teacher, at_mpp, build_net, resize_labels, save_teacher
 from distill.teachers.tune import score_all, tune
@@ -51,7 +52,7 @@ class TeacherSettings:
         How often in a training the held-out images are segmented, and after how many checks
         without a better result it ends early.
     turns
-        Views to average over when the final thresholds are chosen, 1 to 8.
+        Views to average over when the final thresholds are chosen, 1 to 8: slides are seen in one.
     workers
         Processes that make crops; 0 makes them in this one.
     variation
@@ -74,7 +75,7 @@ class TeacherSettings:
     average_decay: float = 0.999
     checks: int = 20
     patience: int = 8
-    turns: int = 8
+    turns: int = 1
     workers: int = 1
     variation: float = 1.0
     device: str = "cpu"
@@ -85,10 +86,20 @@ class TeacherSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedTeacher:
-    """What a training came to: by source, the measures on its held-out images."""
+    """What a training came to.
+
+    Attributes
+    ----------
+    held_out
+        By source, the measures on its held-out images, each seen in as many views as the
+        thresholds were chosen for.
+    averaged
+        The same, over all `VIEWS`.
+    """
 
     steps: int
     held_out: dict[str, dict[str, Estimate]]
+    averaged: dict[str, dict[str, Estimate]]
 
 
 def train_teacher(
@@ -131,10 +142,13 @@ def train_teacher(
     load_weights(net, folder / BEST_NAME, sha256=None)
     if settings.half:
         net.half().float()
-    maps = predict_held_out(net, split.held_out, bfloat16=settings.bfloat16, turns=settings.turns)
+    look = partial(predict_held_out, net, split.held_out, bfloat16=settings.bfloat16)
+    maps = look(turns=settings.turns)
     thresholds = tune(split.held_out, maps)
     scores = score_all(split.held_out, maps, thresholds)
-    measures = {source: summarise(of) for source, of in scores.items()}
+    held_out = {source: summarise(of) for source, of in scores.items()}
+    of_views = score_all(split.held_out, look(turns=VIEWS), thresholds)
+    averaged = {source: summarise(of) for source, of in of_views.items()}
     write_csv(
         folder / HELD_OUT_NAME,
         (
@@ -156,7 +170,8 @@ def train_teacher(
             f"{settings.crop_px} px at {settings.mpp:g} µm, seed {settings.seed}"
             + (f", clumps divided by teacher {clumps_by.sha256[:12]}" if clumps_by else ""),
             measures={
-                f"{source}_held_out_{name}": round(estimate.mean, 4)
+                f"{source}_held_out_{how}{name}": round(estimate.mean, 4)
+                for how, measures in (("", held_out), (f"{VIEWS}_views_", averaged))
                 for source, estimates in measures.items()
                 for name, estimate in estimates.items()
                 if math.isfinite(estimate.mean)
@@ -164,7 +179,7 @@ def train_teacher(
         ),
         half=settings.half,
     )
-    return TrainedTeacher(steps=steps, held_out=measures)
+    return TrainedTeacher(steps=steps, held_out=held_out, averaged=averaged)
 
 
 def _fit(
@@ -211,9 +226,7 @@ def _divided(
     settings: TeacherSettings,
     report: Callable[[str], None],
 ) -> list[Labelled]:
-    divide = partial(
-        divide_clumps, teacher=teacher, turns=settings.turns, bfloat16=settings.bfloat16
-    )
+    divide = partial(divide_clumps, teacher=teacher, turns=VIEWS, bfloat16=settings.bfloat16)
     divided = [divide(image) for image in images]
     count = sum(new is not old for new, old in zip(divided, images, strict=True))
     report(f"clumps divided in {count} of {len(images)} images to learn from")

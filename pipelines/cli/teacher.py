@@ -108,6 +108,7 @@ def train(
 ) -> None:
     """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
+    from distill.teachers.predict import VIEWS
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
@@ -152,9 +153,13 @@ def train(
         resume=resume,
         report=lambda line: typer.echo(line, err=True),
     )
-    for source, measures in trained.held_out.items():
-        values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
-        typer.echo(f"held out of {source}: {values}", err=True)
+    for source in trained.held_out:
+        for how, measures in (
+            ("as slides are seen", trained.held_out[source]),
+            (f"mean of {VIEWS} views", trained.averaged[source]),
+        ):
+            values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
+            typer.echo(f"held out of {source}, {how}: {values}", err=True)
     typer.echo(f"The teacher:  {out} ({trained.steps} steps)", err=True)
 
 
@@ -195,7 +200,8 @@ def evaluate(
         float | None, typer.Option(help="µm per pixel of the images, where they do not say it.")
     ] = None,
     turns: Annotated[
-        int, typer.Option(min=1, max=8, help="Turned and mirrored views to average over.")
+        int,
+        typer.Option(min=1, max=8, help="Turned and mirrored views to average over; slides get 1."),
     ] = 8,
     device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

@@ -83,6 +83,8 @@ def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> 
     assert assumed in invoke(*train, "-o", tmp_path / "full").stderr
     said = invoke(*train, "-o", tmp_path / "half", *halved, "--folds", 5, "--fold", 4).stderr
     assert "do not say" not in said
+    assert "held out of made, as slides are seen: dice" in said
+    assert "held out of made, mean of 8 views: dice" in said
     sizes = [(tmp_path / of / "teacher.safetensors").stat().st_size for of in ("full", "half")]
     assert 1.9 < sizes[0] / sizes[1] < 2.1
     card = read_teacher_card(tmp_path / "half")
