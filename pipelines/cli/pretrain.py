@@ -1,5 +1,6 @@
 """`raypath pretrain`: an encoder from tissue without labels, by one of several objectives."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.bar import progress_bar
+from pipelines.cli.following import following
 from pipelines.cli.options import Half, ImageMpp, one_each
 from pipelines.cli.teacher import say_teacher
 
@@ -91,6 +93,9 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training in --out.")
     ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for the curves, where TensorBoard is installed.")
+    ] = None,
     licence: Annotated[
         str, typer.Option(help="Of the tiles; it binds the model and goes into its card.")
     ] = "not stated",
@@ -98,21 +103,26 @@ def pretrain(
     """Pretrain an encoder and write its folder, usable by 'raypath run --model'.
 
     All objectives see the same tiles, steps, batches and schedule for the same seed. Of the
-    images or slides, a tenth is held out to measure on. curves.csv and curves.png show how it went.
+    images or slides, a tenth is held out to measure on. curves.csv and curves.png are written at
+    each look at it, twenty times in all.
     """
     from distill.card import read_card
+    from distill.curves import CSV_NAME, read_last
     from distill.objectives.objective import COLOUR, OBJECTIVES
     from distill.objectives.response_loss import ResponseLoss
     from pipelines.errors import UsageError
     from pipelines.pretraining.job import PretrainJob, PretrainSettings
     from pipelines.pretraining.run import run_pretraining
     from pipelines.pretraining.tiles import TileRequest
+    from pipelines.pretraining.watching import require_tensorboard
     from wsi.plan import TileSpec
 
     if objective not in OBJECTIVES:
         raise UsageError(f"no objective is called {objective!r}: known are {', '.join(OBJECTIVES)}")
     if (objective == "rckd") != (teacher is not None):
         raise UsageError(f"{objective}: --teacher is for rckd, which needs one")
+    if tensorboard:
+        require_tensorboard()
     request = TileRequest(
         spec=TileSpec(size_px=tile_px, mpp=tile_mpp),
         context_px=context,
@@ -159,26 +169,28 @@ def pretrain(
         ),
         out=out,
         resume=resume,
+        tensorboard=tensorboard,
     )
     cost = None
     if teacher:
         folder = responses or out.with_name(f"{out.name}-responses")
         job, cost = _taught(job, teacher, folder, workers)
-    if trainers > 1:
-        from cluster.train import train_together
+    with progress_bar("steps", steps) as advance:
+        if trainers > 1:
+            from cluster.train import train_together
 
-        train_together(
-            partial(run_pretraining, _absolute(job), cost=cost),
-            workers=trainers,
-            gpu=device.startswith("cuda"),
-        )
-    else:
-        with progress_bar("steps", steps) as advance:
-            run_pretraining(
-                job,
-                cost=cost,
-                report=lambda progress: advance(len(progress.losses), _describe(progress)),
-            )
+            def tell(curves: Path) -> None:
+                step, loss, measured = read_last(curves)
+                advance(step, _describe(loss, measured))
+
+            with following(out / CSV_NAME, tell):
+                train_together(
+                    partial(run_pretraining, _absolute(job), cost=cost),
+                    workers=trainers,
+                    gpu=device.startswith("cuda"),
+                )
+        else:
+            run_pretraining(job, cost=cost, report=lambda progress: _report(progress, advance))
     for name, value in read_card(out).training.measures.items():
         typer.echo(f"{name:22}{value:g}")
 
@@ -222,11 +234,16 @@ def _absolute(job: "PretrainJob") -> "PretrainJob":
         job,
         sources=tuple(str(Path(s).absolute()) if Path(s).exists() else s for s in job.sources),
         out=job.out.absolute(),
+        tensorboard=job.tensorboard and job.tensorboard.absolute(),
         responses=job.responses and job.responses.absolute(),
     )
 
 
-def _describe(progress: "Progress") -> str:
+def _report(progress: "Progress", advance: Callable[[int, str], None]) -> None:
     last = progress.checks[max(progress.checks)] if progress.rows else {}
-    words = [f"loss {progress.losses[-1]:.3f}"]
-    return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in last.items())])
+    advance(len(progress.losses), _describe(progress.losses[-1], last))
+
+
+def _describe(loss: float, measured: Mapping[str, float]) -> str:
+    words = [f"loss {loss:.3f}"]
+    return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in measured.items())])

@@ -90,6 +90,8 @@ class PretrainJob:
         For rckd: the folder of the teacher's responses, and whose they are.
     resume
         Whether to go on with the training in `out`, if there is one.
+    tensorboard
+        A folder for the scalars that TensorBoard shows, if that is installed.
     """
 
     sources: tuple[str, ...]
@@ -100,6 +102,7 @@ class PretrainJob:
     responses: Path | None = None
     origin: Origin | None = None
     resume: bool = False
+    tensorboard: Path | None = None
 
     def __post_init__(self) -> None:
         crop, most = self.settings.crop_px, self.request.spec.size_px

@@ -1,7 +1,5 @@
 """One pretraining: tiles and an objective in, a model's folder out."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -22,6 +20,7 @@ from pipelines.errors import UsageError
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob
 from pipelines.pretraining.tiles import read_tileset
+from pipelines.pretraining.watching import Report, watching
 from pipelines.same_job import remember
 from wsi.plan import TileSpec
 
@@ -32,7 +31,7 @@ def run_pretraining(
     job: PretrainJob,
     *,
     cost: dict[str, float] | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Report | None = None,
 ) -> None:
     """Pretrain an encoder and write its folder, usable by `raypath run --model`.
 
@@ -57,9 +56,6 @@ def run_pretraining(
         progress = _train(objective, tiles, job, report)
         measures |= progress.measures | {"tiles": len(tiles)}
         training = _describe(job)
-        if group.rank() == 0:
-            title = f"{settings.architecture}, {settings.objective}"
-            write_curves(job.out, progress.losses, progress.checks, title=title)
         objective.model.to("cpu")
     if group.rank() == 0:
         _write(job, backbone, len(tiles), training, measures)
@@ -92,7 +88,7 @@ def _train(
     objective: Objective,
     tiles: TileSet,
     job: PretrainJob,
-    report: Callable[[Progress], None] | None,
+    report: Report | None,
 ) -> Progress:
     settings = job.settings
     kept, held_out = tiles.split(settings.seed)
@@ -100,20 +96,25 @@ def _train(
     check_batch(settings.batch_size, len(kept))  # before anything is written
     if group.rank() == 0:
         remember(job.out / JOB_NAME, job.as_attributes(), resume=job.resume)
-    return pretrain(
-        objective,
-        kept,
-        held_out,
-        Schedule(steps=settings.steps, learning_rate=settings.learning_rate),
-        batch_size=settings.batch_size,
-        accumulate=settings.accumulate,
-        average_decay=settings.averages,
-        seed=settings.seed,
-        bfloat16=settings.bfloat16,
-        checkpoint=job.out / CHECKPOINT_NAME,
-        resume=job.resume,
-        report=report,
-    )
+    title = f"{settings.architecture}, {settings.objective}"
+    with watching(job.out, title=title, tensorboard=job.tensorboard, report=report) as follow:
+        progress = pretrain(
+            objective,
+            kept,
+            held_out,
+            Schedule(steps=settings.steps, learning_rate=settings.learning_rate),
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            average_decay=settings.averages,
+            seed=settings.seed,
+            bfloat16=settings.bfloat16,
+            checkpoint=job.out / CHECKPOINT_NAME,
+            resume=job.resume,
+            report=follow,
+        )
+    if group.rank() == 0:  # once more: a training that was killed after its last step has none
+        write_curves(job.out, progress.losses, progress.checks, title=title)
+    return progress
 
 
 def _describe(job: PretrainJob) -> str:
