@@ -12,6 +12,7 @@ from distill.card import TrainingCard
 from distill.checkpoint import load_weights
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
+from distill.seen import TEACHER_SEEN_NAME, list_images, write_seen
 from distill.teachers.clumps import divide_clumps
 from distill.teachers.crops import SCALE, Crops, Geometry, target_of
 from distill.teachers.fit import fit
@@ -115,7 +116,7 @@ def train_teacher(
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        net, steps = _fit(split, folder, settings, resume=resume, report=report)
+        net, steps, seconds = _fit(split, folder, settings, resume=resume, report=report)
     load_weights(net, folder / BEST_NAME, sha256=None)
     if settings.half:
         net.half().float()
@@ -142,9 +143,13 @@ def train_teacher(
                 for source, estimates in measures.items()
                 for name, estimate in estimates.items()
                 if math.isfinite(estimate.mean)
-            },
+            }
+            | {"training_seconds": round(seconds, 1)},
         ),
         half=settings.half,
+    )
+    write_seen(
+        folder / TEACHER_SEEN_NAME, list_images(i.pixels for of in sources.values() for i in of)
     )
     return TrainedTeacher(steps=steps, held_out=measures)
 
@@ -156,7 +161,7 @@ def _fit(
     *,
     resume: bool,
     report: Callable[[str], None],
-) -> tuple[TeacherNet, int]:
+) -> tuple[TeacherNet, int, float]:
     net = build_net(settings.encoder, seed=settings.seed)
     samples = [(image.pixels, image.instances) for image in split.train]
     smallest, largest = SCALE
@@ -174,7 +179,7 @@ def _fit(
             colour=settings.variation,
         )
 
-    steps = fit(
+    state = fit(
         net,
         crops,
         instance_loss,
@@ -184,7 +189,7 @@ def _fit(
         resume=resume,
         report=report,
     )
-    return net, steps
+    return net, state.step, state.seconds
 
 
 def _divided(

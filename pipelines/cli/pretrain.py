@@ -202,11 +202,12 @@ def _taught(
     from distill.teachers.card import read_teacher_card
     from pipelines.executors import make_executor
     from pipelines.pretraining.responding import origin_of, respond
-    from pipelines.pretraining.teacher import read_teacher
+    from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
     from pipelines.pretraining.tiles import find_tiles
 
     places = find_tiles(job.sources, job.mpps, job.request)
-    say_teacher(read_teacher_card(teacher))
+    card = read_teacher_card(teacher)
+    say_teacher(card)
     network = read_teacher(teacher)
     origin = origin_of(places, network)
     where = "ray" if workers > 1 else "serial"
@@ -225,7 +226,14 @@ def _taught(
         )
     terms = f"{job.settings.licence}; teacher: {network.licence}"
     settings = replace(job.settings, licence=terms)
-    return replace(job, settings=settings, responses=folder, origin=origin), cost
+    job = replace(
+        job,
+        settings=settings,
+        responses=folder,
+        origin=origin,
+        teacher_seen=seen_by_teacher(teacher),
+    )
+    return job, cost | training_cost(card)
 
 
 def _absolute(job: "PretrainJob") -> "PretrainJob":

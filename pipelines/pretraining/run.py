@@ -13,12 +13,14 @@ from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
 from distill.pretrain import Progress, check_batch, pretrain
 from distill.responses import Responses
+from distill.seen import SEEN_NAME, Seen, write_seen
 from distill.student_net import StudentNet
 from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from pipelines.errors import UsageError
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob
+from pipelines.pretraining.seen import seen_in
 from pipelines.pretraining.tiles import read_tileset
 from pipelines.pretraining.watching import Report, watching
 from pipelines.same_job import remember
@@ -59,8 +61,16 @@ def run_pretraining(
         objective.model.to("cpu")
     if group.rank() == 0:
         _write(job, backbone, len(tiles), training, measures)
+        write_seen(job.out / SEEN_NAME, _seen(job))
         if objective and (net := _nuclei_net(objective.model)):
             save_weights(net, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+
+
+def _seen(job: PretrainJob) -> Seen:
+    """What the encoder and its teacher saw."""
+    if job.settings.objective == "random":
+        return Seen()
+    return seen_in(job.sources, job.mpps, job.request) | (job.teacher_seen or Seen())
 
 
 def _nuclei_net(model: nn.Module) -> NucleiNet | None:

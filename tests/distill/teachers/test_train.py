@@ -15,7 +15,8 @@ from distill.card import TrainingCard
 from distill.errors import LabelledDataError, ModelError
 from distill.metrics import score
 from distill.targets import nuclei_maps
-from distill.teachers.card import CARD_NAME
+from distill.seen import TEACHER_SEEN_NAME, list_images, read_seen
+from distill.teachers.card import CARD_NAME, TeacherCard, read_teacher_card
 from distill.teachers.evaluate import evaluate_teacher
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.postprocess import Thresholds
@@ -127,6 +128,11 @@ def test_training_leaves_a_teacher_that_can_be_used(tissue: list[Labelled], tmp_
         checks = list(csv.DictReader(file))
     assert checks[-1]["step"] == "6"
     assert {"made_aji", "made_dice", "merit", "loss"} <= checks[0].keys()
+
+    assert read_seen(tmp_path / TEACHER_SEEN_NAME) == list_images(i.pixels for i in tissue)
+    card = read_teacher_card(tmp_path)
+    assert isinstance(card, TeacherCard)
+    assert card.training.measures["training_seconds"] > 0
 
     teacher = load_teacher(tmp_path)
     found = teacher.segment(tissue[0].pixels)
