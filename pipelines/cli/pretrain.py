@@ -20,13 +20,22 @@ if TYPE_CHECKING:
 
 def pretrain(
     objective: Annotated[
-        str, typer.Argument(help="rckd, supervised-nuclei, barlow, moco, or random: no training.")
-    ],
-    tiles: Annotated[
-        list[str],
-        typer.Option(help="Folder of images, .npz, slide, or manifest; repeat it for several."),
+        str,
+        typer.Argument(
+            help="rckd, supervised-nuclei, barlow, moco; or without training, random, imagenet."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
+    tiles: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder of images, .npz, slide, or manifest; repeat it for several."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="For imagenet: a state dict of the network of timm, safetensors or .pth."
+        ),
+    ] = None,
     architecture: Annotated[str, typer.Option(help="csat, or any network of timm.")] = "resnet18",
     steps: Annotated[int, typer.Option(min=1)] = 5000,
     batch: Annotated[int, typer.Option(min=2, help="Tiles a step.")] = 32,
@@ -97,7 +106,8 @@ def pretrain(
         Path | None, typer.Option(help="Folder for the curves, where TensorBoard is installed.")
     ] = None,
     licence: Annotated[
-        str, typer.Option(help="Of the tiles; it binds the model and goes into its card.")
+        str,
+        typer.Option(help="Of the tiles or --weights; it binds the model and goes into its card."),
     ] = "not stated",
 ) -> None:
     """Pretrain an encoder and write its folder, usable by 'raypath run --model'.
@@ -117,8 +127,19 @@ def pretrain(
     from pipelines.pretraining.watching import require_tensorboard
     from wsi.plan import TileSpec
 
+    if objective == "imagenet":
+        from pipelines.pretraining.imagenet import import_imagenet
+
+        if tiles or weights is None:
+            raise UsageError("imagenet: others trained it; give --weights FILE, and no --tiles")
+        spec = TileSpec(size_px=embed_px or crop, mpp=tile_mpp)
+        import_imagenet(weights, architecture, out, spec=spec, licence=licence, half=half)
+        return
     if objective not in OBJECTIVES:
-        raise UsageError(f"no objective is called {objective!r}: known are {', '.join(OBJECTIVES)}")
+        known = ", ".join([*OBJECTIVES, "imagenet"])
+        raise UsageError(f"no objective is called {objective!r}: known are {known}")
+    if not tiles or weights:
+        raise UsageError(f"{objective}: give --tiles; --weights is for imagenet")
     if (objective == "rckd") != (teacher is not None):
         raise UsageError(f"{objective}: --teacher is for rckd, which needs one")
     if tensorboard:
