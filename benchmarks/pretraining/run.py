@@ -79,21 +79,21 @@ def measure_pretraining(
             task = CLASSIFICATION[name]
             dataset = task.load(data / task.folder)
             say(f"{name}: {len(dataset)} images of {len(set(dataset.owners))} patients")
-            every = dataset.images.read
-            note_seen(out, candidates, name, lambda: map(every, range(len(dataset))), say)
+            pixels = map(dataset.images.read, range(len(dataset)))
+            note_seen(out, candidates, name, pixels, say)
             for candidate in candidates:
                 _classify(candidate, dataset, out, protocol, say)
         elif name in REGIONS:
             regions = REGIONS[name].load(data / REGIONS[name].folder)
             cases = {image.case for image in regions.images}
             say(f"{name}: {len(regions.images)} images of {len(cases)} cases")
-            note_seen(out, candidates, name, lambda: (i.pixels for i in regions.images), say)
+            note_seen(out, candidates, name, (i.pixels for i in regions.images), say)
             for candidate in candidates:
                 measure_regions(candidate, regions, out, protocol, say)
         else:
             images = SEGMENTATION[name].load(data / SEGMENTATION[name].folder)
             say(f"{name}: {len(images)} images of {len({i.case for i in images})} cases")
-            note_seen(out, candidates, name, lambda: (i.pixels for i in images), say)
+            note_seen(out, candidates, name, (i.pixels for i in images), say)
             for candidate in candidates:
                 measure_nuclei(candidate, name, images, out, protocol, say)
 

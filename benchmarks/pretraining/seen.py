@@ -1,6 +1,6 @@
 """Which tasks an encoder saw images of while it was pretrained: its scores there are no test."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def note_seen(
     out: Path,
     candidates: Sequence[Candidate],
     task: str,
-    images: Callable[[], Iterable[Pixels]],
+    images: Iterable[Pixels],
     say: Say,
 ) -> None:
     """Note which of a task's images each encoder saw, and say so where it saw some.
@@ -42,12 +42,12 @@ def note_seen(
     Parameters
     ----------
     images
-        Gives all of the task's; called if there is an encoder to compare them with.
+        All of the task's; read only if there is an encoder to compare them with.
     """
     seen_by = {candidate.name: _seen(candidate) for candidate in candidates}
     digests: list[str] = []
     if any(seen and seen.images for seen in seen_by.values()):
-        digests = [image_digest(pixels) for pixels in images()]
+        digests = [image_digest(pixels) for pixels in images]
     rows = {(row["encoder"], row["task"]): row for row in _read(out)}
     for candidate in candidates:
         seen = seen_by[candidate.name]

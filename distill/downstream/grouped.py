@@ -27,7 +27,7 @@ def grouped_folds(
     np.add.at(counts, (owners, classes), 1)
 
     order = np.arange(n_groups)
-    np.random.RandomState(seed).shuffle(order)  # noqa: NPY002  # as scikit-learn draws
+    np.random.RandomState(seed).shuffle(order)  # as scikit-learn draws
     order = order[np.argsort(-np.std(counts[order], axis=1), kind="stable")]
 
     fold_of_group = np.empty(n_groups, np.int64)

@@ -46,5 +46,5 @@ def training_cost(card: AnyCard) -> dict[str, float]:
 
 
 def seen_by_teacher(folder: Path) -> Seen:
-    """The images that a teacher was trained on; where its folder does not say it, that they lack."""
+    """The images a teacher was trained on; where its folder does not say it, that they lack."""
     return read_seen(folder / TEACHER_SEEN_NAME) or Seen(unlisted=("the teacher's images",))

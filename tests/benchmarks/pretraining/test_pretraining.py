@@ -95,7 +95,7 @@ def said() -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def seen(encoders: Path, data: Path) -> None:
-    """One encoder saw three images of a task and a slide, one another image, the rest say nothing."""
+    """One encoder saw three images of a task and a slide; one another image; others are random."""
     images = sorted((data / "crc_val_sample").iterdir())[:3]
     listed = list_images(np.asarray(Image.open(path)) for path in images)
     slide = Seen(unlisted=("1 slides",))
@@ -104,7 +104,9 @@ def seen(encoders: Path, data: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(encoders: Path, data: Path, said: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(
+    encoders: Path, data: Path, said: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("results")
     measure_pretraining(find_candidates(encoders), data, out, PROTOCOL, said.append)
     return out

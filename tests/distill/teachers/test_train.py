@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from distill.card import TrainingCard
 from distill.errors import LabelledDataError, ModelError
 from distill.metrics import score
-from distill.targets import nuclei_maps
 from distill.seen import TEACHER_SEEN_NAME, list_images, read_seen
+from distill.targets import nuclei_maps
 from distill.teachers.card import CARD_NAME, TeacherCard, read_teacher_card
 from distill.teachers.evaluate import evaluate_teacher
 from distill.teachers.labelled import UNKNOWN, Labelled

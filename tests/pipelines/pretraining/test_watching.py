@@ -26,16 +26,21 @@ class KilledError(Exception):
 
 def test_curves_are_there_from_the_first_look_on(tmp_path: Path) -> None:
     seen: list[int] = []
-    with (
-        pytest.raises(KilledError),
-        watching(tmp_path, title="t", report=lambda p: seen.append(len(p.losses))) as follow,
-    ):
-        follow(after(1))
-        assert not list(tmp_path.iterdir())
-        follow(after(2, look=True))
-        assert read_last(tmp_path / CSV_NAME) == (2, 0.5, {"dice": 0.2})
-        follow(after(3))
-        raise KilledError
+
+    def killed() -> None:
+        def report(progress: Progress) -> None:
+            seen.append(len(progress.losses))
+
+        with watching(tmp_path, title="t", report=report) as follow:
+            follow(after(1))
+            assert not list(tmp_path.iterdir())
+            follow(after(2, look=True))
+            assert read_last(tmp_path / CSV_NAME) == (2, 0.5, {"dice": 0.2})
+            follow(after(3))
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        killed()
     assert seen == [1, 2, 3]
     assert sorted(p.name for p in tmp_path.iterdir()) == [CSV_NAME, PNG_NAME]
     assert read_last(tmp_path / CSV_NAME)[0] == 2
