@@ -25,7 +25,7 @@ class Seen:
     images
         `image_digest` of each.
     unlisted
-        What else it was trained on, in words: slides, or the images of an unknown teacher.
+        What else it was trained on, in words: slides, or the images of a teacher that says none.
     """
 
     images: frozenset[str] = frozenset()

@@ -70,7 +70,7 @@ def _seen(job: PretrainJob) -> Seen:
     """What the encoder and its teacher saw."""
     if job.settings.objective == "random":
         return Seen()
-    return seen_in(job.sources, job.mpps, job.request) | (job.teacher_seen or Seen())
+    return seen_in(job.sources, labelled=job.request.labelled) | (job.teacher_seen or Seen())
 
 
 def _nuclei_net(model: nn.Module) -> NucleiNet | None:

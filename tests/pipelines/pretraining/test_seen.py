@@ -8,10 +8,6 @@ from PIL import Image
 from distill.downstream.loaders.nct_crc import load_crc_val_sample
 from distill.seen import Seen, list_images
 from pipelines.pretraining.seen import seen_in
-from pipelines.pretraining.tiles import TileRequest
-from wsi.plan import TileSpec
-
-REQUEST = TileRequest(spec=TileSpec(size_px=32, mpp=1.0), slide_tiles=3)
 
 
 def test_images_arrays_and_slides(tmp_path: Path, locating_slide: Path) -> None:
@@ -22,7 +18,7 @@ def test_images_arrays_and_slides(tmp_path: Path, locating_slide: Path) -> None:
         Image.fromarray(image).save(folder / f"{('TUM', 'STR')[number % 2]}___{number}.jpg")
     np.savez(tmp_path / "more.npz", pixels=pixels[4:])
     sources = [str(folder), str(tmp_path / "more.npz"), str(locating_slide)]
-    seen = seen_in(sources, [0.5, 0.5, None], REQUEST)
+    seen = seen_in(sources, labelled=False)
     task = load_crc_val_sample(folder)
     of_task = list_images(task.images.read(number) for number in range(4))
-    assert seen == of_task | list_images(pixels[4:]) | Seen(unlisted=("1 slides",))
+    assert seen == of_task | list_images(pixels[4:]) | Seen(unlisted=("slides of locating.svs",))
