@@ -279,7 +279,7 @@ class _Training:
             settings,
             resume=self.resume,
             report=self.report,
-        )
+        ).step
         load_weights(self.net, folder / BEST_NAME, sha256=None)
         return steps
 

@@ -13,6 +13,7 @@ from distill.checkpoint import load_weights
 from distill.device import check_device
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
+from distill.seen import TEACHER_SEEN_NAME, list_images, write_seen
 from distill.teachers.clumps import divide_clumps
 from distill.teachers.crops import SCALE, Crops, Geometry, target_of
 from distill.teachers.fit import fit
@@ -138,7 +139,7 @@ def train_teacher(
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        net, steps = _fit(split, folder, settings, resume=resume, report=report)
+        net, steps, seconds = _fit(split, folder, settings, resume=resume, report=report)
     load_weights(net, folder / BEST_NAME, sha256=None)
     if settings.half:
         net.half().float()
@@ -175,9 +176,13 @@ def train_teacher(
                 for source, estimates in measures.items()
                 for name, estimate in estimates.items()
                 if math.isfinite(estimate.mean)
-            },
+            }
+            | {"training_seconds": round(seconds, 1)},
         ),
         half=settings.half,
+    )
+    write_seen(
+        folder / TEACHER_SEEN_NAME, list_images(i.pixels for of in sources.values() for i in of)
     )
     return TrainedTeacher(steps=steps, held_out=held_out, averaged=averaged)
 
@@ -189,7 +194,7 @@ def _fit(
     *,
     resume: bool,
     report: Callable[[str], None],
-) -> tuple[TeacherNet, int]:
+) -> tuple[TeacherNet, int, float]:
     net = build_net(settings.encoder, seed=settings.seed).to(settings.device)
     samples = [(image.pixels, image.instances) for image in split.train]
     smallest, largest = SCALE
@@ -207,7 +212,7 @@ def _fit(
             colour=settings.variation,
         )
 
-    steps = fit(
+    state = fit(
         net,
         crops,
         instance_loss,
@@ -217,7 +222,7 @@ def _fit(
         resume=resume,
         report=report,
     )
-    return net, steps
+    return net, state.step, state.seconds
 
 
 def _divided(

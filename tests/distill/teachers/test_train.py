@@ -15,8 +15,9 @@ from distill.card import TrainingCard
 from distill.device import device_of
 from distill.errors import LabelledDataError, ModelError
 from distill.metrics import score
+from distill.seen import TEACHER_SEEN_NAME, list_images, read_seen
 from distill.targets import nuclei_maps
-from distill.teachers.card import CARD_NAME, read_teacher_card
+from distill.teachers.card import CARD_NAME, TeacherCard, read_teacher_card
 from distill.teachers.evaluate import evaluate_teacher
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.postprocess import Thresholds
@@ -195,6 +196,11 @@ def test_training_leaves_a_teacher_that_can_be_used(tissue: list[Labelled], tmp_
     assert card.training.measures["made_held_out_8_views_dice"] == pytest.approx(dice, abs=1e-4)
     aji = np.nanmean([float(row["aji"]) for row in rows])
     assert result.held_out["made"]["aji"].mean == pytest.approx(aji, nan_ok=True)
+
+    assert read_seen(tmp_path / TEACHER_SEEN_NAME) == list_images(i.pixels for i in tissue)
+    card = read_teacher_card(tmp_path)
+    assert isinstance(card, TeacherCard)
+    assert card.training.measures["training_seconds"] > 0
 
     teacher = load_teacher(tmp_path)
     found = teacher.segment(tissue[0].pixels)
