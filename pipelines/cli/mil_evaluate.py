@@ -63,7 +63,7 @@ def evaluate(
     from pipelines.mil.evaluation.names import TITLES
     from pipelines.mil.evaluation.operating_point import parse_criterion
     from pipelines.mil.evaluation.output import check_out, write_evaluation
-    from pipelines.mil.evaluation.page import PAGE_NAME, number, span
+    from pipelines.mil.evaluation.page import PAGE_NAME, number, span, tested
     from pipelines.mil.evaluation.predictions import read_predictions
 
     settings = Settings(
@@ -90,6 +90,7 @@ def evaluate(
         *found.calibration.after,
         *found.certain[:2],
     ]
+    typer.echo(f"Test: {tested(found)}")
     width = max(len(TITLES[estimate.name]) for estimate in estimates)
     for estimate in estimates:
         value = number(estimate.interval.value)

@@ -1,11 +1,14 @@
 """`raypath mil train`: heads on the embeddings of a labelled cohort, by patient-wise folds."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.bar import progress_bar
+
+if TYPE_CHECKING:
+    from pipelines.mil.cohort import Cohort
 
 
 def train(
@@ -15,7 +18,9 @@ def train(
     ],
     labels: Annotated[
         Path,
-        typer.Option(help="CSV: slide_id, label, and if known patient_id, split, site, scanner."),
+        typer.Option(
+            help="CSV: slide_id, label; if known patient_id or case_id, split, site, scanner."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     head: Annotated[
@@ -111,6 +116,7 @@ def train(
         resume=resume,
     )
     cohort = read_job(job)
+    typer.echo(_whose(cohort, labels.name), err=True)
     with progress_bar("heads", len(cohort.divisions) * seeds) as advance:
         summary = train_mil(job, cohort, report=advance)
     _tell(summary, out)
@@ -127,6 +133,16 @@ def _sizes(given: list[str]) -> dict[str, int]:
             raise UsageError(f"--size {text}: wanted a name and a number, such as hidden_dim=512")
         sizes[name] = int(number)
     return sizes
+
+
+def _whose(cohort: "Cohort", labels: str) -> str:
+    """A line about who the patients are, before anything is trained on them."""
+    if cohort.patient_column:
+        return f"Patients: {cohort.patients}, by column {cohort.patient_column} of {labels}"
+    return (
+        f"Warning: patients unknown: each slide counts as one, so those of a patient may be learnt "
+        f"from and tested; name them in a column patient_id or case_id of {labels}"
+    )
 
 
 def _tell(summary: dict[str, Any], out: Path) -> None:

@@ -35,8 +35,8 @@ class Cohort:
         In the order of the labels; embeddings by slide.
     divisions
         One a fold, audited.
-    has_patients
-        Whether the labels name patients. Without, each slide counts as a patient of its own.
+    patient_column
+        Of the labels. None where they name no patients: each slide counts as one of its own.
     without_features, without_tiles
         Labelled slides that have no file of embeddings, or none that is finite; left out.
     unlabelled
@@ -48,11 +48,17 @@ class Cohort:
     slides: tuple[Labelled, ...]
     features: Mapping[str, Features]
     divisions: tuple[Division, ...]
-    has_patients: bool
+    patient_column: str | None
     without_features: tuple[str, ...]
     without_tiles: tuple[str, ...]
     unlabelled: int
     memory: BagMemory = field(default_factory=BagMemory)
+
+    @property
+    def patients(self) -> int | None:
+        """How many there are; None where they are not known."""
+        owners = {slide.patient_id for slide in self.slides}
+        return len(owners) if self.patient_column else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -130,7 +136,7 @@ def read_cohort(
         slides=slides,
         features=features,
         divisions=tuple(divisions),
-        has_patients=table.has_patients,
+        patient_column=table.patient_column,
         without_features=without,
         without_tiles=empty,
         unlabelled=len(paths) - len(known),

@@ -228,7 +228,8 @@ def _counts(cohort: Cohort) -> dict[str, Any]:
     used = [cohort.features[slide.slide_id] for slide in cohort.slides]
     return {
         "slides": len(cohort.slides),
-        "patients": len({s.patient_id for s in cohort.slides}) if cohort.has_patients else None,
+        "patients": cohort.patients,
+        "patient_column": cohort.patient_column,
         "slides_of_class": dict(Counter(slide.target for slide in cohort.slides)),
         "slides_without_features": list(cohort.without_features),
         "slides_without_tiles": list(cohort.without_tiles),

@@ -184,6 +184,17 @@ def test_everything_is_written(kind: str, request: pytest.FixtureRequest, tmp_pa
     check_out(out)  # it may be written again
 
 
+def test_slides_of_unknown_patients_are_not_called_patients(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions], tmp_path: Path
+) -> None:
+    rows = [row | {"patient_id": row["slide_id"]} for row in simulated(patients=60)]
+    numbers = write_evaluation(tmp_path / "out", evaluate(read_rows(rows), settings()))
+    assert numbers["test"]["patients"] is None
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "60 slides, patients unknown: each slide counts as one" in page
+    assert "60 patients" not in page
+
+
 def test_a_folder_with_other_things_is_left_alone(binary: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text("{}")
     (tmp_path / "predictions.parquet").write_text("precious")
