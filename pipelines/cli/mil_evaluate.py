@@ -42,7 +42,8 @@ def evaluate(
     freeze: Annotated[
         bool,
         typer.Option(
-            "--freeze", help="Write operating points into the models beside the predictions."
+            "--freeze",
+            help="Write temperatures and operating points into the models beside the predictions.",
         ),
     ] = False,
     as_json: Annotated[
@@ -96,5 +97,6 @@ def evaluate(
         value = number(estimate.interval.value)
         typer.echo(f"{TITLES[estimate.name]:<{width}}  {value:>6}  {span(estimate)}")
     if cards:
-        typer.echo(f"Operating points written into {len(cards)} models in {models}", err=True)
+        what = "Temperatures and operating points" if found.positive else "Temperatures"
+        typer.echo(f"{what} written into {len(cards)} models in {models}", err=True)
     typer.echo(f"The page:  {out / PAGE_NAME}", err=True)

@@ -56,14 +56,14 @@ class TileScore(nn.Module):
 
 
 def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]:
-    """The score of one class, by default the positive one, and that class.
+    """The score of one class, by default the model's positive one, and that class.
 
     Raises
     ------
     ModelError
         If the model has no head.
     UsageError
-        If it knows no such class.
+        If it knows no such class, or none is given and the model has no positive one.
     """
     if model.head is None:
         raise ModelError(
@@ -73,8 +73,11 @@ def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]
         )
     card = model.head_card
     target = card.positive if target is None else target
-    if target not in card.classes:
-        raise UsageError(f"--class {target}: the model's classes are {', '.join(card.classes)}")
+    if target is None or target not in card.classes:
+        raise UsageError(
+            f"--class {target or 'is needed, no class is positive'}: the model's classes are "
+            f"{', '.join(card.classes)}"
+        )
     index = card.classes.index(target)
     score = TileScore(model.encoder.module, model.head, index=index, temperature=card.temperature)
     return score.eval(), target

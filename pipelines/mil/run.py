@@ -111,6 +111,7 @@ def train_mil(
             "notice": NOTICE,
             "settings": asdict(job),
             "classes": cohort.classes,
+            "positive": cohort.positive,
             "counts": _counts(cohort),
             "heads": [head.about for head in heads],
             "seconds": round(time.perf_counter() - started, 1),
@@ -154,7 +155,7 @@ def _train(
     bags = cohort.bags(division)
     trained = train_head(
         bags,
-        positive=str(job.positive),
+        positive=cohort.positive,
         settings=job.settings,
         seed=seed,
         checkpoint=checkpoint,

@@ -269,12 +269,18 @@ def test_embeddings_of_two_encoders_are_refused(make_cohort: Make, tmp_path: Pat
         read_job(job_of(files, tmp_path / "out"))
 
 
-@pytest.mark.parametrize("positive", [None, "tumor"])
-def test_the_positive_class_is_asked_for(
-    make_cohort: Make, tmp_path: Path, positive: str | None
-) -> None:
-    with pytest.raises(UsageError, match=r"classes are normal \(16\), tumour \(16\).*--positive"):
-        read_job(job_of(make_cohort(), tmp_path / "out", positive=positive))
+def test_a_positive_class_that_no_slide_has_is_refused(make_cohort: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--positive tumor: .* normal \(16\), tumour \(16\)"):
+        read_job(job_of(make_cohort(), tmp_path / "out", positive="tumor"))
+
+
+def test_the_last_of_two_classes_is_the_positive_one(make_cohort: Make, tmp_path: Path) -> None:
+    files = make_cohort()
+    assert read_job(job_of(files, tmp_path / "out", positive=None)).positive == "tumour"
+    assert read_job(job_of(files, tmp_path / "out", positive="normal")).positive == "normal"
+    rewrite(files.labels, lambda r: r | {"label": "normal"})
+    with pytest.raises(UsageError, match=r"classes are normal \(32\); .* two at least"):
+        read_job(job_of(files, tmp_path / "out", positive=None))
 
 
 def test_a_class_that_is_not_learnt_is_refused(make_cohort: Make, tmp_path: Path) -> None:
