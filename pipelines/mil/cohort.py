@@ -133,7 +133,12 @@ def read_cohort(
         divisions = [divide_as_given(slides, seed=seed)]
     else:
         divisions = divide_by_patient(slides, count=folds or FOLDS, seed=seed)
-    audit(slides, divisions, {slide_id: of.digest for slide_id, of in features.items()})
+    audit(
+        slides,
+        divisions,
+        {slide_id: of.digest for slide_id, of in features.items()},
+        {slide_id: of.slide_digest for slide_id, of in features.items()},
+    )
     for division in divisions:
         _check_sides(slides, division, positive)
     return Cohort(

@@ -40,7 +40,9 @@ class Features:
         What made the embeddings; empty where the file does not tell.
     digest
         SHA-256 of the embeddings as float16, whatever their order: what two files of one slide
-        have in common.
+        have in common that were embedded in the same way.
+    slide_digest
+        Of the slide's content, however it was embedded; empty where the file does not tell.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Features:
     encoder_sha256: str
     digest: str
     ordered_digest: str
+    slide_digest: str
 
     def read(self) -> NDArray[np.floating]:
         """The (tiles, dim) embeddings, in the file's precision and order."""
@@ -130,6 +133,7 @@ def open_features(path: Path) -> Features:
                 ordered_digest=hashlib.sha256(
                     b"".join((str(file[key].dtype).encode(), *rows))
                 ).hexdigest(),
+                slide_digest=_text(attributes, ("slide_digest",)),
             )
     except OSError as error:
         raise FeaturesError(f"{path} does not open as HDF5: {error}") from error

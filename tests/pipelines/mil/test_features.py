@@ -18,6 +18,7 @@ ATTRIBUTES = {
     "patch_size": 224,
     "mpp": 0.5,
     "level0_mpp": 0.25,
+    "slide_digest": "cd" * 32,
     "encoder": "resnet18-rckd",
     "encoder_sha256": "ab" * 32,
 }
@@ -85,6 +86,7 @@ def test_four_layouts_are_one_bag(tmp_path: Path, write, encoder, left_out) -> N
     assert (features.tiles, features.dim, features.not_finite) == (7, 4, 0)
     assert (features.invalid, features.excluded) == left_out
     assert features.encoder == encoder
+    assert features.slide_digest == ("cd" * 32 if write is write_ours else "")
     (tmp_path / "again").mkdir()
     assert features.digest == open_features(write_clam(tmp_path / "again")).digest
 

@@ -198,6 +198,17 @@ def test_the_same_slide_under_two_names_is_refused(make_cohort: Make, tmp_path: 
         read_job(job_of(files, tmp_path / "out", folds=None))
 
 
+def test_one_scan_embedded_twice_is_refused(make_cohort: Make, tmp_path: Path) -> None:
+    files = make_cohort()
+    for name in ("s0", "s4"):  # patients p0 and p2, other tiles
+        with h5py.File(files.features / f"{name}.h5", "a") as file:
+            file["coords"].attrs["slide_digest"] = "ab" * 32
+    split_of = {0: "train", 1: "train", 2: "test", 3: "tune"}
+    rewrite(files.labels, lambda r: r | {"split": split_of[int(r["patient_id"][1:]) % 4]})
+    with pytest.raises(SplitError, match=r"leaks: slides s0, s4 have the same content and are"):
+        read_job(job_of(files, tmp_path / "out", folds=None))
+
+
 def test_cases_under_another_name_stand_on_one_side(make_cohort: Make, tmp_path: Path) -> None:
     files, out = make_cohort(60), tmp_path / "out"
 
