@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import rankdata
 
 from distill.card import HeadCard
@@ -16,7 +17,7 @@ from distill.errors import ModelError
 from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
 from pipelines.geojson import write_geojson
 from pipelines.heatmap import Heatmap, make_heatmap, write_heatmap
-from pipelines.mil.heads.head import Head, log_odds
+from pipelines.mil.heads.head import SUREST, Head, log_odds
 from pipelines.model import Model
 from pipelines.picture import write_picture
 from pipelines.runfolder import (
@@ -86,7 +87,7 @@ def score_tiles(
     odds, shown = _tile_scores(output.tile_logits, card)
     relative = attention * len(attention)
     rank = (rankdata(attention, method="average") - 0.5) / len(attention) * 100
-    verdict, is_uncertain = _verdict(scores, card)
+    verdict, is_uncertain = verdict_of(scores, card)
     prediction = {
         "prediction": verdict,
         "positive": card.positive,
@@ -104,7 +105,7 @@ def score_tiles(
     return prediction, np.stack([*odds, relative, rank], axis=1), channels
 
 
-def _verdict(scores: Mapping[str, float], card: HeadCard) -> tuple[str, bool]:
+def verdict_of(scores: Mapping[str, float], card: HeadCard) -> tuple[str, bool]:
     """The class a slide is called, and whether a person should look: by the operating point."""
     point = card.operating_point
     others = {c: s for c, s in scores.items() if c != card.positive}
@@ -112,7 +113,9 @@ def _verdict(scores: Mapping[str, float], card: HeadCard) -> tuple[str, bool]:
     if card.positive is None or point is None:
         return likeliest, False
     score = scores[card.positive]
-    is_uncertain = bool(point.uncertain and point.uncertain[0] < score < point.uncertain[1])
+    # A band may end at 0 or 1, beyond every slide: a score that is rounded to 1 lies within.
+    sure = float(np.clip(score, expit(-SUREST), expit(SUREST)))
+    is_uncertain = bool(point.uncertain and point.uncertain[0] < sure < point.uncertain[1])
     return card.positive if score >= point.threshold else likeliest, is_uncertain
 
 
