@@ -95,6 +95,12 @@ def find_features(folder: Path, *, tiles_of: str = "") -> dict[str, Path]:
         others = [p for p in parent.glob("*.h5") if not p.name.startswith(TMP_MARK)]
         if others:
             return {path.stem: path for path in sorted(others)}
+    if next(folder.glob("*.pt"), None) or next(folder.glob("pt_files/*.pt"), None):
+        raise FeaturesError(
+            f"{folder} has only .pt files, which can execute code when they are loaded and are not "
+            "read: give the folder that holds CLAM's h5_files, or convert each to <slide>.h5 with "
+            "its embeddings as 'features'"
+        )
     raise FeaturesError(
         f"{folder} holds no embeddings: neither {SLIDES_NAME}/<slide>/{TILES_NAME}, nor "
         f"<slide>/{TILES_NAME}, <slide>.h5 or h5_files/<slide>.h5"

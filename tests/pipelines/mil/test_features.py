@@ -158,6 +158,16 @@ def test_what_is_no_hdf5_is_refused(tmp_path: Path) -> None:
         open_features(tmp_path / "a.h5")
 
 
+@pytest.mark.parametrize("folder", ["", "pt_files"])
+def test_files_that_execute_code_are_refused_by_name(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "a.pt").write_bytes(b"")
+    with pytest.raises(
+        FeaturesError, match=r"only \.pt files.* execute code.*h5_files.*'features'"
+    ):
+        find_features(tmp_path)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FeaturesError, match="holds no embeddings: neither slides/<slide>/tiles"):
         find_features(tmp_path)
