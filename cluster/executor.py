@@ -53,6 +53,10 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many tasks run at the same time, at present."""
 
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of all machines that it works on, at present; None while there is none."""
+
     def map(
         self,
         task: Callable[[Item], Result],

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ GRACE_S = 30.0  # after which a thread that needs no interpreter lock ends the p
 LEAST_SHARE_BYTES = 4 << 30  # a share below this would refuse slides that nothing is wrong with
 MOST_OF_NODE = 0.8
 STATM = Path("/proc/self/statm")
+
+_memory_limit: ContextVar[float] = ContextVar("memory_limit", default=math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,18 @@ def share_of_memory(workers: int) -> int:
     """
     total = available_memory()
     return min(max(total // workers, LEAST_SHARE_BYTES), int(total * MOST_OF_NODE))
+
+
+def memory_limit() -> float:
+    """Bytes that this process may hold, see `held_bytes`; infinity where nothing ends it."""
+    return _memory_limit.get()
+
+
+def mapped_bytes() -> int:
+    """Memory of this process that is no part of `held_bytes`; 0 where there is no ``/proc``."""
+    if not STATM.exists():
+        return 0
+    return int(STATM.read_text().split()[2]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def held_bytes() -> int:
@@ -109,9 +124,11 @@ def enforced(limits: Limits, *, workers: int, tell: Callable[[Breach], None]) ->
         faulthandler.dump_traceback_later(
             limits.seconds + GRACE_S, exit=True, file=sys.__stderr__ or 2
         )
+    token = _memory_limit.set(memory)
     try:
         yield
     finally:
+        _memory_limit.reset(token)
         faulthandler.cancel_dump_traceback_later()
         done.set()
         watcher.join()

@@ -27,12 +27,15 @@ class Nodes:
         CPUs of all together; 1 where there are none yet.
     workers_a_node
         CPUs of one, on average, rounded up.
+    memory_bytes
+        Of all together, as far as Ray gives it to tasks.
     """
 
     largest: dict[str, float]
     count: int = 0
     workers: int = 1
     workers_a_node: int = 1
+    memory_bytes: int = 0
 
     @classmethod
     def of_ray(cls) -> Self:
@@ -46,6 +49,7 @@ class Nodes:
             count=len(usable),
             workers=max(1, int(cpus)),
             workers_a_node=max(1, math.ceil(cpus / max(1, len(usable)))),
+            memory_bytes=int(sum(resources.get("memory", 0.0) for resources in usable)),
         )
 
     def options(self, needs: Needs) -> dict[str, float]:

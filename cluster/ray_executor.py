@@ -18,7 +18,7 @@ from cluster.executor import Failure, Item, Outcome, Result, Supply, after, pers
 from cluster.limits import Limits, enforced
 from cluster.lost import OUT_OF_ROOM, explain, first_line, tell
 from cluster.nodes import Nodes
-from cluster.resources import Needs, available_cpus
+from cluster.resources import Needs, available_cpus, available_memory
 from cluster.retries import wait_s
 from wsi.malloc import keep_freed_memory
 
@@ -87,6 +87,11 @@ class RayExecutor:
     def workers(self) -> int:
         """CPUs of the cluster, as it was at most `LOOK_S` ago: nodes come and go."""
         return self._present().workers
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Of the nodes, as Ray knows it; of a Ray that was started here, this machine's."""
+        return available_memory() if self._is_local else self._present().memory_bytes or None
 
     def _present(self) -> Nodes:
         if time.monotonic() - self._looked_s > LOOK_S:

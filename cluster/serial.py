@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from cluster.executor import Item, Outcome, Result, Supply, persist
+from cluster.resources import available_memory
 
 
 class SerialExecutor:
@@ -12,6 +13,11 @@ class SerialExecutor:
     """
 
     workers = 1
+
+    @property
+    def memory_bytes(self) -> int:
+        """What this process may use."""
+        return available_memory()
 
     def map(
         self,

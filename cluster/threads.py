@@ -5,6 +5,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
 from cluster.executor import Item, Outcome, Result, Supply, persist
+from cluster.resources import available_memory
 
 WAITING_PER_WORKER = 1  # tasks handed out beyond those that run, so that no thread waits for us
 
@@ -17,6 +18,11 @@ class ThreadExecutor:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+
+    @property
+    def memory_bytes(self) -> int:
+        """What this process may use."""
+        return available_memory()
 
     def map(
         self,

@@ -91,23 +91,26 @@ class HeadCard(CardPart):
     """The slide-level head.
 
     `sizes` are those its kind is built with; its logits are divided by `temperature` before they
-    become scores.
+    become scores. Where no class is `positive`, as with grades, there is no operating point
+    either: the verdict is the most probable class.
     """
 
     kind: HeadKind
     classes: tuple[str, ...] = Field(min_length=2)
-    positive: str
+    positive: str | None = None
     sizes: dict[str, PositiveInt] = Field(default_factory=dict)
     weights: str
     sha256: str
-    operating_point: OperatingPoint
+    operating_point: OperatingPoint | None = None
     calibrated: bool = False
     temperature: PositiveFloat = 1.0
 
     @model_validator(mode="after")
     def _positive_is_a_class(self) -> "HeadCard":
-        if self.positive not in self.classes:
+        if self.positive is not None and self.positive not in self.classes:
             raise ValueError(f"positive = {self.positive!r} is not one of classes {self.classes}")
+        if (self.positive is None) != (self.operating_point is None):
+            raise ValueError("positive and operating_point belong together: give both or neither")
         return self
 
 

@@ -4,7 +4,9 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from wsi.atomic import replacing
 
@@ -29,6 +31,14 @@ def write_curves(folder: Path, losses: Sequence[float], checks: Checks, *, title
         _draw(losses, checks, names, title).savefig(tmp, format="png", dpi=120)
 
 
+def read_last(path: Path) -> tuple[int, float, dict[str, float]]:
+    """The last step of `curves.csv`: its number, its loss, and what was measured after it."""
+    with path.open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    measured = {n: float(v) for n, v in last.items() if v and n not in ("step", "loss")}
+    return int(last["step"]), float(last["loss"]), measured
+
+
 def _draw(losses: Sequence[float], checks: Checks, names: Sequence[str], title: str) -> Figure:
     figure = Figure(figsize=(5 * (1 + bool(names)), 3.6), layout="constrained")
     figure.suptitle(title)
@@ -51,12 +61,13 @@ def _draw(losses: Sequence[float], checks: Checks, names: Sequence[str], title: 
     return figure
 
 
-def _smooth(values: Sequence[float]) -> list[float]:
+def _smooth(values: Sequence[float]) -> NDArray[np.float64]:
     window = max(1, round(SMOOTHING * len(values)))
-    return [
-        sum(values[max(0, end - window) : end]) / min(window, end)
-        for end in range(1, len(values) + 1)
-    ]
+    totals = np.cumsum([0.0, *values])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    smooth: NDArray[np.float64] = (totals[ends] - totals[starts]) / (ends - starts)
+    return smooth
 
 
 def _text(value: float | None) -> str:

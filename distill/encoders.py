@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import distill.students  # noqa: F401  # registers the networks that timm does not have
+from distill.device import check_device
 from distill.errors import DeviceMemoryError, ModelError
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
@@ -65,11 +66,7 @@ class Encoder:
         """
         if device == self.device:
             return self
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ModelError(
-                f"the encoder is to compute on {device}, and no GPU is visible to this process: "
-                "leave --device out, or run it where there is one"
-            )
+        check_device(device)
         return replace(self, module=self.module.to(device), device=device)
 
     def normalise(self, pixels: Pixels) -> Tensor:

@@ -19,6 +19,7 @@ from distill.batches import numbered_batches
 from distill.errors import ObjectiveError
 from distill.objectives.objective import Objective
 from distill.prefetch import prefetched
+from distill.tileset import evenly
 from distill.train import Batch, Schedule, train
 from distill.training_state import TrainingState
 
@@ -143,7 +144,7 @@ def pretrain(
         )
         watch = _Watch(
             objective,
-            held_out[:HELD_OUT_TILES],
+            evenly(held_out, HELD_OUT_TILES, seed),
             every=max(1, schedule.steps // checks),
             last=schedule.steps,
             ready=None

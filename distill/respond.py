@@ -1,13 +1,12 @@
 """A network as a teacher: what it answers to tiles, at the student's stride and resolution."""
 
-import itertools
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.device import device_of
 from distill.encoders import normalise
 from distill.nuclei_net import OUTPUT_STRIDE, responses_of
 from distill.responses import Teacher
@@ -28,7 +27,7 @@ def teacher_of(net: nn.Module, *, scale: float = 1.0) -> Teacher:
         tiles of 0.5 µm, which are enlarged to twice their edge for it.
     """
     net.eval()
-    device = next(itertools.chain(net.parameters(), net.buffers())).device
+    device = device_of(net)
 
     @torch.inference_mode()
     def respond(pixels: Pixels) -> NDArray[np.float32]:

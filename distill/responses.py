@@ -29,6 +29,7 @@ from distill.errors import ResponseError
 from distill.nuclei_net import OUTPUT_STRIDE
 from distill.quantise import dequantise, quantise
 from distill.targets import reduce_maps
+from wsi.atomic import replacing
 from wsi.slide import Pixels
 
 PREPROCESSING = 2  # raise when what happens between pixels and stored maps changes
@@ -117,6 +118,8 @@ class Shard:
 def create_cache(folder: Path, origin: Origin, *, count: int) -> None:
     """Make room for the responses to `count` tiles; what is there already stays.
 
+    A folder appears with all its arrays, so that a kill in between leaves none that lacks some.
+
     Raises
     ------
     ResponseError
@@ -136,17 +139,18 @@ def create_cache(folder: Path, origin: Origin, *, count: int) -> None:
             if array.shape[0] != count:
                 array.resize((count, *array.shape[1:]))
         return
-    group = zarr.create_group(folder, attributes=origin.as_attributes())
-    for name, (shape, dtype) in shapes.items():
-        group.create_array(
-            name,
-            shape=(count, *shape),
-            dtype=dtype,
-            chunks=(SHARD_TILES if name == "keys" else 1, *shape),
-            shards=(SHARD_TILES, *shape),
-            compressors=ZstdCodec(level=3),
-            fill_value=0,
-        )
+    with replacing(folder) as tmp:
+        group = zarr.create_group(tmp, attributes=origin.as_attributes())
+        for name, (shape, dtype) in shapes.items():
+            group.create_array(
+                name,
+                shape=(count, *shape),
+                dtype=dtype,
+                chunks=(SHARD_TILES if name == "keys" else 1, *shape),
+                shards=(SHARD_TILES, *shape),
+                compressors=ZstdCodec(level=3),
+                fill_value=0,
+            )
 
 
 def shards_of(count: int) -> list[slice]:

@@ -78,6 +78,17 @@ def share_of(index: NDArray[np.int64], share: float, seed: int) -> NDArray[np.in
     return np.sort(np.random.default_rng(seed).permutation(index)[:count])
 
 
+def evenly(index: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
+    """At most so many of some tiles: one at random from each of `most` runs of equal length.
+
+    Of tiles in the order of their sources, each source has its part.
+    """
+    if len(index) <= most:
+        return index
+    ends = np.linspace(0, len(index), most + 1).astype(np.int64)
+    return index[np.random.default_rng(seed).integers(ends[:-1], ends[1:])]
+
+
 def join(sets: list[TileSet]) -> TileSet:
     """Several sets as one; unlabelled if one of them is.
 

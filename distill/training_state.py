@@ -86,7 +86,8 @@ class TrainingState:
             If it is of another network or training.
         """
         try:
-            content = torch.load(path, weights_only=True)
+            # To be gone on with where there is another device, or none but the CPU.
+            content = torch.load(path, map_location="cpu", weights_only=True)
             self.model.load_state_dict(content["model"])
             self.optimiser.load_state_dict(content["optimiser"])
             if self.average:

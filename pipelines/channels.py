@@ -139,7 +139,8 @@ def is_shown_unasked(channel: Channel, prediction: Mapping[str, Any]) -> bool:
     Not where it only compares tiles of a slide that was called negative: it lights up all the
     same. `prediction` is what `prediction.json` holds; without one everything is drawn.
     """
-    is_negative = prediction.get("prediction") not in (None, prediction.get("positive"))
+    positive = prediction.get("positive")  # None where no class is
+    is_negative = positive not in (None, prediction.get("prediction"))
     return not (channel.is_relative and is_negative)
 
 

@@ -1,5 +1,8 @@
 """What can be wrong with what was asked for; the command line answers these with exit code 2."""
 
+from pathlib import Path
+from typing import Self
+
 from wsi.errors import RayPathError
 
 
@@ -7,6 +10,20 @@ class UsageError(RayPathError, ValueError):
     """The request cannot be carried out as it stands; nothing was done."""
 
     kind = "usage"
+
+
+class DamagedError(UsageError):
+    """A file that a run keeps of itself does not hold what a run writes."""
+
+    kind = "damaged"
+
+    @classmethod
+    def of(cls, path: Path, what: str) -> Self:
+        """The error of the file at `path`; `what` is wrong with it, and where."""
+        return cls(
+            f"{path} is damaged ({what}), as files are after a machine lost power: give the same "
+            "command that made the run again, it writes the file anew and keeps what is finished"
+        )
 
 
 class ManifestError(UsageError):

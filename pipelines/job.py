@@ -12,6 +12,7 @@ from pipelines.blockwise.sealed import SealedPlan
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.memory import NOTHING, Held
+from wsi.ref import SlideRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,11 @@ class SlideJob:
     held: Held = NOTHING
     seconds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
+    @property
+    def ref(self) -> SlideRef:
+        """The slide."""
+        return self.entry.ref
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOut:
@@ -43,7 +49,19 @@ class HandedOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDone:
-    """What comes back of a block that is done: what its process held, and how long it took."""
+    """What comes back of a block that is done.
+
+    Attributes
+    ----------
+    held, seconds
+        What its process held, and how long it took.
+    is_new
+        Whether it was not done before, by a run that was ended.
+    tiles
+        Embedded now.
+    """
 
     held: Held = NOTHING
     seconds: float = 0.0
+    is_new: bool = True
+    tiles: int = 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from pipelines.errors import DamagedError
 from pipelines.records import SlideRecord, record_from
 
 JOURNAL_NAME = "records.jsonl"
@@ -43,6 +44,11 @@ def read_journal(path: Path, *, start: int = 0) -> Iterator[tuple[SlideRecord, i
 
     A last line that a killed process left half-written, or that is being written, is left out:
     begin there the next time. No file is an empty one.
+
+    Raises
+    ------
+    DamagedError
+        If a line before that holds something else than a record.
     """
     try:
         file = path.open("rb")
@@ -53,8 +59,9 @@ def read_journal(path: Path, *, start: int = 0) -> Iterator[tuple[SlideRecord, i
         for line in file:
             if not line.endswith(b"\n"):
                 return
+            record = _record(line, path, start)
             start += len(line)
-            yield _record(line), start
+            yield record, start
 
 
 def records_in_order(path: Path, slide_ids: Iterable[str]) -> Iterator[SlideRecord]:
@@ -64,6 +71,8 @@ def records_in_order(path: Path, slide_ids: Iterable[str]) -> Iterator[SlideReco
     ------
     KeyError
         If a slide has no record.
+    DamagedError
+        If a line holds something else than a record.
     """
     begins, begin = {}, 0
     for record, end in read_journal(path):
@@ -71,8 +80,13 @@ def records_in_order(path: Path, slide_ids: Iterable[str]) -> Iterator[SlideReco
     with path.open("rb") as file:
         for slide_id in slide_ids:
             file.seek(begins[slide_id])
-            yield _record(file.readline())
+            yield _record(file.readline(), path, begins[slide_id])
 
 
-def _record(line: bytes) -> SlideRecord:
-    return record_from(json.loads(line))
+def _record(line: bytes, path: Path, begin: int) -> SlideRecord:
+    """The record in a line that begins at byte `begin` of the file at `path`."""
+    try:
+        return record_from(json.loads(line.decode()))
+    except (ValueError, LookupError, TypeError) as error:
+        said = f"the line at byte {begin}: {type(error).__name__}: {error}"
+        raise DamagedError.of(path, said) from error

@@ -130,6 +130,13 @@ def save_untrained(
 def save_head(folder: Path, trained: TrainedHead) -> HeadCard:
     """Write a head's weights into a folder and describe it."""
     sha256 = save_weights(trained.head, folder / HEAD_WEIGHTS)
+    point = None
+    if trained.threshold is not None:
+        point = OperatingPoint(
+            threshold=trained.threshold,
+            criterion="Youden's index",
+            chosen_on=f"{trained.n_tune} tuning slides",
+        )
     return HeadCard(
         kind=trained.kind,
         classes=trained.classes,
@@ -137,9 +144,5 @@ def save_head(folder: Path, trained: TrainedHead) -> HeadCard:
         sizes=trained.head.sizes,
         weights=HEAD_WEIGHTS,
         sha256=sha256,
-        operating_point=OperatingPoint(
-            threshold=trained.threshold,
-            criterion="Youden's index",
-            chosen_on=f"{trained.n_tune} tuning slides",
-        ),
+        operating_point=point,
     )

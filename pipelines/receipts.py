@@ -170,6 +170,21 @@ def seal(folder: Path, names: Iterable[str]) -> None:
     _write_receipts(folder, {"run": {"code_version": code_version(), "outputs": outputs}})
 
 
+def renew_seal(folder: Path, name: str) -> bool:
+    """Take a sealed file of a run as it is now, because it was written anew on purpose.
+
+    The other files' digests stay, so that what has become of them is still found. Whether there
+    is such a seal, as it was written; without one nothing is done.
+    """
+    try:
+        receipt = read_receipts(folder)["run"]
+        outputs = receipt["outputs"] | {name: digest(folder / name)}
+    except (OSError, ValueError, LookupError):
+        return False
+    _write_receipts(folder, {"run": receipt | {"outputs": outputs}})
+    return True
+
+
 def _write_receipts(folder: Path, receipts: Mapping[str, Any]) -> None:
     with replacing(folder / RECEIPT_NAME) as tmp:
         tmp.write_text(_as_text(receipts), encoding="utf-8")

@@ -39,9 +39,9 @@ class SlideRecord:
     segmented_mm2
         Area of tissue by class, as far as a segmenter could look.
     prediction
-        The class the model says, by its frozen operating point.
+        The class the model says: by its frozen operating point, or the most probable.
     score
-        Softmax output for the model's positive class, 0-1, uncalibrated.
+        Softmax output for the model's positive class, 0-1, uncalibrated; None if it has none.
     seconds
         Time by step; of blocks that several workers did, the sum.
     waited_s, worked_s

@@ -22,7 +22,7 @@ from pipelines.receipts import RECEIPT_NAME, code_version, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.remote.for_report import gather_for_report
 from pipelines.remote.kept import kept_at
-from pipelines.remote.near import leave
+from pipelines.remote.near import leave, slide_names
 from pipelines.remote.store import check_store
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME
 from pipelines.spread import Spread, do, is_verdict
@@ -119,13 +119,14 @@ def _run_held(
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
     # Of a slide that was done or begun before nobody knows what is left: it is no reason to wait.
-    begun = {job.entry.ref.slide_id for job in jobs if (job.folder / RECEIPT_NAME).exists()}
+    begun = set(slide_names(out))
     fresh = {slide_id: size for slide_id, size in sizes.items() if slide_id not in begun}
     spread = Spread(workers=lambda: executor.workers, sizes=fresh)
     with Journal(folder / JOURNAL_NAME) as journal, Progress(folder, sizes) as progress:
         tasks = spread.first_tasks(progress.handing_out(jobs))
         for outcome in executor.map(do, tasks, follow=spread.follow):
             if not is_verdict(outcome):
+                progress.advanced(outcome.item.ref.slide_id, outcome.result)
                 continue
             lock.check()
             stop_if_full(outcome.failure)

@@ -97,6 +97,8 @@ def read_run(path: Path) -> RunFolder:
         If `path` is no folder, or none of a run's.
     UsageError
         If it is a URL.
+    DamagedError
+        If the journal of an unfinished run is.
     """
     path = Path(path)
     return RunFolder(
@@ -127,6 +129,8 @@ def stream_run(path: Path) -> Iterator[SlideRecord]:
     ------
     NotARunError
         If `path` is no folder, or none of a run's.
+    DamagedError
+        If the journal of an unfinished run is.
     """
     check_local(path)
     if not any((path / name).exists() for name in (INFO_NAME, RECORDS_NAME, SLIDES_NAME)):

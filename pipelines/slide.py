@@ -112,7 +112,7 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
             OUTPUTS,
             partial(predict_slide, job.folder, model, slide_id=ref.slide_id, density=density),
         )
-        score = predicted["scores"][predicted["positive"]]
+        score = predicted["scores"].get(predicted["positive"])  # None without a positive class
         record = replace(record, prediction=predicted["prediction"], score=score)
     elif density:
         receipts.do(

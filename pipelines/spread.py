@@ -39,7 +39,7 @@ def do(task: Task) -> Done:
     """
     is_stored = is_remote(task.folder)
     if isinstance(task, BlockTask):
-        return (do_block(task, _do) or BlockDone()) if is_stored else _do(task)
+        return (do_block(task, _do) or BlockDone(is_new=False)) if is_stored else _do(task)
     return do_slide(task, _do) if is_stored else _do(task)
 
 
@@ -48,8 +48,14 @@ def _do(task: Task) -> Done:
     with measured_peak() as peak, explained_output(task.folder, go_on=GO_ON):
         if isinstance(task, BlockTask):
             started = time.perf_counter()
-            task.do()
-            return BlockDone(held=peak(), seconds=time.perf_counter() - started)
+            work, block = task.opened()
+            is_new = work.do(block)
+            return BlockDone(
+                held=peak(),
+                seconds=time.perf_counter() - started,
+                is_new=is_new,
+                tiles=work.tiles(block) if is_new else 0,
+            )
         # Here, because the driver, which does nothing, would load what does the work.
         from pipelines.unchanged import run_unchanged
 
@@ -65,9 +71,7 @@ def _do(task: Task) -> Done:
 
 def slide_of(task: Task | RunConfig) -> SlideRef | None:
     """The slide a task is of; none where a run's networks are loaded, see `load_networks`."""
-    if isinstance(task, RunConfig):
-        return None
-    return task.ref if isinstance(task, BlockTask) else task.entry.ref
+    return None if isinstance(task, RunConfig) else task.ref
 
 
 def step_of(task: Task | RunConfig) -> str:

@@ -9,6 +9,7 @@ from benchmarks.pretraining.costs import cost_lines, read_costs
 from benchmarks.pretraining.parts import SCHEMAS, NoResultsError, read_parts, read_seconds
 from benchmarks.pretraining.plots import ordered, plot_differences, plot_fractions, plot_scores
 from benchmarks.pretraining.scores import Measured, difference_table, measure, score_table
+from benchmarks.pretraining.seen import COLUMN, with_seen
 from wsi.atomic import replacing
 
 NAMES = {
@@ -24,8 +25,10 @@ INTRODUCTION = (
     "Intervals are 95 % percentile intervals of a bootstrap of patients ({resamples} resamples); "
     "where a data set does not tell patients, each image counts as one. They hold the pretrained "
     "weights fixed; `seed_sd` in `scores.csv` is the spread over pretraining seeds. AUROC is the "
-    "mean of each class against the rest."
+    "mean of each class against the rest. What an encoder or its teacher saw of a task's images in "
+    "pretraining is in the last column: with some of them, its score is no test of it."
 )
+SEEN = "seen in pretraining"
 PAIRED = (
     f"{OURS} minus the other objective on the same samples. p is two-sided, from the same "
     "resamples, so never below {least:.2g}; Holm's correction counts all differences of one "
@@ -42,7 +45,8 @@ def write_report(out: Path, *, resamples: int) -> str:
         If the folder holds no predictions.
     """
     measured = _measure_all(out, resamples)
-    scores, differences = score_table(measured), difference_table(measured)
+    scores = with_seen(score_table(measured), out)
+    differences = difference_table(measured)
     folder = out / "report"
     for name, frame in (("scores", scores), ("differences", differences)):
         with replacing(folder / f"{name}.csv") as tmp:
@@ -105,8 +109,8 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
             "",
             f"{one['samples']} images of {one['patients'] or 'unknown'} patients.",
             "",
-            _row(["encoder", "labels", *(NAMES[name] for name in measures), "seeds"]),
-            _row(["---", "--:", *("---" for _ in measures), "--:"]),
+            _row(["encoder", "labels", *(NAMES[name] for name in measures), "seeds", SEEN]),
+            _row(["---", "--:", *("---" for _ in measures), "--:", "---"]),
         ]
         found = rows.set_index(["architecture", "objective", "fraction", "measure"])
         for architecture, objectives in ran.items():
@@ -120,9 +124,10 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
                         cells = [_interval(found.loc[(*key, m)]) for m in measures]
                         seeds = str(found.loc[(*key, measures[0]), "seeds"])
                         labels = _labels(str(probe), fraction)
-                        lines.append(_row([name, labels, *cells, seeds]))
+                        seen = str(found.loc[(*key, measures[0]), COLUMN])
+                        lines.append(_row([name, labels, *cells, seeds, seen]))
                 if (architecture, objective) not in found.index.droplevel([2, 3]):
-                    lines.append(_row([name, "", "*not run*", *[""] * len(measures)]))
+                    lines.append(_row([name, "", "*not run*", *[""] * (len(measures) + 1)]))
         lines.append("")
     return lines
 

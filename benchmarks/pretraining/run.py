@@ -14,6 +14,7 @@ from benchmarks.pretraining.costs import write_costs
 from benchmarks.pretraining.decoding import measure_nuclei, measure_regions
 from benchmarks.pretraining.parts import Unit, is_done, key_of, write_part
 from benchmarks.pretraining.protocol import FOLDS, Protocol, Rows, Say, name_of, timed, units_of
+from benchmarks.pretraining.seen import note_seen
 from benchmarks.pretraining.tasks import CLASSIFICATION, REGIONS, SEGMENTATION, Task
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.embedding import cached_embeddings, encoder_digest, view_of
@@ -78,17 +79,21 @@ def measure_pretraining(
             task = CLASSIFICATION[name]
             dataset = task.load(data / task.folder)
             say(f"{name}: {len(dataset)} images of {len(set(dataset.owners))} patients")
+            pixels = map(dataset.images.read, range(len(dataset)))
+            note_seen(out, candidates, name, pixels, say)
             for candidate in candidates:
                 _classify(candidate, dataset, out, protocol, say)
         elif name in REGIONS:
             regions = REGIONS[name].load(data / REGIONS[name].folder)
             cases = {image.case for image in regions.images}
             say(f"{name}: {len(regions.images)} images of {len(cases)} cases")
+            note_seen(out, candidates, name, (i.pixels for i in regions.images), say)
             for candidate in candidates:
                 measure_regions(candidate, regions, out, protocol, say)
         else:
             images = SEGMENTATION[name].load(data / SEGMENTATION[name].folder)
             say(f"{name}: {len(images)} images of {len({i.case for i in images})} cases")
+            note_seen(out, candidates, name, (i.pixels for i in images), say)
             for candidate in candidates:
                 measure_nuclei(candidate, name, images, out, protocol, say)
 

@@ -41,24 +41,24 @@ stop() {
 }
 trap stop TERM
 
+# What the allocation has on each node, and no more: Ray would take all of the machine's memory.
+cpus=${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}
+mib=${SLURM_MEM_PER_NODE:-$((${SLURM_MEM_PER_CPU:-0} * cpus))} # 0: SLURM does not say
+share=(--num-cpus="$cpus" --object-store-memory=$((256 << 20)))
+if ((mib > 0)); then
+    share+=(--memory=$((mib * 8 / 10 << 20))) # for tasks; Ray and the driver have the rest
+fi
+
 on_node "$head" ray start --head --block --port="$port" --include-dashboard=false \
-    --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats &
+    "${share[@]}" --disable-usage-stats &
 until on_node "$head" ray health-check --address "$head:$port" > /dev/null 2>&1; do sleep 2; done
 
 for node in "${nodes[@]:1}"; do
     on_node "$node" ray start --block --address="$head:$port" \
-        --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats &
+        "${share[@]}" --disable-usage-stats &
 done
 
-# A run uses the nodes that are there when it begins.
-python3 - "$head:$port" "${#nodes[@]}" << 'READY'
-import sys, time
-import ray
-ray.init(address=sys.argv[1], logging_level="ERROR")
-while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]):
-    time.sleep(2)
-READY
-
+# It begins on the nodes that are there; the others have work as soon as they join.
 raypath run "$manifest" -o "$out" --config "$config" --address "$head:$port" &
 run=$!
 code=0

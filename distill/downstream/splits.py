@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from distill.downstream.dataset import LabelledImages
+from distill.downstream.grouped import grouped_folds
 from distill.errors import LabelledDataError
 
 Indices = NDArray[np.int64]
@@ -127,5 +127,6 @@ def divide(
     rarest = int(np.bincount(targets).min())
     if rarest < count:
         raise LabelledDataError(f"{name}: a class of {rarest} images cannot be in {count} folds")
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    yield from splitter.split(targets, targets, owners)
+    fold_of = grouped_folds(targets, owners, count, seed)
+    for number in range(count):
+        yield np.flatnonzero(fold_of != number), np.flatnonzero(fold_of == number)

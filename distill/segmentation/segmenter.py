@@ -14,11 +14,11 @@ from distill.encoders import normalise
 from distill.segmentation.card import CARD_NAME, SegmenterCard, read_segmenter_card
 from distill.segmentation.network import build_network
 from distill.segmentation.windows import Floats, Lattice, blend_rows
+from distill.teachers.predict import VIEWS
 from distill.teachers.teacher import at_mpp, resize_labels
 from wsi.slide import Pixels
 
 WEIGHTS_NAME = "segmenter.safetensors"
-VIEWS = 8  # ways to turn and mirror an image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from torch import nn
 
 from distill.card import TrainingCard
 from distill.checkpoint import load_weights
+from distill.device import check_device
 from distill.segmentation.card import Decoder, SegmenterCard
 from distill.segmentation.images import ClassImage, ClassImages
 from distill.segmentation.loss import class_loss
@@ -127,8 +128,9 @@ def train_segmenter(
     LabelledDataError
         If there is too little to learn from or to judge by.
     ModelError
-        If the encoder cannot be used, or the checkpoint is of another training.
+        If the encoder or device cannot be used, or the checkpoint is of another training.
     """
+    check_device(settings.device)
     classes = next(iter(sources.values())).classes
     resampled = {
         name: [image.resampled(settings.mpp) for image in of.images] for name, of in sources.items()
@@ -277,7 +279,7 @@ class _Training:
             settings,
             resume=self.resume,
             report=self.report,
-        )
+        ).step
         load_weights(self.net, folder / BEST_NAME, sha256=None)
         return steps
 

@@ -11,7 +11,7 @@ from distill.teachers.teacher import Teacher
 def evaluate_teacher(
     teacher: Teacher, images: Sequence[Labelled], *, turns: int = 8
 ) -> dict[str, Scores]:
-    """Score each image by name, averaging over `turns` turned and mirrored views.
+    """Score each image by name, averaging over `turns` turned and mirrored views; slides have 1.
 
     Images whose nuclei are not all told apart are passed over.
 

@@ -58,8 +58,8 @@ def fit(
     *,
     resume: bool,
     report: Callable[[str], None],
-) -> int:
-    """Train a network in place; the best averaged weights are in `folder`. Returns the steps.
+) -> TrainingState:
+    """Train a network in place; the best averaged weights are in `folder`. Returns its last state.
 
     Parameters
     ----------
@@ -113,4 +113,4 @@ def fit(
             bfloat16=settings.bfloat16,
             watch=watch,
         )
-    return state.step
+    return state

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.augment import flip_horizontal, rotate_quarter
+from distill.device import device_of
 from distill.encoders import normalise
 from distill.nuclei_net import responses_of
 from distill.teachers.network import STRIDE
 from wsi.slide import Pixels
 
 WINDOW_PX = 512
+VIEWS = 8  # ways to turn and mirror an image
 MARGIN_PX = 64  # context on each side of what is kept
 
 
@@ -32,7 +34,7 @@ def predict_maps(
     Parameters
     ----------
     net
-        A `TeacherNet`; put into evaluation mode.
+        A `TeacherNet`; put into evaluation mode. It computes where its weights are.
     turns
         Over how many of the eight turned and mirrored views to average, 1 to 8.
     window_px, margin_px
@@ -41,14 +43,15 @@ def predict_maps(
     bfloat16
         Compute in bfloat16: twice as fast where the processor has it, exact to about 0.01.
     """
-    if not 1 <= turns <= 8:
-        raise ValueError(f"turns = {turns}: there are 8 ways to turn and mirror an image")
+    if not 1 <= turns <= VIEWS:
+        raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
     if window_px % STRIDE or window_px <= 2 * margin_px:
         raise ValueError(
             f"window_px = {window_px}: a multiple of {STRIDE} above twice the margin "
             f"({margin_px}) is wanted"
         )
     net.eval()
+    device = device_of(net)
     height, width = pixels.shape[:2]
     rows, columns = (_window(length, window_px, margin_px) for length in (height, width))
     kept = (rows - 2 * margin_px, columns - 2 * margin_px)
@@ -58,9 +61,9 @@ def predict_maps(
     )
     maps = np.empty((3, height, width), np.float32)
     for top, left in itertools.product(range(0, height, kept[0]), range(0, width, kept[1])):
-        window = torch.from_numpy(padded[top : top + rows, left : left + columns])
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            answer = _average(net, normalise(window[None]), turns)[0].numpy()
+        window = torch.from_numpy(padded[top : top + rows, left : left + columns]).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            answer = _average(net, normalise(window[None]), turns)[0].cpu().numpy()
         part = maps[:, top : top + kept[0], left : left + kept[1]]
         end = (margin_px + part.shape[1], margin_px + part.shape[2])
         part[:] = answer[:, margin_px : end[0], margin_px : end[1]]
@@ -75,7 +78,7 @@ def _window(length: int, window_px: int, margin_px: int) -> int:
 @torch.inference_mode()
 def _average(net: nn.Module, x: Tensor, turns: int) -> Tensor:
     """Mean over views of probability and distances, each brought back as it was."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=x.device)
     for quarters, mirrored in itertools.islice(_views(), turns):
         view = torch.rot90(x, quarters, (2, 3))
         view = view.flip(3) if mirrored else view

@@ -10,6 +10,7 @@ from torch import nn
 
 from distill.card import TrainingCard, weights_file, write_toml
 from distill.checkpoint import load_weights, read_checked, save_weights
+from distill.device import check_device
 from distill.encoders import create_backbone
 from distill.errors import ModelError
 from distill.teachers.card import (
@@ -89,18 +90,20 @@ def save_teacher(
     return card
 
 
-def load_teacher(path: Path) -> Teacher:
-    """Load a teacher from its folder, or from the weights in it.
+def load_teacher(path: Path, *, device: str = "cpu") -> Teacher:
+    """Load a teacher from its folder, or from the weights in it, to compute on `device`.
 
     Raises
     ------
     ModelError
-        If card or weights are missing, or the weights are not those of the card.
+        If card or weights are missing, the weights are not those of the card, or there is no such
+        device here.
     """
+    check_device(device)
     card = read_teacher_card(path)
     file = weights_file(path, card_name=CARD_NAME, weights=card.weights)
     return Teacher(
-        net=_load_net(card, file).eval(),
+        net=_load_net(card, file).eval().to(device),
         mpp=card.mpp,
         thresholds=Thresholds(**card.thresholds.model_dump()),
         sha256=card.sha256,

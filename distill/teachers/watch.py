@@ -23,6 +23,7 @@ CHECKPOINT_NAME = "checkpoint.pt"
 BEST_NAME = "best.safetensors"
 CHECKING = 9  # times as long as a check takes, training goes on before the next
 LOSS_NAME, METRICS_NAME = "loss.csv", "metrics.csv"
+HELD_OUT_NAME = "held_out.csv"
 
 
 class Watch:
@@ -113,7 +114,7 @@ def predict_held_out(net: nn.Module, held_out: Sources, *, bfloat16: bool, turns
     }
 
 
-def write_csv(path: Path, rows: Iterable[Mapping[str, float]]) -> None:
+def write_csv(path: Path, rows: Iterable[Mapping[str, float | str]]) -> None:
     """Write rows with the same keys, whole or not at all."""
     rows = list(rows)
     text = io.StringIO()

@@ -40,11 +40,6 @@ class BlockTask:
         """Its work, and the block."""
         return open_work(self.work), pickle.loads(self.block)
 
-    def do(self) -> None:
-        """Do it, unless that was done."""
-        work, block = self.opened()
-        work.do(block)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedPlan:

@@ -48,10 +48,16 @@ class BlockWork(ABC, Generic[BlockT]):
     def make(self, block: BlockT) -> None:
         """Do a block and store it at its path, whole or not at all; the same each time."""
 
-    def do(self, block: BlockT) -> None:
-        """Do a block, unless that was done."""
-        if not self.path(block).exists():
-            self.make(block)
+    def tiles(self, block: BlockT) -> int:
+        """How many tiles a block embeds."""
+        return 0
+
+    def do(self, block: BlockT) -> bool:
+        """Do a block, unless that was done; whether it was not."""
+        if self.path(block).exists():
+            return False
+        self.make(block)
+        return True
 
 
 WorkT = TypeVar("WorkT", bound=BlockWork[Any])

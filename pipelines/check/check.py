@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.executor import Executor
-from cluster.resources import available_memory
 from pipelines.check.estimate import Estimate, Totals, as_json, estimate, write_check
+from pipelines.check.largest import KEPT, Largest
 from pipelines.check.look import Checked, LookTask, Work, look_at
 from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
 from pipelines.check.room import problems_of, problems_of_output, unknown_of
@@ -18,12 +18,15 @@ from pipelines.run import load_where_the_work_is_done
 from wsi.errors import SlideError
 from wsi.remote import is_remote
 
+ENDED = frozenset({"out_of_memory", "timed_out", "worker_lost"})  # a process, by a slide
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What a check found: slides that will fail, the rest's estimate, and what stands against it.
 
-    `estimate` is None where no slide is left. `unknown` is what could not be found out.
+    `estimate` is None where no slide is left, or none could be tried. `unknown` is what could
+    not be found out.
     """
 
     failing: int
@@ -48,7 +51,7 @@ def check_cohort(
     out
         The run's folder, or its URL. Only `check.json` is left there.
     memory_bytes
-        What the run may use; None for what this process may.
+        What the run may use; None for what the machines of `executor` have.
     report
         Called with each slide's result; none is kept here.
 
@@ -64,13 +67,14 @@ def check_cohort(
     spec = cards[0].tile.spec if cards else None
     totals, failing = Totals(), 0
     reasons: dict[str, int] = {}
-    extremes = _Extremes()
+    extremes, largest = _Extremes(), Largest()
     tasks = (LookTask(entry=entry, config=config, spec=spec) for entry in entries)
     for outcome in executor.map(look_at, tasks):
         ref, work, failure = outcome.item.entry.ref, outcome.result, outcome.failure
         if work is not None:
             totals.add(work)
             extremes.add(outcome.item.entry, work)
+            largest.add(outcome.item.entry, work)
         elif failure is not None:
             failing += 1
             reasons[failure.kind] = reasons.get(failure.kind, 0) + 1
@@ -86,22 +90,36 @@ def check_cohort(
         )
     expected, problems, unknown = None, problems_of_output(out), list[str]()
     if totals.slides and not problems:
-        fixed, tried = _try(extremes.entries(), out, config, executor)
+        fixed, tried, failed = _try(extremes.entries(), out, config, executor)
         dim = sum(card.encoder.dim for card in cards)
-        expected = estimate(totals, fixed, tried, dim=dim, workers=executor.workers)
-        problems += problems_of(expected, out, memory_bytes or available_memory())
-        unknown = unknown_of(expected, out)
-        said = {
-            "estimate": as_json(expected),
-            "slides": len(entries),
-            "workers": executor.workers,
-            "failing": reasons,
-            "problems": problems,
-            "unknown": unknown,
-            "todo": as_json(totals),
-            "measured": {"made_up_slide": as_json(fixed), "slides": [as_json(r) for r in tried]},
-        }
-        write_check(out, said)
+        known = {checked.slide_id for checked in failed}
+        beyond = largest.beyond(fixed, tried, dim=dim)
+        for checked in (*failed, *(b for b in beyond if b.slide_id not in known)):
+            failing += 1
+            reasons[checked.reason] = reasons.get(checked.reason, 0) + 1
+            problems.append(checked.describe())
+        if len(beyond) == KEPT:
+            unknown.append(f"what else is too large: of the {KEPT} slides with most tiles all are")
+        if tried:
+            there = memory_bytes or executor.memory_bytes
+            at_once = _at_once(config, executor)
+            expected = estimate(totals, fixed, tried, dim=dim, workers=at_once)
+            problems += problems_of(expected, out, there, on_cluster=config.address is not None)
+            unknown += unknown_of(expected, out, there)
+            said = {
+                "estimate": as_json(expected),
+                "slides": len(entries),
+                "workers": executor.workers,
+                "failing": reasons,
+                "problems": problems,
+                "unknown": unknown,
+                "todo": as_json(totals),
+                "measured": {
+                    "made_up_slide": as_json(fixed),
+                    "slides": [as_json(rates) for rates in tried],
+                },
+            }
+            write_check(out, said)
     return Check(
         failing=failing, estimate=expected, problems=tuple(problems), unknown=tuple(unknown)
     )
@@ -124,22 +142,45 @@ class _Extremes:
         return list({entry.ref.slide_id: entry for _, entry in self._found.values()}.values())
 
 
+def _at_once(config: RunConfig, executor: Executor) -> int:
+    """How many slides are worked on at a time: Ray begins those that it has CPUs and memory for."""
+    if config.executor != "ray":
+        return executor.workers
+    needs = config.resources.slide
+    room = executor.workers / needs.cpus
+    if needs.memory_gb and executor.memory_bytes:
+        room = min(room, executor.memory_bytes / (needs.memory_gb * 2**30))
+    return max(1, int(room))
+
+
 def _try(
     entries: Sequence[Entry], out: Path, config: RunConfig, executor: Executor
-) -> tuple[Fixed, list[Rates]]:
-    """Measure pieces where, and as many at a time as, the run would do them."""
+) -> tuple[Fixed, list[Rates], list[Checked]]:
+    """Measure pieces where, and as many at a time as, the run would do them.
+
+    Last, the slides whose process did not survive it: nor will it in the run.
+    """
     near = None if is_remote(out) else existing_folder(out.absolute())
     alone = config.model_copy(update={"executor": "serial", "address": None, "workers": None})
     tasks = [MeasureTask(config=alone, near=near)]
     tasks += [MeasureTask(config=alone, near=near, entry=entry) for entry in entries]
-    fixed, tried, why = None, [], ""
+    fixed, tried, failed, why = None, list[Rates](), list[Checked](), ""
     for outcome in executor.map(measure, tasks):
         if isinstance(outcome.result, Fixed):
             fixed = outcome.result
         elif isinstance(outcome.result, Rates):
             tried.append(outcome.result)
         elif outcome.failure is not None:
-            why = outcome.failure.message
-    if fixed is None or not tried:
+            why, entry = outcome.failure.message, outcome.item.entry
+            if entry is not None and outcome.failure.kind in ENDED:
+                failed.append(
+                    Checked(
+                        slide_id=entry.ref.slide_id,
+                        path=str(entry.ref.path),
+                        reason=outcome.failure.kind,
+                        message=why,
+                    )
+                )
+    if fixed is None or not (tried or failed):
         raise SlideError(f"nothing could be measured, so there is no estimate: {why}")
-    return fixed, tried
+    return fixed, tried, failed

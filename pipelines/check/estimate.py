@@ -98,8 +98,8 @@ def estimate(
     largest += totals.most_mm2 * fixed.mm2_bytes
     largest += totals.most_megapixels * max(rates.megapixel_bytes for rates in tried)
     at_once = min(workers, max(totals.slides, 1))
-    bag = totals.most_tiles * dim * 4 * WORDS_PER_TILE
-    peak = max([fixed.peak_bytes, *(rates.peak_bytes for rates in tried)]) + bag
+    peak = max(fixed.peak_bytes, *(rates.peak_bytes for rates in tried))
+    peak += bag_bytes(totals.most_tiles, dim)
     return Estimate(
         seconds=fixed.start_seconds + seconds / at_once + totals.slides * fixed.report_seconds,
         bytes_out=size,
@@ -107,6 +107,11 @@ def estimate(
         process_bytes=float(peak),
         peak_bytes=float(peak * at_once),
     )
+
+
+def bag_bytes(n_tiles: int, dim: int) -> int:
+    """Memory for a slide's embeddings of `dim` numbers while its tiles are joined."""
+    return n_tiles * dim * 4 * WORDS_PER_TILE
 
 
 def write_check(out: Path, found: Mapping[str, Any]) -> None:

@@ -5,10 +5,12 @@ the second what any slide costs, and nuclei and tissue classes by area. Of a few
 some tiles are embedded and some of the pyramid is written.
 """
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cluster.limits import mapped_bytes, memory_limit
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.memory import measured_peak
@@ -31,6 +33,8 @@ class Fixed:
         Nuclei and classes, a square millimetre of tissue.
     peak_bytes
         The most memory a process held.
+    held_bytes
+        The same as a limit counts it: without files that are mapped.
     """
 
     start_seconds: float
@@ -40,11 +44,15 @@ class Fixed:
     mm2_seconds: float
     mm2_bytes: float
     peak_bytes: int
+    held_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What a real slide cost, a tile and a megapixel."""
+    """What a real slide cost, a tile and a megapixel; memory as of `Fixed`.
+
+    `limit_bytes` is what its process might hold; None for no limit.
+    """
 
     tile_seconds: float
     tile_bytes: float
@@ -52,6 +60,8 @@ class Rates:
     megapixel_bytes: float
     is_copied: bool
     peak_bytes: int
+    held_bytes: int = 0
+    limit_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,4 +94,7 @@ def measure(task: MeasureTask) -> Fixed | Rates:
                 measured: Fixed | Rates = try_made_up(Path(name), task.config)
             else:
                 measured = try_slide(Path(name), task.config, task.entry)
-        return replace(measured, peak_bytes=peak().rss_bytes)
+                limit = memory_limit()
+                measured = replace(measured, limit_bytes=limit if limit < math.inf else None)
+        most = peak().rss_bytes
+        return replace(measured, peak_bytes=most, held_bytes=max(most - mapped_bytes(), 0))

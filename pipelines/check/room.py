@@ -1,5 +1,6 @@
 """Whether a run's results can be written, and what it would run out of."""
 
+import math
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -27,27 +28,43 @@ def problems_of_output(out: Path) -> list[str]:
         return [f"{folder} cannot be written ({error.strerror}): choose another folder with --out"]
 
 
-def problems_of(expected: Estimate, out: Path, memory_bytes: int) -> list[str]:
-    """What the run would run out of: disk, which for a URL is this machine's scratch; memory."""
+def problems_of(
+    expected: Estimate, out: Path, memory_bytes: int | None, *, on_cluster: bool
+) -> list[str]:
+    """What the run would run out of: disk, which for a URL is this machine's scratch; memory.
+
+    `memory_bytes` is what there is of it; None where nobody knows.
+    """
     problems = (
         _problems_of_scratch(expected) if is_remote(out) else _problems_of_disk(expected, out)
     )
-    if expected.peak_bytes > memory_bytes:
+    if memory_bytes and expected.peak_bytes > memory_bytes:
+        way_out = "use fewer --workers"
+        if on_cluster:
+            enough = math.ceil(10 * expected.process_bytes / 2**30) / 10
+            way_out = f"set memory_gb = {enough:g} in [resources.slide] of the configuration, and "
+            way_out += "fewer slides are worked on at a time"
         problems.append(
             f"the run needs about {expected.peak_bytes / 2**30:.2g} GiB of memory and "
-            f"{memory_bytes / 2**30:.2g} GiB are there: use fewer --workers"
+            f"{memory_bytes / 2**30:.2g} GiB are there: {way_out}"
         )
     return problems
 
 
-def unknown_of(expected: Estimate, out: Path) -> list[str]:
+def unknown_of(expected: Estimate, out: Path, memory_bytes: int | None) -> list[str]:
     """What nobody can tell before the run, as sentences."""
-    if not is_remote(out):
-        return []
-    return [
-        f"how much room {out} has, because a storage does not say: the results need about "
-        f"{expected.bytes_out / 1e9:.3g} GB there"
-    ]
+    unknown = []
+    if is_remote(out):
+        unknown.append(
+            f"how much room {out} has, because a storage does not say: the results need about "
+            f"{expected.bytes_out / 1e9:.3g} GB there"
+        )
+    if memory_bytes is None:
+        unknown.append(
+            "whether the memory will do, because the cluster has no nodes yet: a process needs "
+            f"about {expected.process_bytes / 2**30:.2g} GiB"
+        )
+    return unknown
 
 
 def _problems_of_disk(expected: Estimate, out: Path) -> list[str]:

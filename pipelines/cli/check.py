@@ -33,7 +33,7 @@ def check(
     codec: Codec = None,
     memory: Annotated[
         float | None,
-        typer.Option(help="GiB the run may use.", show_default="what this machine lets it"),
+        typer.Option(help="GiB the run may use.", show_default="what its machines have"),
     ] = None,
     executor: Executor = None,
     workers: Workers = None,
@@ -53,10 +53,14 @@ def check(
     Exit code 0: every slide can be used and there is room. 1: some slides will fail, or disk or
     memory will not do. 2: the request is wrong, a model that does not load included.
     """
+    from functools import partial
+
     from pipelines.check.check import check_cohort
+    from pipelines.check.limits import needs_of, slide_of
     from pipelines.cli.progress import slide_progress
     from pipelines.config import load_config
     from pipelines.executors import make_executor
+    from pipelines.limits import task_limits
     from pipelines.manifest import read_cohort
 
     flags = {
@@ -78,7 +82,11 @@ def check(
     entries = read_cohort(slides, mpp=settings.mpp)
     with (
         make_executor(
-            settings.executor, address=settings.address, workers=settings.workers
+            settings.executor,
+            address=settings.address,
+            workers=settings.workers,
+            allow=partial(task_limits, settings.limits, slide_of),
+            needs=partial(needs_of, settings),
         ) as runner,
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):

@@ -42,7 +42,8 @@ def evaluate(
     freeze: Annotated[
         bool,
         typer.Option(
-            "--freeze", help="Write operating points into the models beside the predictions."
+            "--freeze",
+            help="Write temperatures and operating points into the models beside the predictions.",
         ),
     ] = False,
     as_json: Annotated[
@@ -63,7 +64,7 @@ def evaluate(
     from pipelines.mil.evaluation.names import TITLES
     from pipelines.mil.evaluation.operating_point import parse_criterion
     from pipelines.mil.evaluation.output import check_out, write_evaluation
-    from pipelines.mil.evaluation.page import PAGE_NAME, number, span
+    from pipelines.mil.evaluation.page import PAGE_NAME, number, span, tested
     from pipelines.mil.evaluation.predictions import read_predictions
 
     settings = Settings(
@@ -90,10 +91,12 @@ def evaluate(
         *found.calibration.after,
         *found.certain[:2],
     ]
+    typer.echo(f"Test: {tested(found)}")
     width = max(len(TITLES[estimate.name]) for estimate in estimates)
     for estimate in estimates:
         value = number(estimate.interval.value)
         typer.echo(f"{TITLES[estimate.name]:<{width}}  {value:>6}  {span(estimate)}")
     if cards:
-        typer.echo(f"Operating points written into {len(cards)} models in {models}", err=True)
+        what = "Temperatures and operating points" if found.positive else "Temperatures"
+        typer.echo(f"{what} written into {len(cards)} models in {models}", err=True)
     typer.echo(f"The page:  {out / PAGE_NAME}", err=True)

@@ -1,11 +1,14 @@
 """`raypath mil train`: heads on the embeddings of a labelled cohort, by patient-wise folds."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.cli.bar import progress_bar
+
+if TYPE_CHECKING:
+    from pipelines.mil.cohort import Cohort
 
 
 def train(
@@ -15,9 +18,13 @@ def train(
     ],
     labels: Annotated[
         Path,
-        typer.Option(help="CSV: slide_id, label, and if known patient_id, split, site, scanner."),
+        typer.Option(
+            help="CSV: slide_id, label; if known patient_id or case_id, split, site, scanner."
+        ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path(
+        "heads"
+    ),
     head: Annotated[
         str,
         typer.Option(
@@ -31,7 +38,10 @@ def train(
         ),
     ] = "",
     positive: Annotated[
-        str | None, typer.Option(help="The class that is looked for, as the labels call it.")
+        str | None,
+        typer.Option(
+            help="The class that is looked for. Default: the last of two; with more classes, none."
+        ),
     ] = None,
     folds: Annotated[
         int | None,
@@ -78,8 +88,8 @@ def train(
     """Train slide-level heads and predict every slide that each has not learnt from.
 
     Patients never stand on two sides of a fold, nor does a slide under two names; such a split
-    is refused. Part of the training slides tunes: it stops the training and chooses the
-    threshold. predictions.parquet is what 'raypath mil evaluate' reads.
+    is refused. Part of the training slides tunes: it stops the training and, for a positive
+    class, chooses the threshold. predictions.parquet is what 'raypath mil evaluate' reads.
     """
     from pipelines.mil.job import MilJob
     from pipelines.mil.run import read_job, train_mil
@@ -111,6 +121,8 @@ def train(
         resume=resume,
     )
     cohort = read_job(job)
+    typer.echo(_whose(cohort, labels.name), err=True)
+    typer.echo(_looked_for(cohort), err=True)
     with progress_bar("heads", len(cohort.divisions) * seeds) as advance:
         summary = train_mil(job, cohort, report=advance)
     _tell(summary, out)
@@ -127,6 +139,24 @@ def _sizes(given: list[str]) -> dict[str, int]:
             raise UsageError(f"--size {text}: wanted a name and a number, such as hidden_dim=512")
         sizes[name] = int(number)
     return sizes
+
+
+def _whose(cohort: "Cohort", labels: str) -> str:
+    """A line about who the patients are, before anything is trained on them."""
+    if cohort.patient_column:
+        return f"Patients: {cohort.patients}, by column {cohort.patient_column} of {labels}"
+    return (
+        f"Warning: patients unknown: each slide counts as one, so those of a patient may be learnt "
+        f"from and tested; name them in a column patient_id or case_id of {labels}"
+    )
+
+
+def _looked_for(cohort: "Cohort") -> str:
+    """A line about what the verdicts will be."""
+    if cohort.positive:
+        return f"Positive class: {cohort.positive}"
+    listed = ", ".join(cohort.classes)
+    return f"Positive class: none; the verdict is the most probable of {listed}"
 
 
 def _tell(summary: dict[str, Any], out: Path) -> None:

@@ -48,6 +48,7 @@ ImageMpp = Annotated[
 Half = Annotated[
     bool, typer.Option("--half", help="Write the weights in half precision, at half the size.")
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")]
 # Of commands that take one network over slides (`pipelines.cli.looking`).
 ImageCodec = Annotated[
     str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")

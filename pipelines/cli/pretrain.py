@@ -1,5 +1,6 @@
 """`raypath pretrain`: an encoder from tissue without labels, by one of several objectives."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.bar import progress_bar
+from pipelines.cli.following import following
 from pipelines.cli.options import Half, ImageMpp, one_each
 from pipelines.cli.teacher import say_teacher
 
@@ -18,13 +20,22 @@ if TYPE_CHECKING:
 
 def pretrain(
     objective: Annotated[
-        str, typer.Argument(help="rckd, supervised-nuclei, barlow, moco, or random: no training.")
-    ],
-    tiles: Annotated[
-        list[str],
-        typer.Option(help="Folder of images, .npz, slide, or manifest; repeat it for several."),
+        str,
+        typer.Argument(
+            help="rckd, supervised-nuclei, barlow, moco; or without training, random, imagenet."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")],
+    tiles: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder of images, .npz, slide, or manifest; repeat it for several."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="For imagenet: a state dict of the network of timm, safetensors or .pth."
+        ),
+    ] = None,
     architecture: Annotated[str, typer.Option(help="csat, or any network of timm.")] = "resnet18",
     steps: Annotated[int, typer.Option(min=1)] = 5000,
     batch: Annotated[int, typer.Option(min=2, help="Tiles a step.")] = 32,
@@ -91,28 +102,48 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training in --out.")
     ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for the curves, where TensorBoard is installed.")
+    ] = None,
     licence: Annotated[
-        str, typer.Option(help="Of the tiles; it binds the model and goes into its card.")
+        str,
+        typer.Option(help="Of the tiles or --weights; it binds the model and goes into its card."),
     ] = "not stated",
 ) -> None:
     """Pretrain an encoder and write its folder, usable by 'raypath run --model'.
 
     All objectives see the same tiles, steps, batches and schedule for the same seed. Of the
-    images or slides, a tenth is held out to measure on. curves.csv and curves.png show how it went.
+    images or slides, a tenth is held out to measure on. curves.csv and curves.png are written at
+    each look at it, twenty times in all.
     """
     from distill.card import read_card
+    from distill.curves import CSV_NAME, read_last
     from distill.objectives.objective import COLOUR, OBJECTIVES
     from distill.objectives.response_loss import ResponseLoss
     from pipelines.errors import UsageError
     from pipelines.pretraining.job import PretrainJob, PretrainSettings
     from pipelines.pretraining.run import run_pretraining
     from pipelines.pretraining.tiles import TileRequest
+    from pipelines.pretraining.watching import require_tensorboard
     from wsi.plan import TileSpec
 
+    if objective == "imagenet":
+        from pipelines.pretraining.imagenet import import_imagenet
+
+        if tiles or weights is None:
+            raise UsageError("imagenet: others trained it; give --weights FILE, and no --tiles")
+        spec = TileSpec(size_px=embed_px or crop, mpp=tile_mpp)
+        import_imagenet(weights, architecture, out, spec=spec, licence=licence, half=half)
+        return
     if objective not in OBJECTIVES:
-        raise UsageError(f"no objective is called {objective!r}: known are {', '.join(OBJECTIVES)}")
+        known = ", ".join([*OBJECTIVES, "imagenet"])
+        raise UsageError(f"no objective is called {objective!r}: known are {known}")
+    if not tiles or weights:
+        raise UsageError(f"{objective}: give --tiles; --weights is for imagenet")
     if (objective == "rckd") != (teacher is not None):
         raise UsageError(f"{objective}: --teacher is for rckd, which needs one")
+    if tensorboard:
+        require_tensorboard()
     request = TileRequest(
         spec=TileSpec(size_px=tile_px, mpp=tile_mpp),
         context_px=context,
@@ -159,26 +190,28 @@ def pretrain(
         ),
         out=out,
         resume=resume,
+        tensorboard=tensorboard,
     )
     cost = None
     if teacher:
         folder = responses or out.with_name(f"{out.name}-responses")
         job, cost = _taught(job, teacher, folder, workers)
-    if trainers > 1:
-        from cluster.train import train_together
+    with progress_bar("steps", steps) as advance:
+        if trainers > 1:
+            from cluster.train import train_together
 
-        train_together(
-            partial(run_pretraining, _absolute(job), cost=cost),
-            workers=trainers,
-            gpu=device.startswith("cuda"),
-        )
-    else:
-        with progress_bar("steps", steps) as advance:
-            run_pretraining(
-                job,
-                cost=cost,
-                report=lambda progress: advance(len(progress.losses), _describe(progress)),
-            )
+            def tell(curves: Path) -> None:
+                step, loss, measured = read_last(curves)
+                advance(step, _describe(loss, measured))
+
+            with following(out / CSV_NAME, tell):
+                train_together(
+                    partial(run_pretraining, _absolute(job), cost=cost),
+                    workers=trainers,
+                    gpu=device.startswith("cuda"),
+                )
+        else:
+            run_pretraining(job, cost=cost, report=lambda progress: _report(progress, advance))
     for name, value in read_card(out).training.measures.items():
         typer.echo(f"{name:22}{value:g}")
 
@@ -190,11 +223,12 @@ def _taught(
     from distill.teachers.card import read_teacher_card
     from pipelines.executors import make_executor
     from pipelines.pretraining.responding import origin_of, respond
-    from pipelines.pretraining.teacher import read_teacher
+    from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
     from pipelines.pretraining.tiles import find_tiles
 
     places = find_tiles(job.sources, job.mpps, job.request)
-    say_teacher(read_teacher_card(teacher))
+    card = read_teacher_card(teacher)
+    say_teacher(card)
     network = read_teacher(teacher)
     origin = origin_of(places, network)
     where = "ray" if workers > 1 else "serial"
@@ -213,7 +247,14 @@ def _taught(
         )
     terms = f"{job.settings.licence}; teacher: {network.licence}"
     settings = replace(job.settings, licence=terms)
-    return replace(job, settings=settings, responses=folder, origin=origin), cost
+    job = replace(
+        job,
+        settings=settings,
+        responses=folder,
+        origin=origin,
+        teacher_seen=seen_by_teacher(teacher),
+    )
+    return job, cost | training_cost(card)
 
 
 def _absolute(job: "PretrainJob") -> "PretrainJob":
@@ -222,11 +263,16 @@ def _absolute(job: "PretrainJob") -> "PretrainJob":
         job,
         sources=tuple(str(Path(s).absolute()) if Path(s).exists() else s for s in job.sources),
         out=job.out.absolute(),
+        tensorboard=job.tensorboard and job.tensorboard.absolute(),
         responses=job.responses and job.responses.absolute(),
     )
 
 
-def _describe(progress: "Progress") -> str:
+def _report(progress: "Progress", advance: Callable[[int, str], None]) -> None:
     last = progress.checks[max(progress.checks)] if progress.rows else {}
-    words = [f"loss {progress.losses[-1]:.3f}"]
-    return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in last.items())])
+    advance(len(progress.losses), _describe(progress.losses[-1], last))
+
+
+def _describe(loss: float, measured: Mapping[str, float]) -> str:
+    words = [f"loss {loss:.3f}"]
+    return "  ".join([*words, *(f"{n.replace('_', ' ')} {v:.3f}" for n, v in measured.items())])

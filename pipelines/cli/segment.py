@@ -10,6 +10,7 @@ from pipelines.cli.options import (
     Address,
     AsJson,
     Bfloat16,
+    Device,
     ImageCodec,
     Mpp,
     Out,
@@ -99,7 +100,7 @@ def train(
     confidence: Annotated[
         float, typer.Option(help="Least probability that a pixel is taken with, 0-1.")
     ] = 0.9,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Device = "cpu",
     bfloat16: Annotated[
         bool | None,
         typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
@@ -123,6 +124,7 @@ def train(
     from distill.segmentation.train import SegmenterSettings, train_segmenter
     from distill.train import Schedule
     from pipelines.errors import UsageError
+    from pipelines.labelled_job import begin_training, describe_images
 
     if minutes is None and steps is None:
         minutes = 60.0
@@ -148,30 +150,45 @@ def train(
             "nothing says how large a pixel of the images is: give --image-mpp, µm per pixel"
         )
     told_licence = "; ".join(sorted({of.licence for of in sources.values() if of.licence}))
+    settings = SegmenterSettings(
+        encoder=encoder,
+        decoder=network,  # type: ignore[arg-type]
+        keep_decoder=decoder == "kept",
+        name=name,
+        schedule=Schedule(
+            steps=steps or 10**6,
+            minutes=minutes or float("inf"),
+            learning_rate=learning_rate,
+        ),
+        mpp=wanted_mpp,
+        validation=validation,
+        crop_px=crop_px,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
+        seed=seed,
+    )
+    teaching = _teaching(pseudo_label, pseudo_mpp or wanted_mpp, rounds, confidence)
+    begin_training(
+        out,
+        settings,
+        {name: of.images for name, of in sources.items()},
+        resume=resume,
+        classes=first.classes,
+        teaching=teaching
+        and {
+            "data": describe_images(teaching.images),
+            "rounds": teaching.rounds,
+            "confidence": teaching.confidence,
+        },
+    )
     trained = train_segmenter(
         sources,
         out,
-        SegmenterSettings(
-            encoder=encoder,
-            decoder=network,  # type: ignore[arg-type]
-            keep_decoder=decoder == "kept",
-            name=name,
-            schedule=Schedule(
-                steps=steps or 10**6,
-                minutes=minutes or float("inf"),
-                learning_rate=learning_rate,
-            ),
-            mpp=wanted_mpp,
-            validation=validation,
-            crop_px=crop_px,
-            batch_size=batch_size,
-            workers=workers,
-            device=device,
-            bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
-            seed=seed,
-        ),
+        settings,
         licence=licence or told_licence or "not stated: find out before passing it on",
-        teaching=_teaching(pseudo_label, pseudo_mpp or wanted_mpp, rounds, confidence),
+        teaching=teaching,
         resume=resume,
         report=lambda line: typer.echo(line, err=True),
     )

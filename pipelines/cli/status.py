@@ -41,6 +41,7 @@ def status(
     Works from the folder alone, while the run works, after a crash and at the end.
     """
     import time
+    from functools import partial
 
     from rich.console import Console
     from rich.live import Live
@@ -54,7 +55,7 @@ def status(
         _show_jobs(address, as_json=as_json)
         return
     assert out is not None
-    run = RunWatch(out)
+    run = RunWatch(out, say=partial(typer.echo, err=True))
     now = run.look()
     if as_json:
         typer.echo(json.dumps(now.as_dict()))
@@ -115,10 +116,14 @@ def _shown(now: "RunStatus", out: Path) -> "Group":
         more = now.running - NAMED if now.running > NAMED else 0
         names = ", ".join(now.working_on[:NAMED]) + (f" and {more} more" if more else "")
         rows.append(("working on" if now.state == "running" else "was working on", escape(names)))
+    if now.blocks_total:
+        rows.append(("", f"{now.blocks_done} of {now.blocks_total} blocks of large slides done"))
     if now.reasons:
         counts = sorted(now.reasons.items(), key=lambda item: -item[1])
         rows.append(("reasons", ", ".join(f"{n} {reason}" for reason, n in counts)))
-    left = f", {_duration(now.eta_s)} left" if now.eta_s is not None else ""
+    left = ""
+    if now.eta_s is not None:
+        left = f", {now.done_share:.0%} done by bytes, {_duration(now.eta_s)} left"
     rows.append(("time", f"{_duration(now.elapsed_s)}{left}"))
     rows.append(("speed", f"{now.slides_per_s:.3g} slides/s   {now.tiles_per_s:.3g} tiles/s"))
     if now.slowest_step:
@@ -135,9 +140,13 @@ def _state(now: "RunStatus") -> str:
     """The state in words, with what a person does about it."""
     from rich.markup import escape
 
+    from pipelines.status.life import SILENT_S
+
     where = escape(f"process {now.pid} on {now.host}")
+    silent = f"silent for {_duration(now.silent_s)}"
     if now.state == "running":
-        return f"running ({where})"
+        # A process that is there, and was suspended or cannot write to the folder.
+        return f"running ({where}{f', {silent}' if now.silent_s > SILENT_S else ''})"
     if now.state == "finished":
         return f"finished; the report is {escape('report.html')} in it"
     again = f"give the same '{program()} run' again to go on"
@@ -145,7 +154,7 @@ def _state(now: "RunStatus") -> str:
         return f"[yellow]interrupted[/]: {again}"
     if now.state == "broken":
         return f"[red]broken[/] by {escape(now.message)}"
-    return f"[red]stopped[/]: {where} has been silent for {_duration(now.silent_s)}; {again}"
+    return f"[red]stopped[/]: {where} is gone, {silent}; {again}"
 
 
 def _duration(seconds: float) -> str:

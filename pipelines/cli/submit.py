@@ -40,9 +40,13 @@ def submit(
     nodes share. Relative ones are taken from here and sent as absolute, unless --working-dir copies
     a folder, with the manifest, the configuration and the model say, in which the job then runs.
 
+    The flags, and the manifest, the configuration and the networks as far as they are on this
+    machine too, are checked as run does before anything is sent. Exit code 2: one is wrong.
+
     Submit the same again to go on after a stop: finished steps are not done twice.
     """
     from cluster.jobs import submit_job
+    from pipelines.check.visible import check_visible
     from pipelines.cli.program import program
     from pipelines.errors import UsageError
 
@@ -52,6 +56,10 @@ def submit(
             f"-o {out} would lie in the cluster's copy of {working_dir}, which is deleted with the "
             "job: give the absolute path of shared storage"
         )
+    here = working_dir or Path()
+    unseen = check_visible(flags["slides"], out, flags["config"], flags, here=here)
+    if unseen:
+        typer.echo(f"Not on this machine, so not checked: {', '.join(unseen)}", err=True)
     given = _words_of_run(context, keep_relative=working_dir is not None)
     words = ["raypath", "run", "--address", "auto", *given]
     metadata = {OUT_KEY: str(out.absolute())}

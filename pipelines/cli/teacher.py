@@ -12,6 +12,7 @@ from pipelines.cli.options import (
     Address,
     AsJson,
     Bfloat16,
+    Device,
     Half,
     ImageCodec,
     ImageMpp,
@@ -24,7 +25,11 @@ from pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from distill.teachers.card import AnyCard
+    from distill.teachers.labelled import Labelled
+    from distill.teachers.split import Fold
 
 teacher = typer.Typer(no_args_is_help=True)
 
@@ -50,8 +55,17 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
     validation: Annotated[
-        float, typer.Option(help="Share of the cases of each folder that is held out, 0-1.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            help="Share of the cases of each folder that is held out, 0-1.",
+            show_default="0.2, without --folds",
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Hold out one of so many parts of the cases of each folder."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Which of --folds, from 0.")] = None,
     mpp: ImageMpp = None,
     train_mpp: Annotated[
         float,
@@ -68,6 +82,7 @@ def train(
             "for tissue that looks like the labelled images.",
         ),
     ] = 1.0,
+    device: Device = "cpu",
     bfloat16: Annotated[
         bool | None,
         typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
@@ -79,8 +94,8 @@ def train(
     clumps_by: Annotated[
         Path | None,
         typer.Option(
-            help="A teacher trained with the same --data, --validation and --seed; it tells apart "
-            "the nuclei of clumps in foreground/."
+            help="A teacher trained with the same --data, --validation or --fold, and --seed; it "
+            "tells apart the nuclei of clumps in foreground/."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
@@ -93,45 +108,58 @@ def train(
 ) -> None:
     """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
+    from distill.teachers.predict import VIEWS
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
     from distill.train import Schedule
     from pipelines.errors import UsageError
+    from pipelines.labelled_job import begin_training
 
     if minutes is None and steps is None:
         minutes = 60.0
     if len({folder.name for folder in data}) < len(data):
         raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
     mpps = one_each(mpp or [], len(data), flag="--data")
-    trained = train_teacher(
-        {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)},
-        out,
-        TeacherSettings(
-            encoder=encoder,
-            schedule=Schedule(
-                steps=steps or 10**6,
-                minutes=minutes or float("inf"),
-                learning_rate=learning_rate,
-            ),
-            mpp=train_mpp,
-            validation=validation,
-            crop_px=crop_px,
-            batch_size=batch_size,
-            workers=workers,
-            variation=variation,
-            bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
-            half=half,
-            seed=seed,
+    sources = {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)}
+    _say_assumed([i for of in sources.values() for i in of], train_mpp, whose="--train-mpp")
+    settings = TeacherSettings(
+        encoder=encoder,
+        schedule=Schedule(
+            steps=steps or 10**6,
+            minutes=minutes or float("inf"),
+            learning_rate=learning_rate,
         ),
+        mpp=train_mpp,
+        validation=_held_out(validation, folds, fold),
+        crop_px=crop_px,
+        batch_size=batch_size,
+        workers=workers,
+        variation=variation,
+        device=device,
+        bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
+        half=half,
+        seed=seed,
+    )
+    divider = load_teacher(clumps_by, device=device) if clumps_by else None
+    divided_by = divider.sha256 if divider else None
+    begin_training(out, settings, sources, resume=resume, clumps_by=divided_by)
+    trained = train_teacher(
+        sources,
+        out,
+        settings,
         licence=licence,
-        clumps_by=load_teacher(clumps_by) if clumps_by else None,
+        clumps_by=divider,
         resume=resume,
         report=lambda line: typer.echo(line, err=True),
     )
-    for source, measures in trained.held_out.items():
-        values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
-        typer.echo(f"held out of {source}: {values}", err=True)
+    for source in trained.held_out:
+        for how, measures in (
+            ("as slides are seen", trained.held_out[source]),
+            (f"mean of {VIEWS} views", trained.averaged[source]),
+        ):
+            values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
+            typer.echo(f"held out of {source}, {how}: {values}", err=True)
     typer.echo(f"The teacher:  {out} ({trained.steps} steps)", err=True)
 
 
@@ -172,8 +200,10 @@ def evaluate(
         float | None, typer.Option(help="µm per pixel of the images, where they do not say it.")
     ] = None,
     turns: Annotated[
-        int, typer.Option(min=1, max=8, help="Turned and mirrored views to average over.")
+        int,
+        typer.Option(min=1, max=8, help="Turned and mirrored views to average over; slides get 1."),
     ] = 8,
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure a teacher: Dice, AJI, AJI+, DQ, SQ, PQ of each image, and means with intervals."""
@@ -187,7 +217,9 @@ def evaluate(
     from distill.teachers.teacher import load_teacher
 
     say_teacher(read_teacher_card(weights))
-    scores = evaluate_teacher(load_teacher(weights), read_labelled(images, mpp=mpp), turns=turns)
+    loaded, labelled = load_teacher(weights, device=device), read_labelled(images, mpp=mpp)
+    _say_assumed(labelled, loaded.mpp, whose="the teacher's")
+    scores = evaluate_teacher(loaded, labelled, turns=turns)
     summary = summarise(list(scores.values()))
     if as_json:
         answer = {
@@ -247,6 +279,37 @@ def say_teacher(card: "AnyCard") -> None:
     """Say which teacher it is, and under which licence: it binds what is made with it."""
     told = f"{card.architecture}, {card.mpp:g} µm/px, licence: {card.licence}"
     typer.echo(f"The teacher:  {told}", err=True)
+
+
+def _say_assumed(images: "Sequence[Labelled]", mpp: float, *, whose: str) -> None:
+    """Say of how many images the resolution is not known, and what it is taken for."""
+    unsaid = sum(image.mpp is None for image in images)
+    if unsaid:
+        typer.echo(
+            f"{unsaid} of {len(images)} images do not say how large their pixels are: taken as "
+            f"{mpp:g} µm ({whose}); if that is wrong, give --mpp",
+            err=True,
+        )
+
+
+def _held_out(validation: float | None, folds: int | None, fold: int | None) -> "float | Fold":
+    """What `train` holds out: a share of the cases, or a fold of them."""
+    from distill.teachers.split import Fold
+    from pipelines.errors import UsageError
+
+    if folds is None and fold is None:
+        return 0.2 if validation is None else validation
+    if validation is not None:
+        raise UsageError(
+            f"--validation {validation:g} is for one training, --folds for several that take "
+            "turns: leave one out"
+        )
+    if folds is None or fold is None or fold >= folds:
+        raise UsageError(
+            f"--folds {folds} --fold {fold}: both are wanted, and a fold from 0 to one below the "
+            "number of folds"
+        )
+    return Fold(number=fold, of=folds)
 
 
 def _finite(value: float) -> float | None:

@@ -1,5 +1,6 @@
 """`raypath verify`: reads a run's folder again and says which slides to redo."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -36,24 +37,39 @@ def verify(
 
     refuse_held(out, say=lambda line: typer.echo(line, err=True))
     total = count_slides(out)
-    damaged: list[str] = []
+    is_run_damaged, slides = False, list[str]()
     with (
         make_executor(executor, address=address, workers=workers) as runner,
         slide_progress(total + 1, as_json=as_json, unit="MB") as report,
     ):
         for found in verify_run(out, runner):
             report(found)
-            if found.problems:
-                damaged.append(found.name)
+            if found.problems and found.name:
+                slides.append(found.name)
+            elif found.problems:
+                is_run_damaged = True
             if redo:
                 redo_slide(out, found)
-    slides = [name for name in damaged if name]
-    if not damaged:
+    if not slides and not is_run_damaged:
         typer.echo(f"{total} slides are as they were written", err=True)
         return
-    typer.echo(f"{len(slides)} of {total} slides have problems: {', '.join(slides)}", err=True)
-    if redo:
-        typer.echo("Their receipts are removed: run the same 'raypath run' command again", err=True)
-    else:
-        typer.echo("To have them done again: raypath verify --redo, then the same run", err=True)
+    for line in _advice(slides, total, is_run_damaged=is_run_damaged, redo=redo):
+        typer.echo(line, err=True)
     raise typer.Exit(1)
+
+
+def _advice(
+    slides: Sequence[str], total: int, *, is_run_damaged: bool, redo: bool
+) -> Iterator[str]:
+    """What has problems, slides or files of the run itself, and what mends it."""
+    if not slides:
+        yield f"The run's own files have problems; {total} slides are as they were written"
+        yield "The same 'raypath run' command writes them anew, and skips what is finished"
+        return
+    yield f"{len(slides)} of {total} slides have problems: {', '.join(slides)}"
+    if redo:
+        yield "Their receipts are removed: run the same 'raypath run' command again"
+    else:
+        yield "To have them done again: raypath verify --redo, then the same run"
+    if is_run_damaged:
+        yield "The run's own files have problems too: that run writes them anew"

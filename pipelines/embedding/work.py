@@ -57,6 +57,10 @@ class EmbeddingWork(BlockWork[TileBlock]):
         """Where a block is stored."""
         return self.folder / f"{block.first}-{block.last}.h5"
 
+    def tiles(self, block: TileBlock) -> int:
+        """How many tiles a block embeds, with those that turn out to be poor."""
+        return block.last - block.first
+
     def make(self, block: TileBlock) -> None:
         """Embed and store a run of tiles, with all 32 bits of their embeddings, and the time."""
         models = _models_of(self.models, self.config.device)

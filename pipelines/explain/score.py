@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from distill.encoders import PooledFeatures
 from distill.errors import ModelError
 from pipelines.errors import UsageError
-from pipelines.mil.heads.head import log_odds
+from pipelines.mil.heads.head import Head, log_odds
 from pipelines.model import Model
 
 
@@ -55,15 +55,15 @@ class TileScore(nn.Module):
         return self.encoder
 
 
-def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]:
-    """The score of one class, by default the positive one, and that class.
+def head_and_class(model: Model, target: str | None = None) -> tuple[Head, str]:
+    """The head, and the class that is explained: by default the model's positive one.
 
     Raises
     ------
     ModelError
         If the model has no head.
     UsageError
-        If it knows no such class.
+        If it knows no such class, or none is given and the model has no positive one.
     """
     if model.head is None:
         raise ModelError(
@@ -73,8 +73,32 @@ def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]
         )
     card = model.head_card
     target = card.positive if target is None else target
-    if target not in card.classes:
-        raise UsageError(f"--class {target}: the model's classes are {', '.join(card.classes)}")
+    if target is None or target not in card.classes:
+        raise UsageError(
+            f"--class {target or 'is needed, no class is positive'}: the model's classes are "
+            f"{', '.join(card.classes)}"
+        )
+    return model.head, target
+
+
+def tile_score(model: Model, target: str | None = None) -> tuple[TileScore, str]:
+    """The score of a class for a tile alone, and that class; see `head_and_class`.
+
+    Raises
+    ------
+    ModelError, UsageError
+        As `head_and_class`; and if a tile alone means nothing to the head.
+    """
+    head, target = head_and_class(model, target)
+    card = model.head_card
+    with torch.no_grad():
+        said = head(torch.zeros(1, 1, model.encoder.dim), torch.ones(1, 1, dtype=torch.bool))
+    if said.tile_logits is None:
+        raise UsageError(
+            f"--tile and --top: {type(head).__name__} judges tiles by their neighbours, so a tile "
+            "alone has no score; give --regions N with --run, or a model with another head, such "
+            "as gated-abmil"
+        )
     index = card.classes.index(target)
-    score = TileScore(model.encoder.module, model.head, index=index, temperature=card.temperature)
+    score = TileScore(model.encoder.module, head, index=index, temperature=card.temperature)
     return score.eval(), target

@@ -11,7 +11,7 @@ from pipelines.explain.explanation import explain_pixels
 from pipelines.explain.of_run import find_slide, highest, read_embedded
 from pipelines.explain.picture import write_explanation
 from pipelines.explain.regions import as_heatmap, as_table, leave_region_out
-from pipelines.explain.score import tile_score
+from pipelines.explain.score import head_and_class, tile_score
 from pipelines.explain.tile import check_place, nuclei_at, read_at
 from pipelines.model import Model
 from pipelines.picture import write_picture
@@ -88,13 +88,13 @@ def explain_regions(question: Question, run: Path, cells: int, out: Path) -> lis
     ModelError, UsageError
         If model or run cannot be used; nothing was written.
     """
-    score, target = tile_score(question.model, question.target)
+    head, target = head_and_class(question.model, question.target)
+    card = question.model.head_card
     folder = find_slide(run, question.ref)
     tiles = read_embedded(folder, question.model)
-    effects = leave_region_out(
-        score.head, tiles, index=score.index, temperature=score.temperature, cells=cells
-    )
-    is_calibrated = question.model.head_card.calibrated
+    index = card.classes.index(target)
+    effects = leave_region_out(head, tiles, index=index, temperature=card.temperature, cells=cells)
+    is_calibrated = card.calibrated
     what = "probability of" if is_calibrated else "score, not calibrated, for"
     title = (
         f"{question.ref.slide_id}: {what} {target} {effects.score:.3f} "
@@ -106,7 +106,7 @@ def explain_regions(question: Question, run: Path, cells: int, out: Path) -> lis
         "score": effects.score,
         "log_odds": effects.log_odds,
         "calibrated": is_calibrated,
-        "temperature": score.temperature,
+        "temperature": card.temperature,
         "regions": as_table(effects),
     }
     _write_numbers(out, question, target, numbers)

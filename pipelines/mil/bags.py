@@ -54,22 +54,22 @@ def check_split(bags: Sequence[Bag]) -> None:
 
 
 def count_classes(
-    train: Sequence[Bag], tune: Sequence[Bag], positive: str
+    train: Sequence[Bag], tune: Sequence[Bag], positive: str | None
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The classes, `positive` last, and how many training slides each has.
+    """The classes, `positive` last if there is one, and how many training slides each has.
 
     Raises
     ------
     SplitError
         If a class has no training slide, or `positive` no tuning slide.
     """
-    seen = {bag.target for bag in (*train, *tune)} | {positive}
+    seen = {bag.target for bag in (*train, *tune)} | ({positive} if positive else set())
     classes = tuple(sorted(seen, key=lambda c: (c == positive, c)))
     counts = np.array([sum(bag.target == c for bag in train) for c in classes])
     if (counts == 0).any():
         missing = [c for c, n in zip(classes, counts, strict=True) if n == 0]
         raise SplitError(f"split 'train' has no slide of class {', '.join(missing)}")
-    if positive not in {bag.target for bag in tune}:
+    if positive and positive not in {bag.target for bag in tune}:
         raise SplitError(f"split 'tune' has no slide of class {positive}")
     return classes, counts
 

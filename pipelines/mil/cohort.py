@@ -35,8 +35,10 @@ class Cohort:
         In the order of the labels; embeddings by slide.
     divisions
         One a fold, audited.
-    has_patients
-        Whether the labels name patients. Without, each slide counts as a patient of its own.
+    positive
+        The class that is looked for, and an operating point chosen for; None with grades.
+    patient_column
+        Of the labels. None where they name no patients: each slide counts as one of its own.
     without_features, without_tiles
         Labelled slides that have no file of embeddings, or none that is finite; left out.
     unlabelled
@@ -48,11 +50,18 @@ class Cohort:
     slides: tuple[Labelled, ...]
     features: Mapping[str, Features]
     divisions: tuple[Division, ...]
-    has_patients: bool
+    positive: str | None
+    patient_column: str | None
     without_features: tuple[str, ...]
     without_tiles: tuple[str, ...]
     unlabelled: int
     memory: BagMemory = field(default_factory=BagMemory)
+
+    @property
+    def patients(self) -> int | None:
+        """How many there are; None where they are not known."""
+        owners = {slide.patient_id for slide in self.slides}
+        return len(owners) if self.patient_column else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -89,7 +98,8 @@ def read_cohort(
     Parameters
     ----------
     positive
-        A class that training and tuning slides of every fold must have.
+        A class that training and tuning slides of every fold must have. None: the last of two
+        in alphabetical order, and with more classes none.
     folds
         How many, by patient. None: the labels' column `split` or ``split``, and without it five.
     skip_missing
@@ -118,19 +128,25 @@ def read_cohort(
             f"files there are {_listed(list(paths))}. Leave them out with --skip-missing"
         )
     _check_encoder([features[slide.slide_id] for slide in slides])
-    _check_positive(slides, positive)
+    positive = _positive(slides, positive)
     if folds is None and table.has_split:
         divisions = [divide_as_given(slides, seed=seed)]
     else:
         divisions = divide_by_patient(slides, count=folds or FOLDS, seed=seed)
-    audit(slides, divisions, {slide_id: of.digest for slide_id, of in features.items()})
+    audit(
+        slides,
+        divisions,
+        {slide_id: of.digest for slide_id, of in features.items()},
+        {slide_id: of.slide_digest for slide_id, of in features.items()},
+    )
     for division in divisions:
-        _check_sides(slides, division, str(positive))
+        _check_sides(slides, division, positive)
     return Cohort(
         slides=slides,
         features=features,
         divisions=tuple(divisions),
-        has_patients=table.has_patients,
+        positive=positive,
+        patient_column=table.patient_column,
         without_features=without,
         without_tiles=empty,
         unlabelled=len(paths) - len(known),
@@ -148,29 +164,31 @@ def _check_encoder(features: Sequence[Features]) -> None:
         raise FeaturesError(f"embeddings of several encoders: {listed}")
 
 
-def _check_positive(slides: Sequence[Labelled], positive: str | None) -> None:
+def _positive(slides: Sequence[Labelled], asked: str | None) -> str | None:
+    """The class that is looked for, as an evaluation of the predictions takes it, too."""
     classes = Counter(slide.target for slide in slides)
-    if positive not in classes or len(classes) < 2:
+    if asked not in (None, *classes) or len(classes) < 2:
         listed = ", ".join(f"{target} ({count})" for target, count in sorted(classes.items()))
         raise UsageError(
-            f"positive class {positive!r}: the slides' classes are {listed}. Two at least are "
-            "needed; say with --positive which one is looked for"
+            f"--positive {asked}: the slides' classes are {listed}; it is one of them, and two "
+            "at least are needed"
         )
+    return max(classes) if asked is None and len(classes) == 2 else asked
 
 
-def _check_sides(slides: Sequence[Labelled], division: Division, positive: str) -> None:
-    """Every class is learnt, and the operating point has both kinds of slide to be chosen on."""
+def _check_sides(slides: Sequence[Labelled], division: Division, positive: str | None) -> None:
+    """Every class is learnt, and what is chosen on tuning slides has both kinds of them."""
     targets: dict[str, set[str]] = {TRAIN: set(), TUNE: set(), TEST: set()}
     for slide, side in zip(slides, division.sides, strict=True):
         targets[side].add(slide.target)
     unlearnt = (targets[TUNE] | targets[TEST]) - targets[TRAIN]
     if unlearnt:
         raise SplitError(f"fold {division.fold}: no training slide is {', '.join(unlearnt)}")
-    if positive not in targets[TUNE] or len(targets[TUNE]) < 2:
+    if positive not in (None, *targets[TUNE]) or len(targets[TUNE]) < 2:
         raise SplitError(
             f"fold {division.fold}: the tuning slides are all {', '.join(targets[TUNE])}; "
-            f"{positive} and another class are needed to choose the operating point. Take "
-            "fewer folds or another --split-seed, or give a split"
+            f"{positive or 'one class'} and another are needed to choose on. Take fewer folds or "
+            "another --split-seed, or give a split"
         )
 
 

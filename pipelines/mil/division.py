@@ -77,41 +77,56 @@ def _with_tuning(
 
 
 def audit(
-    slides: Sequence[Labelled], divisions: Iterable[Division], digests: Mapping[str, str]
+    slides: Sequence[Labelled],
+    divisions: Iterable[Division],
+    embeddings: Mapping[str, str],
+    contents: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse divisions that test on what was learnt or tuned on.
 
     Parameters
     ----------
-    digests
-        Of each slide's embeddings: two ids with one digest are one slide.
+    embeddings, contents
+        Digests of each slide's embeddings, and of its own content, empty where it is not known:
+        two ids with one digest are one slide. The same scan embedded in two ways, with another
+        stride, tissue or precision, has only its content in common.
 
     Raises
     ------
     SplitError
         Naming every patient, and every slide with several ids, that stands on several sides.
     """
-    ids = defaultdict(list)
-    for slide in slides:
-        ids[digests[slide.slide_id]].append(slide.slide_id)
+    same = {"embeddings": embeddings, "content": contents or {}}
     problems: dict[str, None] = {}  # each once, in order
     for division in divisions:
-        patients, contents = defaultdict(set), defaultdict(set)
+        patients = defaultdict(set)
         for slide, side in zip(slides, division.sides, strict=True):
             patients[slide.patient_id].add(side)
-            contents[digests[slide.slide_id]].add(side)
         for patient, sides in patients.items():
             if len(sides) > 1:
                 problems[f"patient {patient} is in {', '.join(sorted(sides))}"] = None
-        for content, sides in contents.items():
-            if len(sides) > 1:
-                same = ", ".join(ids[content])
-                problems[
-                    f"slides {same} have the same embeddings and are in {', '.join(sorted(sides))}:"
-                    " keep one of them, or give them one patient_id"
-                ] = None
+        for what, digests in same.items():
+            for ids, sides in _alike(slides, division, digests):
+                if len(sides) > 1:
+                    problems[
+                        f"slides {', '.join(ids)} have the same {what} and are in "
+                        f"{', '.join(sorted(sides))}: keep one of them, or give them one patient_id"
+                    ] = None
     if problems:
         raise SplitError(f"the split leaks: {'; '.join(problems)}")
+
+
+def _alike(
+    slides: Sequence[Labelled], division: Division, digests: Mapping[str, str]
+) -> Iterable[tuple[list[str], set[str]]]:
+    """Ids and sides of the slides that have a digest in common."""
+    found: dict[str, tuple[list[str], set[str]]] = defaultdict(lambda: ([], set()))
+    for slide, side in zip(slides, division.sides, strict=True):
+        if digest := digests.get(slide.slide_id):
+            ids, sides = found[digest]
+            ids.append(slide.slide_id)
+            sides.add(side)
+    return found.values()
 
 
 def _numbers(slides: Sequence[Labelled]) -> Indices:

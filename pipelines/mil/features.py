@@ -40,7 +40,9 @@ class Features:
         What made the embeddings; empty where the file does not tell.
     digest
         SHA-256 of the embeddings as float16, whatever their order: what two files of one slide
-        have in common.
+        have in common that were embedded in the same way.
+    slide_digest
+        Of the slide's content, however it was embedded; empty where the file does not tell.
     """
 
     path: Path
@@ -54,6 +56,7 @@ class Features:
     encoder_sha256: str
     digest: str
     ordered_digest: str
+    slide_digest: str
 
     def read(self) -> NDArray[np.floating]:
         """The (tiles, dim) embeddings, in the file's precision and order."""
@@ -92,6 +95,12 @@ def find_features(folder: Path, *, tiles_of: str = "") -> dict[str, Path]:
         others = [p for p in parent.glob("*.h5") if not p.name.startswith(TMP_MARK)]
         if others:
             return {path.stem: path for path in sorted(others)}
+    if next(folder.glob("*.pt"), None) or next(folder.glob("pt_files/*.pt"), None):
+        raise FeaturesError(
+            f"{folder} has only .pt files, which can execute code when they are loaded and are not "
+            "read: give the folder that holds CLAM's h5_files, or convert each to <slide>.h5 with "
+            "its embeddings as 'features'"
+        )
     raise FeaturesError(
         f"{folder} holds no embeddings: neither {SLIDES_NAME}/<slide>/{TILES_NAME}, nor "
         f"<slide>/{TILES_NAME}, <slide>.h5 or h5_files/<slide>.h5"
@@ -130,6 +139,7 @@ def open_features(path: Path) -> Features:
                 ordered_digest=hashlib.sha256(
                     b"".join((str(file[key].dtype).encode(), *rows))
                 ).hexdigest(),
+                slide_digest=_text(attributes, ("slide_digest",)),
             )
     except OSError as error:
         raise FeaturesError(f"{path} does not open as HDF5: {error}") from error

@@ -15,7 +15,7 @@ class MilJob:
     features, labels, out
         Folder of embeddings, table of labels, folder for the results.
     positive
-        The class looked for; the operating point is chosen for it.
+        The class looked for; see `pipelines.mil.cohort.read_cohort` for None.
     settings
         Of each head.
     folds, split

@@ -106,7 +106,7 @@ def _deciding(job: MilJob, cohort: Cohort, model_sha256: str | None) -> dict[str
     """Everything that decides the result; paths do not, but for the name that goes into cards."""
     return {
         "labels": job.labels.name,
-        "positive": job.positive,
+        "positive": cohort.positive,
         "seeds": job.seeds,
         "settings": asdict(job.settings),
         "licence": job.licence,

@@ -2,13 +2,16 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import ManifestError
 
-SLIDE, PATIENT, LABEL, SPLIT = "slide_id", "patient_id", "label", "split"
+LABEL, SPLIT = "label", "split"
+# What a column may be called, whatever its capitals; the first that is there counts.
+SLIDES = ("slide_id", "slide", "filename")  # ours, CLAM; STAMP
+PATIENTS = ("patient_id", "patient", "case_id", "case")  # ours; STAMP; CLAM, TRIDENT
 # Columns of the predictions, which no other column may be called like.
 RESERVED = ("target", "fold", "seed", "classes", "logits")
 
@@ -30,23 +33,29 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """A table of labels; `has_patients` and `has_split` say whether it had those columns."""
+    """A table of labels; `patient_column` names the patients, None where there is no such column.
+
+    `has_split` says whether there is a split.
+    """
 
     rows: tuple[Labelled, ...]
-    has_patients: bool
+    patient_column: str | None
     has_split: bool
 
 
 def read_labels(path: Path, *, split: str | None = None) -> Labels:
-    """Read a CSV with columns `slide_id`, `label`, and optionally `patient_id` and others.
+    """Read a CSV with columns for the slide, its `label`, and optionally its patient and others.
 
-    `split` names the column with a split; by default it is ``split``, which may be missing.
+    Slides and patients may be called as in `SLIDES` and `PATIENTS`; a slide's id may end in
+    ``.h5``, as STAMP's do. `split` names the column with a split; by default it is ``split``,
+    which may be missing.
 
     Raises
     ------
     ManifestError
         If it does not parse or lacks a column; else listing every problem: slides that occur
-        twice or without a label, patients that are missing for some slides only.
+        twice or without a label, patients that are missing for some slides only, or that two
+        columns tell differently.
     """
     try:
         # With or without the mark that spreadsheets put first.
@@ -56,7 +65,10 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
             table = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ManifestError(f"labels {path}: {error}") from error
-    wanted = [SLIDE, LABEL] + ([split] if split else [])
+    slide = next(iter(_called(columns, SLIDES)), SLIDES[0])
+    patients = _called(columns, PATIENTS)
+    patient = patients[0] if patients else None
+    wanted = [slide, LABEL] + ([split] if split else [])
     missing = [name for name in wanted if name not in columns]
     taken = [name for name in columns if name in RESERVED]
     if missing or taken:
@@ -68,7 +80,7 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
             )
         )
     column = split or SPLIT
-    extra = [name for name in columns if name not in (SLIDE, PATIENT, LABEL, SPLIT, column)]
+    extra = [name for name in columns if name not in (slide, *patients, LABEL, SPLIT, column)]
     uneven = [n for n, row in enumerate(table, start=2) if None in row or None in row.values()]
     if uneven or len(set(columns)) < len(columns):
         raise ManifestError(
@@ -76,30 +88,47 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
             "more or fewer values"
         )
     rows = [{name: value.strip() for name, value in row.items()} for row in table]
-    _check(path, rows, has_patients=PATIENT in columns)
+    for row in rows:
+        row[slide] = row[slide].removesuffix(".h5")
+    problems = list(_problems(rows, slide, patients))
+    if problems:
+        raise ManifestError(f"labels {path}: {'; '.join(problems)}")
     return Labels(
         rows=tuple(
             Labelled(
-                slide_id=row[SLIDE],
-                patient_id=row.get(PATIENT, row[SLIDE]),
+                slide_id=row[slide],
+                patient_id=row[patient or slide],
                 target=row[LABEL],
                 split=row.get(column),
                 carried={name: row[name] for name in extra},
             )
             for row in rows
         ),
-        has_patients=PATIENT in columns,
+        patient_column=patient,
         has_split=column in columns,
     )
 
 
-def _check(path: Path, rows: list[dict[str, str]], *, has_patients: bool) -> None:
-    times = Counter(row[SLIDE] for row in rows)
-    problems = [f"slide_id {slide!r} occurs {n} times" for slide, n in times.items() if n > 1]
+def _called(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns with one of these names, in the names' order."""
+    plain = {column: column.casefold().replace(" ", "_") for column in columns}
+    return sorted((c for c in plain if plain[c] in names), key=lambda c: names.index(plain[c]))
+
+
+def _problems(
+    rows: Sequence[Mapping[str, str]], slide: str, patients: Sequence[str]
+) -> Iterator[str]:
+    """What is wrong in the rows."""
+    times = Counter(row[slide] for row in rows)
+    yield from (f"{slide} {name!r} occurs {n} times" for name, n in times.items() if n > 1)
     for number, row in enumerate(rows, start=2):
-        needed = [SLIDE, LABEL] + ([PATIENT] if has_patients else [])
-        problems += [f"row {number} has no {name}" for name in needed if not row[name]]
+        needed = (slide, LABEL, *patients)
+        yield from (f"row {number} has no {name}" for name in needed if not row[name])
+    differ = [n for n, row in enumerate(rows, 2) if len({row[name] for name in patients}) > 1]
+    if differ:
+        yield (
+            f"{' and '.join(patients)} differ in {len(differ)} rows, first in row {differ[0]}: "
+            "keep the one that tells patients apart, rename the other"
+        )
     if not rows:
-        problems.append("no slides")
-    if problems:
-        raise ManifestError(f"labels {path}: {'; '.join(problems)}")
+        yield "no slides"

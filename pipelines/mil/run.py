@@ -30,6 +30,7 @@ from pipelines.mil.division import TRAIN, Division
 from pipelines.mil.job import MilJob
 from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
+from pipelines.mil.threads import fitting_threads
 from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, load_model, save_head, save_model
 from pipelines.receipts import code_version
@@ -89,7 +90,7 @@ def train_mil(
     """
     started = time.perf_counter()
     job.out.mkdir(parents=True, exist_ok=True)
-    with held(job.out), measured_peak() as peak:
+    with held(job.out), measured_peak() as peak, fitting_threads(cohort):
         model = _model(job, cohort)
         kept = Kept.begin(job, cohort, model_sha256=model.sha256 if model else None)
         heads: list[Finished] = []
@@ -111,6 +112,7 @@ def train_mil(
             "notice": NOTICE,
             "settings": asdict(job),
             "classes": cohort.classes,
+            "positive": cohort.positive,
             "counts": _counts(cohort),
             "heads": [head.about for head in heads],
             "seconds": round(time.perf_counter() - started, 1),
@@ -154,7 +156,7 @@ def _train(
     bags = cohort.bags(division)
     trained = train_head(
         bags,
-        positive=str(job.positive),
+        positive=cohort.positive,
         settings=job.settings,
         seed=seed,
         checkpoint=checkpoint,
@@ -228,7 +230,8 @@ def _counts(cohort: Cohort) -> dict[str, Any]:
     used = [cohort.features[slide.slide_id] for slide in cohort.slides]
     return {
         "slides": len(cohort.slides),
-        "patients": len({s.patient_id for s in cohort.slides}) if cohort.has_patients else None,
+        "patients": cohort.patients,
+        "patient_column": cohort.patient_column,
         "slides_of_class": dict(Counter(slide.target for slide in cohort.slides)),
         "slides_without_features": list(cohort.without_features),
         "slides_without_tiles": list(cohort.without_tiles),

@@ -58,13 +58,16 @@ class HeadSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedHead:
-    """A head with the operating point chosen on the tuning slides, and its losses by epoch."""
+    """A head with the operating point chosen on the tuning slides, and its losses by epoch.
+
+    Without a positive class there is no threshold.
+    """
 
     kind: str
     head: Head
     classes: tuple[str, ...]
-    positive: str
-    threshold: float
+    positive: str | None
+    threshold: float | None
     n_tune: int
     tune_loss: list[float]
     train_loss: list[float]
@@ -73,7 +76,7 @@ class TrainedHead:
 def train_head(
     bags: Sequence[Bag],
     *,
-    positive: str,
+    positive: str | None,
     settings: HeadSettings | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -82,10 +85,10 @@ def train_head(
     """Train a head on the bags of split ``train``.
 
     The epoch with the least loss on split ``tune`` is kept, and the threshold on the score of
-    `positive` is chosen there by Youden's index. Bags of other splits are not looked at.
-    `report` is called after every epoch with its number and that loss. A `checkpoint` that is
-    there is gone on from; it is written after whole epochs, not more often than every
-    `CHECKPOINT_S` seconds, and stays.
+    `positive`, where there is such a class, is chosen there by Youden's index. Bags of other
+    splits are not looked at. `report` is called after every epoch with its number and that loss.
+    A `checkpoint` that is there is gone on from; it is written after whole epochs, not more often
+    than every `CHECKPOINT_S` seconds, and stays.
 
     Raises
     ------
@@ -109,14 +112,17 @@ def train_head(
         head = create_head(settings.kind, dim, len(classes), settings.sizes).to(settings.device)
         training = _Training(head, classes, weight.to(settings.device), settings, seed)
         training.run(train, tune, checkpoint, report)
-    scores = np.array([score_bag(head, bag.read())[classes.index(positive)] for bag in tune])
-    truth = np.array([bag.target == positive for bag in tune])
+    threshold = None
+    if positive is not None:
+        scores = np.array([score_bag(head, bag.read())[classes.index(positive)] for bag in tune])
+        truth = np.array([bag.target == positive for bag in tune])
+        threshold = youden_threshold(truth, scores)
     return TrainedHead(
         kind=settings.kind,
         head=head.cpu(),
         classes=classes,
         positive=positive,
-        threshold=youden_threshold(truth, scores),
+        threshold=threshold,
         n_tune=len(tune),
         tune_loss=training.tune_loss,
         train_loss=training.train_loss,

@@ -6,6 +6,7 @@ from typing import Any
 
 from distill.objectives.response_loss import ResponseLoss
 from distill.responses import Origin
+from distill.seen import Seen
 from pipelines.errors import UsageError
 from pipelines.pretraining.tiles import TileRequest
 
@@ -86,10 +87,13 @@ class PretrainJob:
     ----------
     sources, mpps, request
         As `pipelines.pretraining.tiles.read_tileset` takes them.
-    responses, origin
-        For rckd: the folder of the teacher's responses, and whose they are.
+    responses, origin, teacher_seen
+        For rckd: the folder of the teacher's responses, whose they are, and the images that the
+        teacher was trained on.
     resume
         Whether to go on with the training in `out`, if there is one.
+    tensorboard
+        A folder for the scalars that TensorBoard shows, if that is installed.
     """
 
     sources: tuple[str, ...]
@@ -99,7 +103,9 @@ class PretrainJob:
     out: Path
     responses: Path | None = None
     origin: Origin | None = None
+    teacher_seen: Seen | None = None
     resume: bool = False
+    tensorboard: Path | None = None
 
     def __post_init__(self) -> None:
         crop, most = self.settings.crop_px, self.request.spec.size_px

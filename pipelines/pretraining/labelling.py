@@ -7,8 +7,10 @@ import numpy as np
 from PIL import Image
 
 from distill.errors import LabelledDataError
+from distill.teachers.cases import write_cases
 from distill.teachers.haematoxylin import label_by_haematoxylin
-from pipelines.pretraining.places import Place, read_place
+from distill.teachers.labelled import case_of
+from pipelines.pretraining.places import ARRAYS, Place, read_place
 from wsi.atomic import replacing
 from wsi.stain import NotEstimable
 
@@ -18,6 +20,8 @@ def write_labelled(
 ) -> int:
     """Label tiles by haematoxylin into ``images/`` and ``instances/`` of a new folder.
 
+    ``cases.csv`` says of which slide or image each is, so that none of its tiles is learned from
+    while others are held out.
     Tiles on which the stains cannot be told apart, such as glass, are left out.
 
     Returns
@@ -31,25 +35,39 @@ def write_labelled(
     """
     if folder.exists():
         raise LabelledDataError(f"{folder} is there already: give a new folder, or delete it")
-    labelled = seen = 0
+    seen = 0
+    names: dict[int, str] = {}  # of the places' sources
+    cases: dict[str, str] = {}  # of the tiles
     with replacing(folder) as tmp:
         for kind in ("images", "instances"):
             (tmp / kind).mkdir(parents=True)
         for place in places:
-            for case, pixels in zip(place.sources.tolist(), read_place(place), strict=True):
+            for source, pixels in zip(place.sources.tolist(), read_place(place), strict=True):
                 seen += 1
                 instances = label_by_haematoxylin(pixels, mpp=place.spec.mpp)
                 if isinstance(instances, NotEstimable):
                     continue
-                name = f"{case:04d}-{seen:06d}.png"
-                Image.fromarray(pixels).save(tmp / "images" / name)
-                Image.fromarray(instances.astype(np.uint16)).save(tmp / "instances" / name)
-                labelled += 1
+                name = f"{source:04d}-{seen:06d}"
+                Image.fromarray(pixels).save(tmp / "images" / f"{name}.png")
+                labels = Image.fromarray(instances.astype(np.uint16))
+                labels.save(tmp / "instances" / f"{name}.png")
+                cases[name] = names.setdefault(source, _case(place, source))
             if report:
                 report(seen)
-        if not labelled:
+        if not cases:
             raise LabelledDataError(
                 f"on none of the {seen} tiles can haematoxylin and eosin be told apart: give "
                 "tissue stained with both"
             )
-    return labelled
+        write_cases(tmp, cases)
+    return len(cases)
+
+
+def _case(place: Place, source: int) -> str:
+    """The patient of a TCGA name, otherwise the slide or image; of arrays, the number in them."""
+    if place.slide is not None:
+        return case_of(place.slide.slide_id)
+    assert place.path is not None
+    return (
+        f"{place.path.stem}-{source}" if place.path.suffix == ARRAYS else case_of(place.path.stem)
+    )

@@ -1,7 +1,5 @@
 """One pretraining: tiles and an objective in, a model's folder out."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -15,13 +13,16 @@ from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
 from distill.pretrain import Progress, check_batch, pretrain
 from distill.responses import Responses
+from distill.seen import SEEN_NAME, Seen, write_seen
 from distill.student_net import StudentNet
 from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from pipelines.errors import UsageError
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob
+from pipelines.pretraining.seen import seen_in
 from pipelines.pretraining.tiles import read_tileset
+from pipelines.pretraining.watching import Report, watching
 from pipelines.same_job import remember
 from wsi.plan import TileSpec
 
@@ -32,7 +33,7 @@ def run_pretraining(
     job: PretrainJob,
     *,
     cost: dict[str, float] | None = None,
-    report: Callable[[Progress], None] | None = None,
+    report: Report | None = None,
 ) -> None:
     """Pretrain an encoder and write its folder, usable by `raypath run --model`.
 
@@ -57,14 +58,19 @@ def run_pretraining(
         progress = _train(objective, tiles, job, report)
         measures |= progress.measures | {"tiles": len(tiles)}
         training = _describe(job)
-        if group.rank() == 0:
-            title = f"{settings.architecture}, {settings.objective}"
-            write_curves(job.out, progress.losses, progress.checks, title=title)
         objective.model.to("cpu")
     if group.rank() == 0:
         _write(job, backbone, len(tiles), training, measures)
+        write_seen(job.out / SEEN_NAME, _seen(job))
         if objective and (net := _nuclei_net(objective.model)):
             save_weights(net, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+
+
+def _seen(job: PretrainJob) -> Seen:
+    """What the encoder and its teacher saw."""
+    if job.settings.objective == "random":
+        return Seen()
+    return seen_in(job.sources, labelled=job.request.labelled) | (job.teacher_seen or Seen())
 
 
 def _nuclei_net(model: nn.Module) -> NucleiNet | None:
@@ -92,7 +98,7 @@ def _train(
     objective: Objective,
     tiles: TileSet,
     job: PretrainJob,
-    report: Callable[[Progress], None] | None,
+    report: Report | None,
 ) -> Progress:
     settings = job.settings
     kept, held_out = tiles.split(settings.seed)
@@ -100,20 +106,25 @@ def _train(
     check_batch(settings.batch_size, len(kept))  # before anything is written
     if group.rank() == 0:
         remember(job.out / JOB_NAME, job.as_attributes(), resume=job.resume)
-    return pretrain(
-        objective,
-        kept,
-        held_out,
-        Schedule(steps=settings.steps, learning_rate=settings.learning_rate),
-        batch_size=settings.batch_size,
-        accumulate=settings.accumulate,
-        average_decay=settings.averages,
-        seed=settings.seed,
-        bfloat16=settings.bfloat16,
-        checkpoint=job.out / CHECKPOINT_NAME,
-        resume=job.resume,
-        report=report,
-    )
+    title = f"{settings.architecture}, {settings.objective}"
+    with watching(job.out, title=title, tensorboard=job.tensorboard, report=report) as follow:
+        progress = pretrain(
+            objective,
+            kept,
+            held_out,
+            Schedule(steps=settings.steps, learning_rate=settings.learning_rate),
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            average_decay=settings.averages,
+            seed=settings.seed,
+            bfloat16=settings.bfloat16,
+            checkpoint=job.out / CHECKPOINT_NAME,
+            resume=job.resume,
+            report=follow,
+        )
+    if group.rank() == 0:  # once more: a training that was killed after its last step has none
+        write_curves(job.out, progress.losses, progress.checks, title=title)
+    return progress
 
 
 def _describe(job: PretrainJob) -> str:

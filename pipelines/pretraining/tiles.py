@@ -117,7 +117,14 @@ def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
     )
 
 
-def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[Place]:
+def image_paths(folder: Path) -> list[Path]:
+    """The images of a folder, sorted.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
     root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
     paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
@@ -125,6 +132,11 @@ def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[
             f"--tiles {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); slides are "
             "given as files or as a manifest"
         )
+    return paths
+
+
+def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[Place]:
+    paths = image_paths(folder)
     zoom = _zoom(str(folder), mpp, request)
     cases = _numbered([case_of(path.stem) for path in paths])
     places = []

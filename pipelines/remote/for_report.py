@@ -3,9 +3,16 @@
 from pathlib import Path
 
 from pipelines.check.compare import CHECK_NAME
+from pipelines.receipts import RECEIPT_NAME, renew_seal
 from pipelines.remote.store import fetch_objects, list_objects, read_object, store_files
 from pipelines.report.preview import PREVIEW_NAME
-from pipelines.runfolder import HEATMAP_NAME, PREDICTION_NAME, REPORT_NAME, SLIDES_NAME
+from pipelines.runfolder import (
+    HEATMAP_NAME,
+    PREDICTION_NAME,
+    REPORT_NAME,
+    SLIDES_NAME,
+    is_finished,
+)
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
 
@@ -41,6 +48,15 @@ def gather_for_report(out: Path, folder: Path) -> int | None:
 
 
 def store_report(folder: Path, out: Path) -> None:
-    """Store the report that was written into `folder`."""
-    if is_remote(out):
-        store_files(folder, [REPORT_NAME], out)
+    """Store the report that was written into `folder`; a finished run is sealed with it again."""
+    if not is_remote(out):
+        if is_finished(folder):
+            renew_seal(folder, REPORT_NAME)
+        return
+    store_files(folder, [REPORT_NAME], out)
+    sealed = read_object(out / RECEIPT_NAME)  # none any more where a run began meanwhile
+    if sealed is None or not is_finished(folder):
+        return
+    (folder / RECEIPT_NAME).write_bytes(sealed)
+    if renew_seal(folder, REPORT_NAME):
+        store_files(folder, [RECEIPT_NAME], out)

@@ -16,7 +16,7 @@ from pipelines.remote.store import (
 )
 from pipelines.remote.workplace import local_folder
 from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME, not_a_run
-from pipelines.status.progress import PROGRESS_NAME
+from pipelines.status.said import PROGRESS_NAME
 from wsi.atomic import remove, replacing
 from wsi.remote import is_remote
 

@@ -1,10 +1,7 @@
 """How a run stands, read from its folder alone: while it works, after a crash, and at the end."""
 
-import os
-import socket
-import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +9,9 @@ from typing import Any
 from pipelines.journal import JOURNAL_NAME, read_journal
 from pipelines.records import SlideRecord
 from pipelines.remote.near import own_files
-from pipelines.runfolder import NotARunError, read_json
-from pipelines.status.progress import BEAT_S, PROGRESS_NAME
-
-SILENT_S = 30.0  # without a beat for so long, the driver is taken for dead
-MISSED_S = 3 * BEAT_S  # and for so long, where its process is gone from this machine
+from pipelines.runfolder import NotARunError
+from pipelines.status.life import Life
+from pipelines.status.said import PROGRESS_NAME, Said, read_said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +26,14 @@ class RunStatus:
     message
         The error that broke it.
     host, pid, silent_s
-        The driver, and how long ago it said that it is alive.
+        The driver, and how long ago it said that it is alive; see `Life.silent_s`.
     total, ok, partial, failed, running, waiting
         Slides: of the cohort; by verdict; given to workers, which hold a few each; and the others.
         After a stop none is running.
+    blocks_done, blocks_total
+        Of the slides in hand that were cut into blocks.
+    done_share
+        Share of the cohort's bytes that is done, 0-1, that of slides in hand by their blocks.
     working_on
         Ids of the first of those that are running, or were when the driver stopped.
     reasons
@@ -42,9 +41,9 @@ class RunStatus:
     elapsed_s
         Since the driver's start, which may have resumed an earlier run.
     slides_per_s, tiles_per_s
-        Since then, without what was merely found done.
+        Since then, without what was merely found done; tiles of slides in hand by their blocks.
     eta_s
-        Until the end, as far as the bytes of slides tell; None before the first is finished.
+        Until the end, as far as the bytes of slides tell; None before any are worked on.
     seconds
         By step, of all finished slides together.
     slowest_step
@@ -64,6 +63,9 @@ class RunStatus:
     failed: int
     running: int
     waiting: int
+    blocks_done: int
+    blocks_total: int
+    done_share: float
     working_on: tuple[str, ...]
     reasons: dict[str, int]
     elapsed_s: float
@@ -120,81 +122,79 @@ class _Tally:
 class RunWatch:
     """Looks at a run's folder again and again, reading only what is new in its journal."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+        """Watch the run in `out`; `say` is called with a line when a look takes long."""
         self.out = out
         self._tally = _Tally()
+        self._life = Life(read=self._read, say=say)
+        self._driver: tuple[str, str, int, str] | None = None
 
     def look(self) -> RunStatus:
         """How the run stands now.
+
+        The first look may take `SILENT_S`, see `Life.look`.
 
         Raises
         ------
         NotARunError
             If no run has begun in the folder.
+        DamagedError
+            If `progress.json` or the journal is not what a driver writes.
         """
-        folder = own_files(self.out, (PROGRESS_NAME, JOURNAL_NAME))
-        said = read_json(folder / PROGRESS_NAME)
-        if not said:
+        said = self._life.look()
+        journal = own_files(self.out, (PROGRESS_NAME, JOURNAL_NAME)) / JOURNAL_NAME
+        is_other = self._driver not in (None, said.driver)
+        if is_other or (journal.exists() and journal.stat().st_size < self._tally.end):
+            self._tally = _Tally()  # the run was begun again
+        self._driver = said.driver
+        for record, end in read_journal(journal, start=self._tally.end):
+            self._tally.add(record)
+            self._tally.end = end
+        return _status(said, self._tally, silent_s=self._life.silent_s(said))
+
+    def _read(self) -> Said:
+        said = read_said(own_files(self.out, (PROGRESS_NAME,)))
+        if said is None:
             raise NotARunError(
                 f"no run has begun in {self.out}: it has no {PROGRESS_NAME} "
                 "(give the folder that 'raypath run' writes to with -o)"
             )
-        journal = folder / JOURNAL_NAME
-        if journal.exists() and journal.stat().st_size < self._tally.end:
-            self._tally = _Tally()  # the run was begun again
-        for record, end in read_journal(journal, start=self._tally.end):
-            self._tally.add(record)
-            self._tally.end = end
-        return _status(said, self._tally, now=time.time())
+        return said
 
 
-def _status(said: Mapping[str, Any], tally: _Tally, *, now: float) -> RunStatus:
-    silent_s = max(0.0, now - said["beat"])  # clocks of two machines differ a little
-    state = said["state"]
-    if state == "running" and _is_dead(said, silent_s):
-        state = "stopped"
+def _status(said: Said, tally: _Tally, *, silent_s: float) -> RunStatus:
+    state = said.state
     done = tally.verdicts.total()
-    running = min(said["n_in_hand"], said["total"] - done) if state == "running" else 0
-    elapsed_s = said["elapsed_s"]
+    running = min(said.n_in_hand, said.total - done) if state == "running" else 0
+    elapsed_s = said.elapsed_s
+    tiles = max(said.tiles, tally.tiles)  # the journal may be ahead of the driver's last beat
     eta_s = None
-    if state == "running" and said["worked_share"]:
-        eta_s = (1 - said["done_share"]) * elapsed_s / said["worked_share"]
+    if state == "running" and said.worked_share:
+        eta_s = (1 - said.done_share) * elapsed_s / said.worked_share
     slowest = max(tally.seconds, key=lambda step: tally.seconds[step], default=None)
     return RunStatus(
         state=state,
-        message=said["message"],
-        host=said["host"],
-        pid=said["pid"],
+        message=said.message,
+        host=said.host,
+        pid=said.pid,
         silent_s=silent_s,
-        total=said["total"],
+        total=said.total,
         ok=tally.verdicts["ok"],
         partial=tally.verdicts["partial"],
         failed=tally.verdicts["failed"],
         running=running,
-        waiting=said["total"] - done - running,
-        working_on=tuple(said["in_hand"]),
+        waiting=said.total - done - running,
+        blocks_done=said.blocks_done,
+        blocks_total=said.blocks_total,
+        done_share=said.done_share,
+        working_on=said.in_hand,
         reasons=dict(tally.reasons),
         elapsed_s=elapsed_s,
         slides_per_s=tally.worked_on / elapsed_s if elapsed_s else 0.0,
-        tiles_per_s=tally.tiles / elapsed_s if elapsed_s else 0.0,
+        tiles_per_s=tiles / elapsed_s if elapsed_s else 0.0,
         eta_s=eta_s,
         seconds={step: round(s, 3) for step, s in tally.seconds.items()},
         slowest_step=slowest,
         waited_s=tally.waited_s,
         worked_s=tally.worked_s,
     )
-
-
-def _is_dead(said: Mapping[str, Any], silent_s: float) -> bool:
-    """Whether a driver that was running does so no more."""
-    if silent_s > SILENT_S:
-        return True
-    if silent_s < MISSED_S or said["host"] != socket.gethostname():
-        return False
-    try:
-        os.kill(said["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it lives, and is another person's
-        return False
-    return False

@@ -219,6 +219,7 @@ def _attributes(opened: Opened, grid: TileGrid, model: Model) -> dict[str, Any]:
         "target_magnification": round(10 / grid.spec.mpp),
         "overlap": grid.spec.size_px - grid.stride_px,
         "name": opened.ref.slide_id,
+        "slide_digest": opened.source,
         "level0_width": width,
         "level0_height": height,
         "mpp": grid.spec.mpp,

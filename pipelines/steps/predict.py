@@ -1,6 +1,7 @@
 """Prediction: a slide's embeddings through the head, into everything a person opens."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import rankdata
 
 from distill.card import HeadCard
@@ -15,7 +17,7 @@ from distill.errors import ModelError
 from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
 from pipelines.geojson import write_geojson
 from pipelines.heatmap import Heatmap, make_heatmap, write_heatmap
-from pipelines.mil.heads.head import Head, log_odds
+from pipelines.mil.heads.head import SUREST, Head, log_odds
 from pipelines.model import Model
 from pipelines.picture import write_picture
 from pipelines.runfolder import (
@@ -73,8 +75,9 @@ def score_tiles(
     Returns
     -------
     The prediction, (N, K) values of the tiles, and the K channels they belong to: first the
-    positive class's score, then the other classes' but the first, then attention. A head that
-    has no opinion on a tile alone leaves the attention only.
+    positive class's score, then the other classes' but the first, then attention. Without a
+    positive class every class has its score. A head that has no opinion on a tile alone leaves
+    the attention only.
     """
     bag = torch.from_numpy(tiles.embeddings)[None]
     output = head(bag, torch.ones(bag.shape[:2], dtype=torch.bool))
@@ -84,18 +87,12 @@ def score_tiles(
     odds, shown = _tile_scores(output.tile_logits, card)
     relative = attention * len(attention)
     rank = (rankdata(attention, method="average") - 0.5) / len(attention) * 100
-    positive_score = scores[card.positive]
-    others = {c: s for c, s in scores.items() if c != card.positive}
-    point = card.operating_point
-    is_positive = positive_score >= point.threshold
-    is_uncertain = bool(
-        point.uncertain and point.uncertain[0] < positive_score < point.uncertain[1]
-    )
+    verdict, is_uncertain = verdict_of(scores, card)
     prediction = {
-        "prediction": card.positive if is_positive else max(others, key=others.__getitem__),
+        "prediction": verdict,
         "positive": card.positive,
         "scores": scores,
-        "threshold": point.threshold,
+        "threshold": card.operating_point.threshold if card.operating_point else None,
         "uncertain": is_uncertain,
         "calibrated": card.calibrated,
         "n_tiles": len(tiles.coords),
@@ -106,6 +103,20 @@ def score_tiles(
     }
     channels = (*shown, ATTENTION, ATTENTION_PERCENTILE)
     return prediction, np.stack([*odds, relative, rank], axis=1), channels
+
+
+def verdict_of(scores: Mapping[str, float], card: HeadCard) -> tuple[str, bool]:
+    """The class a slide is called, and whether a person should look: by the operating point."""
+    point = card.operating_point
+    others = {c: s for c, s in scores.items() if c != card.positive}
+    likeliest = max(others, key=others.__getitem__)
+    if card.positive is None or point is None:
+        return likeliest, False
+    score = scores[card.positive]
+    # A band may end at 0 or 1, beyond every slide: a score that is rounded to 1 lies within.
+    sure = float(np.clip(score, expit(-SUREST), expit(SUREST)))
+    is_uncertain = bool(point.uncertain and point.uncertain[0] < sure < point.uncertain[1])
+    return card.positive if score >= point.threshold else likeliest, is_uncertain
 
 
 def _tile_scores(
@@ -119,7 +130,9 @@ def _tile_scores(
         return [], []
     logits = tile_logits[0].double() / card.temperature
     temperature = card.temperature if card.calibrated else None
-    shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
+    shown = list(card.classes)
+    if card.positive is not None:
+        shown = [card.positive, *(c for c in card.classes[1:] if c != card.positive)]
     return [log_odds(logits, card.classes.index(c)).numpy() for c in shown], [
         score_channel(c, temperature=temperature) for c in shown
     ]

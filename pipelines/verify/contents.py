@@ -150,7 +150,7 @@ def _read_prediction(path: Path, facts: Facts) -> Iterator[str]:
     scores: Mapping[str, float] = said["scores"]
     if not np.isclose(sum(scores.values()), 1, atol=1e-6):
         yield f"the scores add up to {sum(scores.values()):g}"
-    facts |= {"prediction": said["prediction"], "score": scores[said["positive"]]}
+    facts |= {"prediction": said["prediction"], "score": scores.get(said["positive"])}
 
 
 def _read_json(path: Path, facts: Facts) -> Iterator[str]:

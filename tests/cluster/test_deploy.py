@@ -50,6 +50,15 @@ def test_the_job_fits_the_fields_of_kuberay() -> None:
         jsonschema.validate(job, schema)
 
 
+def test_both_clusters_start_with_one_worker_and_grow_to_four() -> None:
+    worker = cluster()["available_node_types"]["worker"]
+    assert (worker["min_workers"], worker["max_workers"], cluster()["max_workers"]) == (1, 4, 4)
+    spec = rayjob()["spec"]["rayClusterSpec"]
+    (group,) = spec["workerGroupSpecs"]
+    assert spec["enableInTreeAutoscaling"] is True
+    assert [group[name] for name in ("replicas", "minReplicas", "maxReplicas")] == [1, 1, 4]
+
+
 def test_the_job_has_the_ray_that_the_image_gets() -> None:
     pinned = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned
@@ -98,19 +107,42 @@ STAND_INS = {
     "scontrol": 'echo "$FIRST"; echo other',
     "srun": 'while [[ $1 == --* ]]; do shift; done; echo "$@" >> "$LOG"; exec "$@"',
     "ray": "if [[ $1 == start ]]; then exec sleep 60; fi",
-    "python3": "if [[ $1 == -c ]]; then echo token; else cat > /dev/null; fi",
+    "python3": "echo token",
 }
+# Of both nodes: they may be slower than a run that does nothing.
+STARTED = 'until [[ $(grep -c "^ray start" "$LOG") == 2 ]]; do sleep 0.1; done'
+STORE = f"--object-store-memory={256 << 20}"
 
 
-@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize(
+    ("granted", "flags", "code"),
+    [
+        (
+            {"SLURM_CPUS_PER_TASK": "8", "SLURM_MEM_PER_NODE": "20480"},
+            ["--num-cpus=8", STORE, f"--memory={16 << 30}"],
+            0,
+        ),
+        (
+            {"SLURM_CPUS_ON_NODE": "5", "SLURM_MEM_PER_CPU": "2048"},
+            ["--num-cpus=5", STORE, f"--memory={8 << 30}"],
+            1,
+        ),
+        ({"SLURM_CPUS_PER_TASK": "8"}, ["--num-cpus=8", STORE], 0),
+        (
+            {"SLURM_CPUS_PER_TASK": "8", "SLURM_MEM_PER_NODE": "0"},  # all of the node's
+            ["--num-cpus=8", STORE],
+            0,
+        ),
+    ],
+)
 def test_the_slurm_script_starts_ray_on_every_node_and_ends_as_the_run_does(
-    tmp_path: Path, code: int
+    tmp_path: Path, granted: dict[str, str], flags: list[str], code: int
 ) -> None:
     """With stand-ins for SLURM and Ray: what is run where, in which order, with what exit code."""
     folder, log = tmp_path / "bin", tmp_path / "log"
     folder.mkdir()
     for name, body in (
-        STAND_INS | {"raypath": f'echo raypath "$@" >> "$LOG"; exit {code}'}
+        STAND_INS | {"raypath": f'{STARTED}; echo raypath "$@" >> "$LOG"; exit {code}'}
     ).items():
         script = folder / name
         script.write_text(f"#!/bin/bash\n{body}\n")
@@ -121,8 +153,7 @@ def test_the_slurm_script_starts_ray_on_every_node_and_ends_as_the_run_does(
         "FIRST": "node1",
         "SLURM_JOB_ID": "41234",
         "SLURM_JOB_NODELIST": "node[1-2]",
-        "SLURM_CPUS_PER_TASK": "8",
-    }
+    } | granted
     words = ["bash", str(DEPLOY / "slurm.sh"), "/d/manifest.csv", "/d/out", "/d/run.toml"]
     process = subprocess.Popen(words, env=environment, start_new_session=True)
     try:
@@ -134,7 +165,9 @@ def test_the_slurm_script_starts_ray_on_every_node_and_ends_as_the_run_does(
     (worker,) = [line for line in lines if line.startswith("ray start") and "--head" not in line]
     assert "--port=21234" in head
     assert "--address=node1:21234" in worker
-    assert all("--num-cpus=8" in line for line in (head, worker))
+    for line in (head, worker):
+        sizes = [w for w in line.split() if w.startswith(("--num-cpus", "--object", "--memory"))]
+        assert sizes == flags
     assert (
         "raypath run /d/manifest.csv -o /d/out --config /d/run.toml --address node1:21234" in lines
     )

@@ -81,6 +81,10 @@ def test_no_more_run_together_than_have_room(
         assert max(most for most, _ in found) > 1  # they do run together
 
 
+def test_memory_is_that_of_the_nodes_and_not_of_this_machine(executor: RayExecutor) -> None:
+    assert executor.memory_bytes == 2 * GIB
+
+
 def test_where_no_node_has_a_gpu_none_is_asked_for() -> None:
     nodes = Nodes(largest={"CPU": 8.0, "GPU": 0.0, "memory": 4.0 * GIB})
     asked = nodes.options(Needs(gpus=0.25, memory_bytes=GIB))

@@ -17,6 +17,7 @@ from ray import cloudpickle
 
 from cluster.executor import Executor, Outcome
 from cluster.ray_executor import RayExecutor
+from cluster.resources import available_memory
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from wsi.errors import NoTissueError, UnreachableSlideError, UnreadableRegionError
@@ -65,6 +66,10 @@ def fail_sometimes(number: int) -> int:
 
 def spread_out(edge_px: int) -> NDArray[np.float64]:
     return np.full((edge_px, edge_px), float(edge_px))
+
+
+def test_on_one_machine_the_memory_is_that_of_the_machine(executor: Executor) -> None:
+    assert executor.memory_bytes == available_memory()
 
 
 def name_of(ref: SlideRef) -> str:

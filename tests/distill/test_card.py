@@ -76,7 +76,19 @@ def test_measures_are_optional(tmp_path: Path) -> None:
 def test_a_card_without_temperature_or_band_has_none(tmp_path: Path) -> None:
     head = read_card(with_change(tmp_path, lambda card: card["head"].pop("temperature"))).head
     assert head is not None
+    assert head.operating_point is not None
     assert (head.temperature, head.operating_point.uncertain) == (1.0, None)
+
+
+def test_a_head_without_a_positive_class_has_no_operating_point(tmp_path: Path) -> None:
+    def drop(*names: str) -> ModelCard:
+        return read_card(with_change(tmp_path, lambda c: [c["head"].pop(name) for name in names]))
+
+    head = drop("positive", "operating_point").head
+    assert head is not None
+    assert (head.positive, head.operating_point) == (None, None)
+    with pytest.raises(ModelError, match="positive and operating_point belong together"):
+        drop("positive")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill.curves import CSV_NAME, PNG_NAME, write_curves
+from distill.curves import CSV_NAME, PNG_NAME, _smooth, read_last, write_curves
 
 
 @pytest.mark.parametrize("checks", [{}, {2: {"dice": 0.25}, 4: {"dice": 0.5, "error": 0.1}}])
@@ -29,3 +29,11 @@ def test_every_step_has_a_row_and_the_picture_has_ink(
         picture = np.asarray(image.convert("L"))
     assert 0.01 < (picture < 200).mean() < 0.5
     assert sorted(p.name for p in tmp_path.iterdir()) == [CSV_NAME, PNG_NAME]
+    at_last = {"dice": 0.5, "error": 0.1} if checks else {}
+    assert read_last(tmp_path / CSV_NAME) == (4, 1.5, at_last)
+
+
+def test_the_line_is_the_mean_of_the_last_steps() -> None:
+    losses = np.random.default_rng(0).random(130)  # of 3 steps at a time
+    expected = [losses[max(0, end - 3) : end].mean() for end in range(1, 131)]
+    np.testing.assert_allclose(_smooth(losses.tolist()), expected)

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from numpy.typing import NDArray
 
 from distill import responses
@@ -117,6 +119,26 @@ def test_work_that_broke_off_goes_on_after_the_last_whole_shard(
     rest = Colours()
     assert write_responses(tmp_path / "r", ORIGIN, rest, pixels).computed == 6
     assert rest.seen == 6
+
+
+@pytest.mark.parametrize("killed_at", ["nuclei", "keys"])
+def test_a_cache_is_there_whole_or_not_at_all(
+    tmp_path: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    """A group without its arrays would be refused by every later start."""
+    create = zarr.Group.create_array
+
+    def killed(group: zarr.Group, name: str, **options: Any) -> Any:
+        if name == killed_at:
+            raise KeyboardInterrupt
+        return create(group, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zarr.Group, "create_array", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_responses(tmp_path / "r", ORIGIN, Colours(), pixels)
+    assert not (tmp_path / "r").exists()
+    assert write_responses(tmp_path / "r", ORIGIN, Colours(), pixels).computed == 10
 
 
 def test_a_shard_is_invalid_from_its_first_byte_to_its_last(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.tileset import TileSet, join, share_of
+from distill.tileset import TileSet, evenly, join, share_of
 from wsi.plan import TileSpec
 
 SPEC = TileSpec(size_px=8, mpp=0.5)
@@ -68,3 +68,15 @@ def test_a_smaller_share_is_part_of_a_larger_one() -> None:
     assert (len(tenth), len(quarter)) == (20, 50)
     assert tenth != set(share_of(index, 0.1, 1).tolist())
     assert len(share_of(index[:3], 0.1, 0)) == 1
+
+
+@pytest.mark.parametrize("count", [256, 300, 511, 5000])
+def test_what_is_measured_is_spread_over_all_that_is_held_out(count: int) -> None:
+    held_out = np.arange(count) * 3
+    chosen = evenly(held_out, 256, seed=4)
+    assert len(set(chosen.tolist()) & set(held_out.tolist())) == 256
+    by_tenth = np.histogram(chosen, bins=10, range=(0, 3 * count))[0]
+    assert by_tenth.min() >= 24
+    np.testing.assert_array_equal(chosen, evenly(held_out, 256, seed=4))
+    assert (chosen != evenly(held_out, 256, seed=5)).any() == (count > 256)
+    np.testing.assert_array_equal(evenly(held_out[:7], 256, seed=4), held_out[:7])

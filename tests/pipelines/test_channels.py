@@ -94,7 +94,8 @@ def test_a_channel_travels_as_a_dictionary(channel: Channel) -> None:
 def test_what_lights_up_on_a_negative_slide_is_not_shown_unasked(channel: Channel) -> None:
     negative = {"prediction": "normal", "positive": "tumour"}
     assert is_shown_unasked(channel, negative) == (not channel.is_relative)
-    for said in ({"prediction": "tumour", "positive": "tumour"}, {}):
+    grade = {"prediction": "grade 2", "positive": None}
+    for said in ({"prediction": "tumour", "positive": "tumour"}, grade, {}):
         assert is_shown_unasked(channel, said)
 
 

@@ -51,6 +51,7 @@ class Elsewhere:
     \"\"\"Tasks go away as bytes, and what others would find comes back.\"\"\"
 
     workers = 2
+    memory_bytes = 1 << 40
 
     def map(self, task, items, *, follow=None):
         for item in items:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import DamagedError
 from pipelines.journal import JOURNAL_NAME, Journal, read_journal, records_in_order
 from pipelines.records import SlideRecord
 
@@ -59,6 +60,23 @@ def test_a_half_written_line_is_left_out_and_read_once_it_is_whole(
     assert (first, end) == (record("a"), second)
     path.write_bytes(whole)
     assert list(read_journal(path, start=end)) == [(record("b"), len(whole))]
+
+
+@pytest.mark.parametrize(
+    "line", [b"\0" * 200, b"\xff\xfe", b"{", b"", b"7", b"{}", b'{"flags": [], "reused": []}']
+)
+def test_what_a_lost_power_leaves_is_named_with_its_place(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / JOURNAL_NAME
+    write(path, "ab")
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + line + b"\n" + second)
+    reading = read_journal(path)
+    assert next(reading)[0] == record("a")
+    message = rf"{path} is damaged \(the line at byte {len(first)}: .*again"
+    with pytest.raises(DamagedError, match=message):
+        next(reading)
+    with pytest.raises(DamagedError, match=message):
+        list(records_in_order(path, "ab"))
 
 
 def test_no_file_is_an_empty_one_and_a_new_journal_forgets_the_old(tmp_path: Path) -> None:

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from distill.errors import LabelledDataError
+from distill.errors import LabelledDataError, ModelError
 from distill.metrics import SCORE_NAMES
 from distill.teachers.card import read_teacher_card
+from distill.teachers.labelled import read_pixels
+from distill.teachers.read import read_labelled
+from distill.teachers.split import split_by_case
 from pipelines.cli.main import cli
+from pipelines.defaults import default_networks
 from pipelines.errors import UsageError
+from tests.conftest import MadeUp
 from wsi.testing import nuclei_crops
 
 
@@ -31,17 +37,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*arguments: object) -> str:
+def invoke(*arguments: object) -> Result:
     result = CliRunner().invoke(cli, ["teacher", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.stdout
+    return result
+
+
+def run(*arguments: object) -> str:
+    return invoke(*arguments).stdout
 
 
 def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "teacher"
-    run("train", "--data", data, "-o", out, "--encoder", "mobilenetv3_small_050", "--steps", 2,
-        "--batch-size", 2, "--crop-px", 64, "--workers", 0, "--licence", "CC0-1.0")  # fmt: skip
+    train = ("train", "--data", data, "-o", out, "--encoder", "mobilenetv3_small_050",
+             "--steps", 2, "--batch-size", 2, "--crop-px", 64, "--workers", 0,
+             "--licence", "CC0-1.0")  # fmt: skip
+    run(*train)
     assert 'data_licence = "CC0-1.0"' in (out / "teacher.toml").read_text()
+    for other in (("--seed", 1), ("--validation", 0.4), ("--mpp", 0.5)):
+        with pytest.raises(UsageError, match="holds another training"):
+            run(*train, *other, "--resume")
+    run(*train, "--resume")
 
     answer = json.loads(run("evaluate", "--images", data, "--weights", out, "--turns", 1, "--json"))
     assert [image["image"] for image in answer["images"]] == list("01234")
@@ -63,13 +79,22 @@ def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> 
     train = ("train", "--data", data, "--encoder", "mobilenetv3_small_050", "--steps", 2,
              "--batch-size", 2, "--crop-px", 32, "--workers", 0)  # fmt: skip
     halved = ("--mpp", 0.25, "--train-mpp", 0.5, "--half")
-    run(*train, "-o", tmp_path / "full")
-    run(*train, "-o", tmp_path / "half", *halved)
+    assumed = "5 of 5 images do not say how large their pixels are: taken as 0.25 µm (--train-mpp)"
+    assert assumed in invoke(*train, "-o", tmp_path / "full").stderr
+    said = invoke(*train, "-o", tmp_path / "half", *halved, "--folds", 5, "--fold", 4).stderr
+    assert "do not say" not in said
+    assert "held out of made, as slides are seen: dice" in said
+    assert "held out of made, mean of 8 views: dice" in said
     sizes = [(tmp_path / of / "teacher.safetensors").stat().st_size for of in ("full", "half")]
     assert 1.9 < sizes[0] / sizes[1] < 2.1
     card = read_teacher_card(tmp_path / "half")
     assert card.mpp == 0.5
     assert "at 0.5 µm" in card.training.method
+
+    evaluate = ("evaluate", "--images", data, "--weights", tmp_path / "half", "--turns", 1)
+    assumed = "5 of 5 images do not say how large their pixels are: taken as 0.5 µm (the teacher's)"
+    assert assumed in invoke(*evaluate).stderr
+    assert "do not say" not in invoke(*evaluate, "--mpp", 0.25).stderr
 
 
 def test_labels_without_a_human_serve_for_training(data: Path, tmp_path: Path) -> None:
@@ -96,10 +121,56 @@ def test_labels_without_a_human_serve_for_training(data: Path, tmp_path: Path) -
     assert not (tmp_path / "none").exists()
 
 
+def test_labelled_tiles_know_the_image_or_slide_they_are_of(
+    data: Path, tmp_path: Path, synthetic: MadeUp
+) -> None:
+    """Several tiles of each: a split that took every tile for a case would learn from all."""
+    arrays = tmp_path / "arrays.npz"
+    pixels = np.stack([read_pixels(data / "images" / f"{n}.png") for n in (1, 2)])
+    np.savez(arrays, pixels=pixels, sources=np.array([0, 0]))
+    out = tmp_path / "labelled"
+    run("label", "--tiles", data, "--tiles", arrays, "--tiles", synthetic.path, "--mpp", 0.5,
+        "--tile-px", 48, "--slide-tiles", 6, "-o", out)  # fmt: skip
+    images = read_labelled(out)
+    cases = {image.case for image in images}
+    assert {"0", "arrays-5", "synthetic"} <= cases <= {*"01234", "arrays-5", "synthetic"}
+    assert len(images) > 2 * len(cases)
+    split = split_by_case({"made": images}, validation=0.4, seed=0)
+    learned = {image.name[:4] for image in split.train}
+    assert learned.isdisjoint(image.name[:4] for image in split.held_out["made"])
+
+
 def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="3 times --mpp for 1 times --data: give one, or 1"):
         run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1,
             "--mpp", 0.25, "--mpp", 0.5, "--mpp", 1)  # fmt: skip
+
+
+def test_the_device_reaches_training_and_teacher(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ModelError, match="compute on cuda:1"):
+        run("train", "--data", data, "-o", tmp_path, "--steps", 1, "--device", "cuda:1")
+    weights = default_networks()["teacher"]
+    with pytest.raises(ModelError, match="compute on cuda:1"):
+        run("evaluate", "--images", data, "--weights", weights, "--device", "cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--folds", 5, "--fold", 2, "--validation", 0.2), "--validation 0.2 .*leave one out"),
+        (("--folds", 5), "--folds 5 --fold None: both are wanted"),
+        (("--fold", 0), "--folds None --fold 0: both are wanted"),
+        (("--folds", 5, "--fold", 5), "--folds 5 --fold 5: .*from 0 to one below"),
+    ],
+)
+def test_folds_and_a_share_exclude_each_other(
+    data: Path, tmp_path: Path, flags: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1, *flags)
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:

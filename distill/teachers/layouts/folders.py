@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from distill.errors import LabelledDataError
+from distill.teachers.cases import cases_of
 from distill.teachers.labelled import (
     UNKNOWN,
     Instances,
     Labelled,
-    case_of,
     read_numbers,
     read_pixels,
 )
@@ -41,12 +41,13 @@ def read(folder: Path) -> Iterator[Labelled]:
             f"{folder}: {len(images)} images, {len(unlabelled)} of them without a file in "
             f"instances/ or foreground/: {', '.join(unlabelled[:5])}"
         )
+    cases = cases_of(folder, list(images))
     for stem, path in sorted(images.items()):
         if stem in of_kind["instances"]:
             instances = read_numbers(of_kind["instances"][stem]).astype(np.int32)
         else:
             instances = separate_singles(read_numbers(of_kind["foreground"][stem]) > 0)
-        yield Labelled(pixels=read_pixels(path), instances=instances, name=stem, case=case_of(stem))
+        yield Labelled(pixels=read_pixels(path), instances=instances, name=stem, case=cases[stem])
 
 
 def separate_singles(foreground: NDArray[np.bool_]) -> Instances:

@@ -21,10 +21,10 @@ class FrozenCard(CardPart):
     """``operating_points/fold-<k>-seed-<s>.toml``: what a model's card takes over."""
 
     classes: tuple[str, ...]
-    positive: str
+    positive: str | None = None
     temperature: float
     calibrated: bool
-    operating_point: OperatingPoint
+    operating_point: OperatingPoint | None = None
 
 
 def model_name(model: Frozen) -> str:
@@ -33,20 +33,21 @@ def model_name(model: Frozen) -> str:
 
 
 def frozen_card(evaluation: Evaluation, model: Frozen) -> FrozenCard:
-    """What `model` froze, as a card takes it; asked for only where there is a positive class."""
-    if evaluation.positive is None:
-        raise ValueError("an operating point needs a positive class")
+    """What `model` froze, as a card takes it: an operating point only for a positive class."""
+    point = None
+    if evaluation.positive is not None:
+        point = OperatingPoint(
+            threshold=model.threshold_prob,
+            criterion=model.criterion,
+            chosen_on=f"{model.n_tune} tuning slides",
+            uncertain=model.band if model.width > 0 else None,
+        )
     return FrozenCard(
         classes=evaluation.scored.test.classes,
         positive=evaluation.positive,
         temperature=model.temperature.value,
         calibrated=not model.temperature.note,
-        operating_point=OperatingPoint(
-            threshold=model.threshold_prob,
-            criterion=model.criterion,
-            chosen_on=f"{model.n_tune} tuning slides",
-            uncertain=model.band if model.width > 0 else None,
-        ),
+        operating_point=point,
     )
 
 
@@ -56,12 +57,10 @@ def frozen_cards(evaluation: Evaluation, models: Path) -> dict[Path, ModelCard |
     Raises
     ------
     UsageError
-        If there is no positive class, or a model has no head, other classes or another positive.
+        If a model has no head, other classes or another positive one.
     ModelError
         If a card is missing or wrong.
     """
-    if evaluation.positive is None:
-        raise UsageError("--freeze needs --positive: an operating point belongs to one class")
     cards = {}
     for model in evaluation.frozen:
         path, card = _read(models / model_name(model))
@@ -70,7 +69,8 @@ def frozen_cards(evaluation: Evaluation, models: Path) -> dict[Path, ModelCard |
             has = f"classes {head.classes}, positive {head.positive!r}" if head else "no head"
             raise UsageError(
                 f"--freeze: {path} has {has}; the evaluation is of "
-                f"classes {frozen.classes}, positive {frozen.positive!r}"
+                f"classes {frozen.classes}, positive {frozen.positive!r}: give --positive as "
+                "in training"
             )
         update = {
             "operating_point": frozen.operating_point,

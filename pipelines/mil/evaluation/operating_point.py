@@ -16,6 +16,7 @@ from distill.downstream.statistics import Floats
 from pipelines.errors import PredictionsError, UsageError
 from pipelines.mil.evaluation.calibration import Temperature, fit_temperature
 from pipelines.mil.evaluation.predictions import Predictions
+from pipelines.mil.heads.head import SUREST
 from pipelines.mil.statistics import halfway_below, youden_threshold
 
 
@@ -84,6 +85,11 @@ def log_odds(logits: Floats, index: int) -> Floats:
     """Log-odds of one class against the others, (N,), whose logistic is the softmax."""
     rest = np.delete(logits, index, axis=1)
     return np.asarray(logits[:, index] - logsumexp(rest, axis=1))
+
+
+def decisive_odds(logits: Floats, index: int) -> Floats:
+    """`log_odds` within ±`SUREST`, (N,): what verdicts depend on, here and in a run."""
+    return np.clip(log_odds(logits, index), -SUREST, SUREST)
 
 
 def band_width(
@@ -187,7 +193,7 @@ def judge(
         return Verdicts(
             predicted=predicted, right=predicted == targets, margin=two[:, 1] - two[:, 0]
         )
-    above = log_odds(logits, positive) - threshold
+    above = decisive_odds(logits, positive) - threshold
     called = above >= 0
     return Verdicts(
         predicted=np.where(called, positive, -1),
@@ -236,7 +242,7 @@ def _freeze_one(
     logits = tune.logits / temperature.value
     threshold = float("nan")
     if positive is not None:
-        threshold = choose_threshold(of_side, log_odds(logits, positive), criterion)
+        threshold = choose_threshold(of_side, decisive_odds(logits, positive), criterion)
     verdicts = judge(logits, tune.targets, positive, threshold)
     most = int(np.unique(tune.patient_ids, return_counts=True)[1].max())
     width = band_width(verdicts.margin, verdicts.right, error, unseen=most)

@@ -61,12 +61,11 @@ def write_evaluation(out: Path, evaluation: Evaluation) -> dict[str, Any]:
         (folder / NUMBERS_NAME).write_text(json.dumps(numbers, indent=1))
         rows = [verdict(scored, row) for row in range(len(scored.right))]
         parquet.write_table(pa.Table.from_pylist(rows), folder / VERDICTS_NAME)
-        if evaluation.positive is not None:
-            for model in evaluation.frozen:
-                write_toml(
-                    folder / POINTS_NAME / f"{model_name(model)}.toml",
-                    frozen_card(evaluation, model),
-                )
+        for model in evaluation.frozen:
+            write_toml(
+                folder / POINTS_NAME / f"{model_name(model)}.toml",
+                frozen_card(evaluation, model),
+            )
         pictures = draw_all(evaluation, folder)
         write_page(folder / PAGE_NAME, evaluation, pictures)
     return numbers

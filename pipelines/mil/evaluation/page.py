@@ -47,6 +47,7 @@ def write_page(path: Path, evaluation: Evaluation, pictures: list[str]) -> None:
         notice=NOTICE,
         titles=TITLES,
         about=about(evaluation),
+        tested=tested(evaluation),
         plain=list(_in_plain_words(evaluation)),
         n_seeds=len(np.unique(test.seeds)),
         pictures=[
@@ -60,18 +61,26 @@ def write_page(path: Path, evaluation: Evaluation, pictures: list[str]) -> None:
 
 
 def about(evaluation: Evaluation) -> dict[str, Any]:
-    """How much was tested, in numbers."""
+    """How much was tested, in numbers; patients are None where they are not known."""
     test = evaluation.scored.test
     slides, first = np.unique(test.slide_ids, return_index=True)
     targets = test.targets[first]
     return {
         "slides": len(slides),
-        "patients": len(np.unique(test.patient_ids)),
+        "patients": test.patients,
         "by_class": {name: int((targets == c).sum()) for c, name in enumerate(test.classes)},
         "folds": len(np.unique(test.folds)),
         "seeds": len(np.unique(test.seeds)),
         "models": len(evaluation.frozen),
     }
+
+
+def tested(evaluation: Evaluation) -> str:
+    """The slides of the test, and whose they are."""
+    found = about(evaluation)
+    if found["patients"] is None:
+        return f"{found['slides']} slides, patients unknown: each slide counts as one"
+    return f"{found['slides']} slides of {found['patients']} patients"
 
 
 def number(value: float) -> str:

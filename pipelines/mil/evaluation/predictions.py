@@ -60,6 +60,12 @@ class Predictions:
             carried={name: values[rows] for name, values in self.carried.items()},
         )
 
+    @property
+    def patients(self) -> int | None:
+        """How many there are; None where they are not known, and each slide counts as one."""
+        is_known = (self.patient_ids != self.slide_ids).any()
+        return len(np.unique(self.patient_ids)) if is_known else None
+
     def models(self) -> list[tuple[int, int]]:
         """(fold, seed) of each trained model, in order."""
         pairs = set(zip(self.folds.tolist(), self.seeds.tolist(), strict=True))

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Log-odds beyond which verdicts tell no slides apart: what is frozen are probabilities, and from
+# about 36 on float64 has only 1 for them.
+SUREST = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagOutput:

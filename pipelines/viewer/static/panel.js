@@ -54,7 +54,7 @@ export class Panel {
 
   misleads(channel) {
     const { prediction, prediction_file: file } = this.slide;
-    return Boolean(channel.is_relative && prediction && prediction !== file.positive);
+    return Boolean(channel.is_relative && file.positive && prediction && prediction !== file.positive);
   }
 
   verdict() {

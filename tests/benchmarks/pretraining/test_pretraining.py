@@ -21,6 +21,7 @@ from distill.checkpoint import save_encoder
 from distill.downstream.finetune import FineTuning
 from distill.encoders import create_encoder
 from distill.errors import LabelledDataError, ModelError
+from distill.seen import SEEN_NAME, Seen, list_images, write_seen
 from wsi.plan import TileSpec
 
 SPEC = TileSpec(size_px=64, mpp=0.5)
@@ -53,12 +54,14 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoders")
     write_model(folder / "colour-mean-colour", "mean-colour")
     write_model(folder / "random-resnet10t-0", "resnet10t", seed=0)
-    for seed, (computed, seconds) in enumerate([(50, 7.2), (0, 0.1)]):
+    taught = {"teacher_training_seconds": 50.0}
+    for seed, (computed, seconds, more) in enumerate([(50, 7.2, taught), (0, 0.1, {})]):
         training = pretrained(
             training_seconds=99.9,
             tiles=50,
             responses_computed=computed,
             response_task_seconds=seconds,
+            **more,
         )
         write_model(folder / f"rckd-resnet10t-{seed}", "resnet10t", 1 + seed, training)
     return folder
@@ -86,9 +89,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(encoders: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seen(encoders: Path, data: Path) -> None:
+    """One encoder saw three images of a task and a slide; one another image; others are random."""
+    images = sorted((data / "crc_val_sample").iterdir())[:3]
+    listed = list_images(np.asarray(Image.open(path)) for path in images)
+    slide = Seen(unlisted=("1 slides",))
+    write_seen(encoders / "rckd-resnet10t-0" / SEEN_NAME, listed | slide)
+    write_seen(encoders / "rckd-resnet10t-1" / SEEN_NAME, Seen(images=frozenset({"5e" * 8})))
+
+
+@pytest.fixture(scope="module")
+def results(
+    encoders: Path, data: Path, said: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("results")
-    measure_pretraining(find_candidates(encoders), data, out, PROTOCOL, lambda _: None)
+    measure_pretraining(find_candidates(encoders), data, out, PROTOCOL, said.append)
     return out
 
 
@@ -147,7 +167,8 @@ def test_what_is_there_is_kept_and_what_changed_is_made_again(
 def test_the_report_is_made_of_the_parquet_alone(results: Path, tmp_path: Path) -> None:
     for kind in ("predictions", "overlaps"):
         shutil.copytree(results / kind, tmp_path / kind)
-    shutil.copy(results / "costs.parquet", tmp_path)
+    for name in ("costs", "seen"):
+        shutil.copy(results / f"{name}.parquet", tmp_path)
     text = write_report(tmp_path, resamples=200)
     scores = pd.read_csv(tmp_path / "report" / "scores.csv")
     key = {"task": "crc-val-sample", "probe": "linear", "fraction": 1.0, "objective": "random"}
@@ -164,10 +185,33 @@ def test_the_report_is_made_of_the_parquet_alone(results: Path, tmp_path: Path) 
     assert "30 images of unknown patients." in text
     assert "rckd, mean-colour" not in text
     assert "| rckd, resnet10t | 5 a class |" in text
-    assert "| rckd-resnet10t-0 | 100 | 7 | 107 |" in text
-    assert "| rckd-resnet10t-1 | 100 | 0 | ≥ 100 |" in text  # of responses that were there
-    assert "| random-resnet10t-0 | 0 | 0 | 0 |" in text
-    assert "| colour-mean-colour | — | 0 | — |" in text
+    assert "| rckd-resnet10t-0 | 100 | 7 | 107 | 50 |" in text
+    assert "| rckd-resnet10t-1 | 100 | 0 | ≥ 100 | — |" in text  # of responses that were there
+    assert "| random-resnet10t-0 | 0 | 0 | 0 | — |" in text
+    assert "| colour-mean-colour | — | 0 | — | — |" in text
+
+
+def test_tasks_that_were_seen_in_pretraining_are_marked(
+    results: Path, said: list[str], tmp_path: Path
+) -> None:
+    assert [line for line in said if " saw " in line] == [
+        "rckd-resnet10t-0 saw 3 of 30 images of crc-val-sample in pretraining"
+    ]
+    shutil.copytree(results, tmp_path / "out")
+    text = write_report(tmp_path / "out", resamples=100)
+    scores = pd.read_csv(tmp_path / "out" / "report" / "scores.csv")
+    found = scores.groupby(["task", "objective"])["seen_in_pretraining"].unique().map(list)
+    assert found["crc-val-sample"].to_dict() == {
+        "colour": ["none"],
+        "random": ["none"],
+        "rckd": ["3 of 30"],  # of two seeds, what saw the most
+    }
+    assert found["monuseg-nuclei"]["rckd"] == ["none known"]  # one seed saw a slide, too
+    assert "| 3 of 30 |" in text
+    (tmp_path / "out" / "seen.parquet").unlink()
+    write_report(tmp_path / "out", resamples=100)
+    scores = pd.read_csv(tmp_path / "out" / "report" / "scores.csv")
+    assert set(scores["seen_in_pretraining"]) == {"not known"}
 
 
 def test_differences_are_paired_and_corrected(results: Path, tmp_path: Path) -> None:

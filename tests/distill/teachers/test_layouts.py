@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from distill.errors import LabelledDataError
+from distill.teachers.cases import CASES_NAME
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.layouts.folders import separate_singles
 from distill.teachers.layouts.pannuke import merge_types
@@ -60,6 +61,44 @@ def test_a_foreground_mask_stands_in_for_instances(tmp_path: Path) -> None:
     assert a.complete
     assert not b.complete
     np.testing.assert_array_equal(b.instances != 0, foreground)
+
+
+def folder_of(folder: Path, *names: str, cases: str | None = None) -> Path:
+    for name in names:
+        save(folder / "images" / f"{name}.png", PIXELS)
+        save(folder / "instances" / f"{name}.png", two_nuclei().astype(np.uint16))
+    if cases is not None:
+        (folder / CASES_NAME).write_text(f"name,case\n{cases}")
+    return folder
+
+
+def test_a_folder_says_whose_its_images_are(tmp_path: Path) -> None:
+    """The table is believed, also of names that look like TCGA's."""
+    folder = folder_of(
+        tmp_path, "1", "2", "TCGA-21-5784-x", cases="1,ann\nTCGA-21-5784-x,ann\n2,bo"
+    )
+    assert [(image.name, image.case) for image in read_labelled(folder)] == [
+        ("1", "ann"),
+        ("2", "bo"),
+        ("TCGA-21-5784-x", "ann"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cases", "message"),
+    [
+        ("1,ann\n1,bo\n2,bo", r"more than one row: 1;"),
+        ("1,ann\n2,bo\n3,bo\n4,bo", r"no image: 3, 4;"),
+        ("1,ann", r"no row, or no case: 2;"),
+        ("1,ann\n2,", r"no row, or no case: 2;"),
+        ("1,a\n1,a\n3,c", r"more than one row: 1; no image: 3; no row, or no case: 2; one row"),
+    ],
+)
+def test_a_table_of_cases_that_leaves_doubt_is_refused(
+    tmp_path: Path, cases: str, message: str
+) -> None:
+    with pytest.raises(LabelledDataError, match=rf"cases\.csv: {message}"):
+        read_labelled(folder_of(tmp_path, "1", "2", cases=cases))
 
 
 def test_a_single_nucleus_is_told_from_a_clump() -> None:

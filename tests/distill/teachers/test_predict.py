@@ -74,6 +74,36 @@ def test_a_real_network_sees_a_mosaic_in_windows_as_at_once() -> None:
     assert differing.mean() < 0.01
 
 
+class Placed(Slopes):
+    """Notes where it is and where what it sees is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.seen: set[str] = set()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.add(f"{x.device.type} autocast {torch.is_autocast_enabled(x.device.type)}")
+        return super().forward(x)
+
+
+def test_a_network_sees_its_windows_where_it_is() -> None:
+    net = Placed()
+    predict_maps(net, image(40, 40), turns=2, bfloat16=True)
+    assert net.seen == {"cpu autocast True"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("turns", [1, 8])
+def test_a_gpu_gives_nearly_the_same_maps(turns: int) -> None:
+    net = TeacherNet(create_backbone("resnet10t"), widths=(16, 16, 8, 8)).eval()
+    pixels = image(150, 200)
+    here = predict_maps(net, pixels, turns=turns)
+    there = predict_maps(net.to("cuda"), pixels, turns=turns)
+    np.testing.assert_allclose(there, here, rtol=1e-2, atol=1e-2)
+
+
 def test_what_windows_must_be() -> None:
     with pytest.raises(ValueError, match="window_px = 100: a multiple of 32"):
         predict_maps(Slopes(), image(8, 8), window_px=100)

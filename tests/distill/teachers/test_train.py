@@ -2,7 +2,7 @@
 
 import csv
 import re
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.card import TrainingCard
+from distill.device import device_of
 from distill.errors import LabelledDataError, ModelError
 from distill.metrics import score
+from distill.seen import TEACHER_SEEN_NAME, list_images, read_seen
 from distill.targets import nuclei_maps
-from distill.teachers.card import CARD_NAME
+from distill.teachers.card import CARD_NAME, TeacherCard, read_teacher_card
 from distill.teachers.evaluate import evaluate_teacher
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.postprocess import Thresholds
-from distill.teachers.split import split_by_case
+from distill.teachers.predict import predict_maps
+from distill.teachers.split import Fold, Sources, split_by_case
 from distill.teachers.teacher import (
     WEIGHTS_NAME,
     at_mpp,
@@ -29,8 +32,8 @@ from distill.teachers.teacher import (
     save_teacher,
 )
 from distill.teachers.train import TeacherSettings, TrainedTeacher, train_teacher
-from distill.teachers.tune import merit, score_all, tune
-from distill.teachers.watch import CHECKPOINT_NAME, LOSS_NAME, METRICS_NAME
+from distill.teachers.tune import Maps, merit, score_all, tune
+from distill.teachers.watch import CHECKPOINT_NAME, HELD_OUT_NAME, LOSS_NAME, METRICS_NAME
 from distill.train import Schedule
 from wsi.testing import nuclei_crops
 
@@ -63,7 +66,6 @@ SETTINGS = TeacherSettings(
     crop_px=64,
     batch_size=2,
     checks=3,
-    turns=2,
     workers=0,
 )
 
@@ -103,6 +105,42 @@ def test_a_split_without_one_side_is_refused(validation: float) -> None:
         split_by_case({"one": images_of("ab")}, validation=validation, seed=0)
 
 
+@given(
+    cases=st.lists(st.sampled_from("abcdefgh"), min_size=5, unique=True),
+    folds=st.integers(2, 5),
+    seed=st.integers(0, 9),
+)
+def test_folds_hold_every_case_of_every_source_out_once(
+    cases: list[str], folds: int, seed: int
+) -> None:
+    one = images_of("".join(cases) * 2) + images_of("q", complete=False)
+    sources = {"one": one, "two": images_of("vwxyzvwabc")}
+    held: dict[str, list[str]] = {"one": [], "two": []}
+    for number in range(folds):
+        fold = Fold(number=number, of=folds)
+        split = split_by_case(sources, validation=fold, seed=seed)
+        assert split == split_by_case(sources, validation=fold, seed=seed)
+        of_fold = {i.case for images in split.held_out.values() for i in images}
+        assert of_fold.isdisjoint(image.case for image in split.train)
+        for source, images in split.held_out.items():
+            held[source] += [image.name for image in images]
+    for source, images in sources.items():
+        assert sorted(held[source]) == sorted(i.name for i in images if i.complete)
+
+
+def test_a_source_of_fewer_cases_than_folds_is_named() -> None:
+    """One without any completely labelled case is only ever learned from."""
+    sources = {"most": images_of("abcde"), "few": images_of("xyzx"), "two": images_of("vw")}
+    with pytest.raises(LabelledDataError, match=r"few \(3\), two \(2\).*fewer than 5 folds"):
+        split_by_case(sources, validation=Fold(number=0, of=5), seed=0)
+    masks = {"most": images_of("abcde"), "masks": images_of("xyz", complete=False)}
+    split = split_by_case(masks, validation=Fold(number=4, of=5), seed=0)
+    assert list(split.held_out) == ["most"]
+    assert {"x", "y", "z"} < {image.case for image in split.train}
+    with pytest.raises(LabelledDataError, match=r"\{'masks': 0\}; .*fold 0 of 5"):
+        split_by_case({"masks": masks["masks"]}, validation=Fold(number=0, of=5), seed=0)
+
+
 def test_tuning_finds_what_the_maps_need(tissue: list[Labelled]) -> None:
     """Maps that are right but unsure: the default threshold finds nothing."""
     maps = {"made": [nuclei_maps(image.instances) * [[[0.42]], [[1]], [[1]]] for image in tissue]}
@@ -111,6 +149,25 @@ def test_tuning_finds_what_the_maps_need(tissue: list[Labelled]) -> None:
     tuned = tune(held_out, maps)
     assert tuned.nuclei < 0.42
     assert merit(score_all(held_out, maps, tuned)) > 0.7
+
+
+def test_thresholds_are_chosen_on_the_view_that_slides_use(
+    tissue: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Averaged maps are surer than single ones: other thresholds would suit them."""
+    tuned: list[Maps] = []
+
+    def noting(held_out: Sources, maps: Maps) -> Thresholds:
+        tuned.append(maps)
+        return tune(held_out, maps)
+
+    monkeypatch.setattr("distill.teachers.train.tune", noting)
+    trained(tissue, tmp_path, SETTINGS)
+    split = split_by_case({"made": tissue}, validation=SETTINGS.validation, seed=SETTINGS.seed)
+    net = load_teacher(tmp_path).net
+    (maps,) = tuned
+    for image, of_image in zip(split.held_out["made"], maps["made"], strict=True):
+        np.testing.assert_allclose(of_image, predict_maps(net, image.pixels), atol=1e-6)
 
 
 def test_training_leaves_a_teacher_that_can_be_used(tissue: list[Labelled], tmp_path: Path) -> None:
@@ -127,6 +184,23 @@ def test_training_leaves_a_teacher_that_can_be_used(tissue: list[Labelled], tmp_
         checks = list(csv.DictReader(file))
     assert checks[-1]["step"] == "6"
     assert {"made_aji", "made_dice", "merit", "loss"} <= checks[0].keys()
+    with (tmp_path / HELD_OUT_NAME).open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["source"], row["image"][4:]) for row in rows} <= {
+        ("made", row["case"][4:]) for row in rows
+    }
+    assert len(rows) == 2
+    assert set(result.averaged["made"]) == set(result.held_out["made"])
+    card = read_teacher_card(tmp_path)
+    dice = result.averaged["made"]["dice"].mean
+    assert card.training.measures["made_held_out_8_views_dice"] == pytest.approx(dice, abs=1e-4)
+    aji = np.nanmean([float(row["aji"]) for row in rows])
+    assert result.held_out["made"]["aji"].mean == pytest.approx(aji, nan_ok=True)
+
+    assert read_seen(tmp_path / TEACHER_SEEN_NAME) == list_images(i.pixels for i in tissue)
+    card = read_teacher_card(tmp_path)
+    assert isinstance(card, TeacherCard)
+    assert card.training.measures["training_seconds"] > 0
 
     teacher = load_teacher(tmp_path)
     found = teacher.segment(tissue[0].pixels)
@@ -173,6 +247,38 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
         for folder in ("straight", "killed")
     )
     np.testing.assert_allclose(killed, straight, rtol=1e-5)
+
+
+def test_a_device_that_is_not_here_is_said(
+    tissue: list[Labelled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ModelError, match=r"compute on cuda:1, and no GPU is visible.*--device"):
+        trained(tissue, tmp_path / "t", replace(SETTINGS, device="cuda:1"))
+    assert not (tmp_path / "t").exists()
+    with pytest.raises(ModelError, match="compute on cuda, and no GPU is visible"):
+        load_teacher(tmp_path, device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_teacher_trains_on_a_gpu_and_is_gone_on_with_on_the_cpu(
+    tissue: list[Labelled], tmp_path: Path
+) -> None:
+    assert trained(tissue, tmp_path, replace(SETTINGS, device="cuda")).steps == 6
+    here, there = load_teacher(tmp_path), load_teacher(tmp_path, device="cuda")
+    assert device_of(there.net).type == "cuda"
+    scores = [evaluate_teacher(teacher, tissue[:2]) for teacher in (here, there)]
+    for name in scores[0]:
+        assert astuple(scores[1][name]) == pytest.approx(
+            astuple(scores[0][name]), abs=0.05, nan_ok=True
+        )
+    longer = replace(SETTINGS, schedule=Schedule(steps=8))
+    said: list[str] = []
+    train_teacher(
+        {"made": tissue}, tmp_path, longer, licence="none", resume=True, report=said.append
+    )
+    assert said[0] == "going on after step 6"
 
 
 def test_clumps_are_divided_in_what_is_learned_from_alone(

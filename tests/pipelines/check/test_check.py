@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_real_slides_fail_beforehand_for_the_reason_they_fail_with(
     manifest = tmp_path / "manifest.csv"
     rows = [f'"{shared_data / "slides" / name}"' for name in names] + ["cut.svs"]
     manifest.write_text("\n".join(["path", *rows]) + "\n")
-    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED]))
+    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED], []))
     found, said = check(manifest, tmp_path / "out", model, memory_bytes=10)
     assert {Path(name).stem: reason for name, reason in names.items()} | {"cut": "truncated"} == {
         slide_id: checked.reason for slide_id, checked in said.items()
@@ -156,7 +157,7 @@ def test_real_slides_fail_beforehand_for_the_reason_they_fail_with(
 def test_no_room_and_no_permission_are_said_beforehand(
     model: Path, synthetic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED]))
+    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED], []))
     monkeypatch.setattr(room, "free_bytes", lambda _: 100)
     found, _ = check(synthetic.path, tmp_path / "out", model)
     assert len(found.problems) == 1
@@ -170,6 +171,62 @@ def test_no_room_and_no_permission_are_said_beforehand(
     assert found.estimate is None
     assert "cannot be written (Permission denied)" in found.problems[0]
     assert not (tmp_path / "other").exists()
+
+
+class Nodes(SerialExecutor):
+    """A cluster of 40 CPUs, as far as anybody asks."""
+
+    workers = 40  # type: ignore[misc]
+
+    def __init__(self, memory_bytes: int | None) -> None:
+        self._memory_bytes = memory_bytes
+
+    @property
+    def memory_bytes(self) -> int | None:  # type: ignore[override]
+        return self._memory_bytes
+
+
+def check_on_nodes(
+    memory_bytes: int | None, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Check:
+    """Check 40 slides on nodes with that much memory; a process takes 2 GiB."""
+    large = replace(FIXED, peak_bytes=2 << 30)
+    monkeypatch.setattr(module, "_try", lambda *_: (large, [COPIED], []))
+    path = write_slide(folder / "slide.svs", Specimen(seed=1, width=600, height=600))
+    (entry,) = read_cohort([path])
+    named = [replace(entry, ref=replace(entry.ref, slide_id=f"s{n}")) for n in range(40)]
+    config = RunConfig(model=model, address="10.0.0.1:6379")
+    return check_cohort(named, folder / "out", config, Nodes(memory_bytes))
+
+
+def test_a_clusters_workers_have_the_memory_of_its_nodes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never that of this machine, of which there may be less and with more slides at a time."""
+    found = check_on_nodes(1 << 40, model, tmp_path, monkeypatch)
+    assert (found.problems, found.unknown) == ((), ())
+    assert found.estimate is not None
+    assert found.estimate.peak_bytes == 40 * found.estimate.process_bytes
+
+
+def test_ray_has_no_more_slides_at_work_than_it_sets_memory_aside_for(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = check_on_nodes(15 << 30, model, tmp_path, monkeypatch)
+    assert found.estimate is not None
+    assert found.estimate.peak_bytes == 10 * found.estimate.process_bytes  # 1.5 GiB each
+    (problem,) = found.problems
+    assert "needs about 20 GiB of memory and 15 GiB are there: set memory_gb = 2.1" in problem
+    assert "[resources.slide]" in problem
+
+
+def test_a_cluster_that_has_no_nodes_yet_has_unknown_memory(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = check_on_nodes(None, model, tmp_path, monkeypatch)
+    assert found.problems == ()
+    (gap,) = found.unknown
+    assert "the cluster has no nodes yet" in gap
 
 
 @pytest.mark.parametrize(

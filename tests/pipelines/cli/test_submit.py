@@ -169,6 +169,7 @@ def node_address() -> str:
         (("--address", "http://x:1", "--modle", "m"), "No such option: --modle"),
         (("--address", "http://x:1", "--stride", "wide"), "--stride"),
         (("--address", "http://x:1", "--working-dir", "."), "shared storage"),
+        (("--address", "http://127.0.0.1:1", "--codec", "jpg"), "'auto' or 'zstd'"),
     ],
 )
 def test_a_wrong_request_is_said_and_nothing_is_sent(
@@ -177,7 +178,19 @@ def test_a_wrong_request_is_said_and_nothing_is_sent(
     said = raypath("submit", "m.csv", "-o", "out", *arguments, cwd=tmp_path)
     assert said.code == 2
     assert message in said.err
+    assert ("Failed to connect" in said.err) == ("connect" in message)
     assert "Traceback" not in said.err
+
+
+def test_what_only_the_cluster_sees_is_said_and_sent(
+    raypath: Callable[..., Any], tmp_path: Path
+) -> None:
+    flags = ("-o", "/there/out", "--config", "/there/run.toml", "--also", "/there/other")
+    address = ("--address", "http://127.0.0.1:1")
+    said = raypath("submit", "/there/m.csv", *flags, *address, cwd=tmp_path)
+    assert said.code == 2
+    assert "Not on this machine, so not checked: /there/m.csv, /there/run.toml\n" in said.err
+    assert "Failed to connect" in said.err  # it was tried
 
 
 def test_a_variable_that_names_another_cluster_is_no_silent_choice(

@@ -1,5 +1,7 @@
 """Tiles of one slide embedded in one task, in blocks, or by several workers: the same bytes."""
 
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -22,6 +24,10 @@ from pipelines.model import save_model
 from pipelines.records import read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
+from pipelines.spread import step_of
+from pipelines.status import progress
+from pipelines.status.said import PROGRESS_NAME
+from pipelines.status.status import RunStatus, RunWatch
 from wsi.atomic import digest
 from wsi.plan import TileSpec
 from wsi.ref import SlideRef
@@ -160,6 +166,67 @@ def test_a_steps_time_is_that_of_its_blocks_too(
     run_cohort([entry], tmp_path, RunConfig(model=model), counting)
     (record,) = read_records(tmp_path / RECORDS_NAME)
     assert record.seconds["embed"] > counting.seconds - 0.001 > 0  # rounded to milliseconds
+
+
+class Looking:
+    """Two workers in this process, of whom one interrupts the run after so many blocks.
+
+    After each task of the slide the run's folder is looked at; `seen` are pairs of its kind and
+    of what was seen.
+    """
+
+    workers = 2
+
+    def __init__(self, out: Path, *, most: float = math.inf) -> None:
+        self.out, self.most = out, most
+        self.seen: list[tuple[str, RunStatus]] = []
+
+    def map(
+        self, task: Callable[[Any], Any], items: Iterable[Any], **follow: Any
+    ) -> Iterator[Outcome[Any, Any]]:
+        for outcome in SerialExecutor().map(task, items, **follow):
+            yield outcome
+            if isinstance(outcome.item, RunConfig):
+                continue
+            for _ in range(2):  # of two beats the second began after the driver knew
+                before = (self.out / PROGRESS_NAME).stat().st_ino
+                while (self.out / PROGRESS_NAME).stat().st_ino == before:
+                    time.sleep(0.001)
+            self.seen.append((step_of(outcome.item), RunWatch(self.out).look()))
+            if len(self.seen) > self.most:
+                raise KeyboardInterrupt
+
+
+def test_how_far_it_is_shows_while_one_slide_is_at_work(
+    slide: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "BLOCK_TILES", 150)
+    monkeypatch.setattr(progress, "BEAT_S", 0.01)
+    entry = Entry(ref=SlideRef(path=slide, slide_id="s"))
+    killed = Looking(tmp_path, most=3)
+    with pytest.raises(KeyboardInterrupt):
+        run_cohort([entry], tmp_path, RunConfig(model=model), killed)
+    (_, cut), *after = killed.seen
+    count = cut.blocks_total
+    assert (cut.blocks_done, cut.done_share, cut.eta_s, cut.tiles_per_s) == (0, 0.0, None, 0.0)
+    assert [step for step, _ in after] == ["embed"] * 3
+    a_block = after[0][1].tiles_per_s * after[0][1].elapsed_s
+    assert a_block > 0
+    for done, (_, now) in enumerate(after, start=1):
+        assert (now.state, now.done, now.running) == ("running", 0, 1)
+        assert (now.blocks_done, now.blocks_total) == (done, count)
+        assert now.done_share == pytest.approx(done / (count + 1))
+        assert now.eta_s == pytest.approx((count + 1 - done) * now.elapsed_s / done)
+        assert now.tiles_per_s * now.elapsed_s == pytest.approx(done * a_block)
+    assert RunWatch(tmp_path).look().state == "interrupted"
+
+    resumed = Looking(tmp_path)
+    run_cohort([entry], tmp_path, RunConfig(model=model), resumed)
+    first, fourth, last = (resumed.seen[n][1] for n in (1, 4, -1))
+    assert (first.blocks_done, first.done_share > 0) == (1, True)
+    assert (first.eta_s, first.tiles_per_s) == (None, 0.0)  # it was merely found done
+    assert fourth.eta_s == pytest.approx((count + 1 - 4) * fourth.elapsed_s / 1)
+    assert (last.done, last.blocks_done, last.blocks_total, last.done_share) == (1, 0, 0, 1.0)
 
 
 def test_a_killed_run_goes_on_with_the_blocks_that_are_left(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +17,11 @@ from distill.teachers.teacher import Teacher
 from pipelines.errors import UsageError
 from pipelines.explain.explanation import explain_pixels
 from pipelines.explain.methods import METHODS
-from pipelines.explain.score import TileScore, log_odds, tile_score
+from pipelines.explain.score import TileScore, head_and_class, log_odds, tile_score
 from pipelines.explain.tile import check_place, nuclei_at, read_at
-from pipelines.model import load_model
+from pipelines.mil.heads.registry import HEADS, create_head
+from pipelines.mil.training import TrainedHead
+from pipelines.model import Model, load_model, save_untrained
 from wsi.plan import ReadPlan, TileSpec
 from wsi.tissue import Tissue
 
@@ -129,6 +132,40 @@ def test_nuclei_lie_where_the_tile_has_them(array_slide, blob_teacher: Teacher) 
     assert rows.mean() == pytest.approx((300 - 200) / 2, abs=1)
     assert columns.mean() == pytest.approx((340 - 260) / 2, abs=1)
     assert (tile[nuclei > 0].mean(1) < 140).mean() > 0.9
+
+
+def untrained(folder: Path, kind: str, *, positive: str | None) -> Model:
+    """A model with a head of random weights on mean colours."""
+    trained = TrainedHead(
+        kind=kind,
+        head=create_head(kind, 3, 2, {}),
+        classes=("normal", "tumour"),
+        positive=positive,
+        threshold=None if positive is None else 0.5,
+        n_tune=0,
+        tune_loss=[],
+        train_loss=[],
+    )
+    save_untrained(folder, "mean-colour", TileSpec(size_px=SIZE, mpp=0.5), trained)
+    return load_model(folder)
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_a_head_without_tile_scores_explains_no_tile(tmp_path: Path, kind: str) -> None:
+    model = untrained(tmp_path, kind, positive="tumour")
+    assert head_and_class(model) == (model.head, "tumour")
+    if kind != "transmil":
+        assert tile_score(model)[1] == "tumour"
+        return
+    with pytest.raises(UsageError, match=r"TransMil judges tiles by their neighbours.* --regions"):
+        tile_score(model)
+
+
+def test_without_a_positive_class_one_has_to_be_named(tmp_path: Path) -> None:
+    model = untrained(tmp_path, "mean", positive=None)
+    assert tile_score(model, "normal")[1] == "normal"
+    with pytest.raises(UsageError, match=r"--class is needed.* classes are normal, tumour"):
+        tile_score(model)
 
 
 def test_models_and_classes_of_no_use_are_refused(demo) -> None:

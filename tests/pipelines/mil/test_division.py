@@ -128,6 +128,15 @@ def test_one_slide_under_two_names_is_refused() -> None:
     audit(rows, [Division(fold=0, sides=("train", "tune", "test", "train"))], contents)
 
 
+def test_one_scan_embedded_in_two_ways_is_refused() -> None:
+    rows = cohort(4, slides=1)
+    astride = Division(fold=0, sides=("train", "train", "tune", "test"))
+    scans = {"s0-0": "a scan", "s3-0": "a scan", "s1-0": "", "s2-0": ""}  # "" where not told
+    with pytest.raises(SplitError, match=r"slides s0-0, s3-0 have the same content and are in"):
+        audit(rows, [astride], digests(rows), scans)
+    audit(rows, [astride], digests(rows), dict.fromkeys(scans, ""))
+
+
 def test_a_leak_is_named_once_however_many_folds_have_it() -> None:
     rows = cohort(2, slides=2)
     sides = ("train", "test", "train", "train")

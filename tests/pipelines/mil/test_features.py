@@ -18,6 +18,7 @@ ATTRIBUTES = {
     "patch_size": 224,
     "mpp": 0.5,
     "level0_mpp": 0.25,
+    "slide_digest": "cd" * 32,
     "encoder": "resnet18-rckd",
     "encoder_sha256": "ab" * 32,
 }
@@ -85,6 +86,7 @@ def test_four_layouts_are_one_bag(tmp_path: Path, write, encoder, left_out) -> N
     assert (features.tiles, features.dim, features.not_finite) == (7, 4, 0)
     assert (features.invalid, features.excluded) == left_out
     assert features.encoder == encoder
+    assert features.slide_digest == ("cd" * 32 if write is write_ours else "")
     (tmp_path / "again").mkdir()
     assert features.digest == open_features(write_clam(tmp_path / "again")).digest
 
@@ -154,6 +156,16 @@ def test_what_is_no_hdf5_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(b"PK\x03\x04 not this one")
     with pytest.raises(FeaturesError, match=r"a\.h5 does not open as HDF5"):
         open_features(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("folder", ["", "pt_files"])
+def test_files_that_execute_code_are_refused_by_name(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "a.pt").write_bytes(b"")
+    with pytest.raises(
+        FeaturesError, match=r"only \.pt files.* execute code.*h5_files.*'features'"
+    ):
+        find_features(tmp_path)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_everything_is_text_and_other_columns_are_carried(tmp_path: Path) -> Non
         "slide_id,patient_id,label,split,site,age\n007, p1 ,1,train,A,44\n008,p2,0,test,,\n",
     )
     labels = read_labels(path)
-    assert labels.has_patients
+    assert labels.patient_column == "patient_id"
     assert labels.has_split
     assert labels.rows == (
         Labelled(
@@ -41,9 +41,45 @@ def test_everything_is_text_and_other_columns_are_carried(tmp_path: Path) -> Non
 
 def test_without_patients_a_slide_is_its_own(tmp_path: Path) -> None:
     labels = read_labels(write(tmp_path, "slide_id,label\na,NA\n"))
-    assert not labels.has_patients
+    assert labels.patient_column is None
     assert not labels.has_split
     assert labels.rows == (Labelled(slide_id="a", patient_id="a", target="NA"),)
+
+
+@pytest.mark.parametrize(
+    ("header", "patient_column"),
+    [
+        ("slide_id,label,case_id", "case_id"),  # CLAM
+        ("FILENAME,label,PATIENT", "PATIENT"),  # STAMP
+        ("SLIDE,label,Patient ID", "Patient ID"),
+        ("slide_id,label,case", "case"),
+    ],
+)
+def test_patients_and_slides_are_known_by_the_names_others_give_them(
+    tmp_path: Path, header: str, patient_column: str
+) -> None:
+    labels = read_labels(write(tmp_path, f"{header}\na.h5,x,p\nb.h5,y,p\n"))
+    assert labels.patient_column == patient_column
+    assert labels.rows == (
+        Labelled(slide_id="a", patient_id="p", target="x"),
+        Labelled(slide_id="b", patient_id="p", target="y"),
+    )
+
+
+def test_two_columns_of_patients_have_to_agree(tmp_path: Path) -> None:
+    text = "slide_id,label,case_id,patient_id\na,x,p,p\nb,y,{},q\n"
+    labels = read_labels(write(tmp_path, text.format("q")))
+    assert labels.patient_column == "patient_id"
+    with pytest.raises(
+        ManifestError, match=r"patient_id and case_id differ in 1 rows, first in row 3: .*rename"
+    ):
+        read_labels(write(tmp_path, text.format("q2")))
+
+
+def test_a_slide_id_is_not_asked_to_agree_with_a_file_name(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path, "filename,slide_id,label\na.svs,a,x\n"))
+    assert labels.rows[0].slide_id == "a"
+    assert labels.rows[0].carried == {"filename": "a.svs"}
 
 
 def test_the_split_may_have_another_name(tmp_path: Path) -> None:
@@ -55,7 +91,9 @@ def test_the_split_may_have_another_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("slide,label\na,x\n", r"columns are slide, label; 'slide_id' is needed"),
+        ("image,label\na,x\n", r"columns are image, label; 'slide_id' is needed"),
+        ("slide_id,label\na,x\na.h5,x\n", r"'a' occurs 2 times"),
+        ("slide_id,label,case_id\na,x,p\nb,x,\n", r"row 3 has no case_id"),
         ("slide_id,label,seed\na,x,1\n", r"'seed' is what the predictions call theirs"),
         ("slide_id,label\na,x\nb,\na,y\n", r"'a' occurs 2 times; row 3 has no label"),
         ("slide_id,label,patient_id\na,x,p\nb,x,\n", r"row 3 has no patient_id"),

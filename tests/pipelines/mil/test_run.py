@@ -198,6 +198,54 @@ def test_the_same_slide_under_two_names_is_refused(make_cohort: Make, tmp_path: 
         read_job(job_of(files, tmp_path / "out", folds=None))
 
 
+def test_one_scan_embedded_twice_is_refused(make_cohort: Make, tmp_path: Path) -> None:
+    files = make_cohort()
+    for name in ("s0", "s4"):  # patients p0 and p2, other tiles
+        with h5py.File(files.features / f"{name}.h5", "a") as file:
+            file["coords"].attrs["slide_digest"] = "ab" * 32
+    split_of = {0: "train", 1: "train", 2: "test", 3: "tune"}
+    rewrite(files.labels, lambda r: r | {"split": split_of[int(r["patient_id"][1:]) % 4]})
+    with pytest.raises(SplitError, match=r"leaks: slides s0, s4 have the same content and are"):
+        read_job(job_of(files, tmp_path / "out", folds=None))
+
+
+def test_cases_under_another_name_stand_on_one_side(make_cohort: Make, tmp_path: Path) -> None:
+    files, out = make_cohort(60), tmp_path / "out"
+
+    def rename(row: dict[str, str]) -> dict[str, str]:
+        slide_id = row["slide_id"]
+        return {
+            "slide_id": slide_id,
+            "case_id": f"c{int(slide_id[1:]) % 20}",
+            "label": row["label"],
+        }
+
+    rewrite(files.labels, rename)
+    words = ["--features", files.features, "--labels", files.labels, "-o", out, "--head", "mean"]
+    words += ["--positive", "tumour", "--folds", 3, "--epochs", 1]
+    result = CliRunner().invoke(cli, ["mil", "train", *map(str, words)], catch_exceptions=False)
+    assert "Patients: 20, by column case_id of labels.csv" in result.output
+    sides: dict[tuple[str, str], set[str]] = {}
+    with (out / "split.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            sides.setdefault((row["fold"], row["patient_id"]), set()).add(row["split"])
+    assert len(sides) == 60  # 20 cases in each of three folds
+    assert all(len(of_case) == 1 for of_case in sides.values())
+    about = json.loads((out / "train.json").read_text())["counts"]
+    assert (about["patients"], about["patient_column"]) == (20, "case_id")
+
+
+def test_unknown_patients_are_warned_of(make_cohort: Make, tmp_path: Path) -> None:
+    files, out = make_cohort(), tmp_path / "out"
+    rewrite(files.labels, lambda r: {"slide_id": r["slide_id"], "label": r["label"]})
+    words = ["--features", files.features, "--labels", files.labels, "-o", out, "--head", "mean"]
+    words += ["--positive", "tumour", "--folds", 2, "--epochs", 1]
+    result = CliRunner().invoke(cli, ["mil", "train", *map(str, words)], catch_exceptions=False)
+    assert "Warning: patients unknown: each slide counts as one" in result.output
+    about = json.loads((out / "train.json").read_text())["counts"]
+    assert (about["patients"], about["patient_column"]) == (None, None)
+
+
 def test_a_given_split_with_a_patient_astride_is_refused(make_cohort: Make, tmp_path: Path) -> None:
     files = make_cohort()
     rewrite(files.labels, lambda r: r | {"mine": "test" if int(r["slide_id"][1:]) % 5 else "train"})
@@ -232,12 +280,18 @@ def test_embeddings_of_two_encoders_are_refused(make_cohort: Make, tmp_path: Pat
         read_job(job_of(files, tmp_path / "out"))
 
 
-@pytest.mark.parametrize("positive", [None, "tumor"])
-def test_the_positive_class_is_asked_for(
-    make_cohort: Make, tmp_path: Path, positive: str | None
-) -> None:
-    with pytest.raises(UsageError, match=r"classes are normal \(16\), tumour \(16\).*--positive"):
-        read_job(job_of(make_cohort(), tmp_path / "out", positive=positive))
+def test_a_positive_class_that_no_slide_has_is_refused(make_cohort: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--positive tumor: .* normal \(16\), tumour \(16\)"):
+        read_job(job_of(make_cohort(), tmp_path / "out", positive="tumor"))
+
+
+def test_the_last_of_two_classes_is_the_positive_one(make_cohort: Make, tmp_path: Path) -> None:
+    files = make_cohort()
+    assert read_job(job_of(files, tmp_path / "out", positive=None)).positive == "tumour"
+    assert read_job(job_of(files, tmp_path / "out", positive="normal")).positive == "normal"
+    rewrite(files.labels, lambda r: r | {"label": "normal"})
+    with pytest.raises(UsageError, match=r"classes are normal \(32\); .* two at least"):
+        read_job(job_of(files, tmp_path / "out", positive=None))
 
 
 def test_a_class_that_is_not_learnt_is_refused(make_cohort: Make, tmp_path: Path) -> None:

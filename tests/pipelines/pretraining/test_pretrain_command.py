@@ -1,6 +1,7 @@
 """`raypath pretrain`, from tiles to a model that embeds."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,14 @@ from distill.card import TrainingCard, read_card
 from distill.curves import CSV_NAME, PNG_NAME
 from distill.encoders import create_encoder
 from distill.errors import ObjectiveError
+from distill.seen import (
+    SEEN_NAME,
+    TEACHER_SEEN_NAME,
+    Seen,
+    list_images,
+    read_seen,
+    write_seen,
+)
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.cli.main import cli
@@ -39,7 +48,9 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher that was never trained: its answers are as good as any to be repeated."""
     folder = tmp_path_factory.mktemp("teacher")
-    training = TrainingCard(data="none", data_licence="CC0", method="not trained")
+    training = TrainingCard(
+        data="none", data_licence="CC0", method="not trained", measures={"training_seconds": 12.5}
+    )
     save_teacher(
         build_net(ARCHITECTURE),
         folder,
@@ -96,6 +107,7 @@ def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) 
     measures = read_card(tmp_path / "a").training.measures
     assert measures["responses_computed"] == 12
     assert measures["response_bytes"] > 0
+    assert measures["teacher_training_seconds"] == 12.5
     assert {"dice", "distance_error", "count_correlation"} <= measures.keys()
     responses = tmp_path / "a-responses"
     run("rckd", tiles, tmp_path / "b", "--teacher", str(teacher), "--responses", str(responses))
@@ -108,6 +120,25 @@ def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) 
         names = set(weights.keys())
     assert "head.weight" in names
     assert any(name.startswith("backbone.") for name in names)
+
+
+def test_the_folder_says_which_images_encoder_and_teacher_saw(
+    tiles: Path, teacher: Path, tmp_path: Path
+) -> None:
+    with np.load(tiles) as stored:
+        own = list_images(stored["pixels"])
+    run("random", tiles, tmp_path / "random")
+    assert read_seen(tmp_path / "random" / SEEN_NAME) == Seen()
+    run("supervised-nuclei", tiles, tmp_path / "labelled", "--steps", "1")
+    assert read_seen(tmp_path / "labelled" / SEEN_NAME) == own
+    taught = shutil.copytree(teacher, tmp_path / "teacher")
+    more = ("--teacher", str(taught), "--responses", str(tmp_path / "r"), "--steps", "1")
+    run("rckd", tiles, tmp_path / "unknown", *more)
+    unknown = Seen(images=own.images, unlisted=("the teacher's images",))
+    assert read_seen(tmp_path / "unknown" / SEEN_NAME) == unknown
+    write_seen(taught / TEACHER_SEEN_NAME, Seen(images=frozenset({"5e" * 8})))
+    run("rckd", tiles, tmp_path / "known", *more)
+    assert read_seen(tmp_path / "known" / SEEN_NAME) == Seen(images=own.images | {"5e" * 8})
 
 
 def test_options_of_the_objective_go_into_the_card(tiles: Path, tmp_path: Path) -> None:

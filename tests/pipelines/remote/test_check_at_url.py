@@ -63,7 +63,7 @@ def test_the_scratch_disk_has_to_hold_the_slides_at_work(
         asked.append(path)
         return 2_000_000_000
 
-    monkeypatch.setattr(module, "_try", lambda *_: (LARGE, [COPIED]))
+    monkeypatch.setattr(module, "_try", lambda *_: (LARGE, [COPIED], []))
     monkeypatch.setattr(room, "free_bytes", free)
     found = check(slides, model)
     (problem,) = found.problems

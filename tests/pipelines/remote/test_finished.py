@@ -87,7 +87,9 @@ def test_nothing_is_fetched_of_a_slide_that_is_as_it_was(
     notes = asked.of("GET", "finished/")
     assert notes.keys() == {f"finished/{name}.json" for name in (FIRST, SECOND)}
     assert sum(notes.values()) < 20_000
-    assert asked.lists == 3 + 1  # each slide, and all of them for the report
+    # Each slide; all of them at once to know which were begun, and once for the report.
+    assert asked.lists == 3 + 1 + 1
+    assert not any(name.endswith("receipt.json") for name in asked.of("HEAD", "slides/"))
     asked.answers.clear()
     assert stored(bucket) == wanted
     near = tmp_path / "near"

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from cluster.executor import Outcome
 from cluster.serial import SerialExecutor
 from pipelines.blockwise.sealed import BlockTask
+from pipelines.cli.main import cli
 from pipelines.embedding import work
 from pipelines.lock import HeldError, held
 from pipelines.output import output_path
@@ -25,6 +27,7 @@ from pipelines.steps import pyramid
 from pipelines.verify.run import redo_slide, verify_run
 from tests.pipelines.remote.runs import (
     FIRST,
+    KEY,
     SECOND,
     URL,
     left_in,
@@ -245,3 +248,17 @@ def test_a_killed_run_is_gone_on_with_and_reported(
     assert "report.html" in own_names(bucket)
     assert json.loads(raypath("status", URL, "--json").out)["state"] == "finished"
     assert raypath("verify", URL, "--executor", "serial").code == 0
+
+
+def test_a_report_that_says_more_is_sealed_again(
+    slides: Path, model: Path, bucket: Any, tmp_path: Path
+) -> None:
+    run(slides, output_path(URL), model)
+    said = {"slides": 3, "estimate": {"seconds": 3.0, "bytes_out": 1e6, "process_bytes": 1e9}}
+    bucket.pipe_file(f"{KEY}/check.json", json.dumps(said).encode())
+    assert CliRunner().invoke(cli, ["report", URL]).exit_code == 0
+    assert b"Estimate of raypath check" in bucket.cat_file(f"{KEY}/report.html")
+    assert not [v for v in verify_run(output_path(URL), SerialExecutor()) if v.problems]
+    bucket.rm_file(f"{KEY}/receipt.json")
+    assert CliRunner().invoke(cli, ["report", URL]).exit_code == 0
+    assert "receipt.json" not in own_names(bucket)

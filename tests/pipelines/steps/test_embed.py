@@ -75,7 +75,7 @@ def embed(
     config = RunConfig(model=folder, batch_size=7, feature_dtype="float32", **settings)
     grid = lay_grid(slide, look, model.encoder.spec, config)
     ref = SlideRef(path=folder / "made.svs", slide_id="made")
-    opened = Opened(slide=slide, ref=ref, look=look, config=config, folder=folder, source="")
+    opened = Opened(slide=slide, ref=ref, look=look, config=config, folder=folder, source="ab" * 32)
     embedder = Embedder(name="", folder=folder, model=model, parameters={})
     facts = embed_grid(opened, grid, [embedder], Timing()).write(embedder)
     return facts, read_tiles(folder / "tiles.h5")
@@ -103,6 +103,7 @@ def test_poor_tiles_are_set_apart_with_their_reason(
         "excluded": {"pen": 1, "dark": 1, "blank": 1},
         "flags": [],
     }
+    assert table.attributes["slide_digest"] == "ab" * 32
     reasons = [MEASURES[k] for k in table.left_out.reason]
     assert dict(zip(map(tuple, table.left_out.coords.tolist()), reasons, strict=True)) == {
         (200, 100): "pen",

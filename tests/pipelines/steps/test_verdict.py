@@ -59,6 +59,16 @@ def test_the_legend_says_whether_tiles_are_calibrated(tiles: TileTable, head: Me
     assert "not calibrated" not in calibrated.meaning
 
 
+def test_without_a_positive_class_the_most_probable_is_the_verdict(tiles: TileTable) -> None:
+    torch.manual_seed(0)
+    grades = HeadCard(kind="mean", classes=("0", "1", "2"), weights="w", sha256="0")
+    said, values, channels = score_tiles(tiles, MeanPooling(4, 3, hidden_dim=8).eval(), grades)
+    assert said["prediction"] == max(said["scores"], key=said["scores"].__getitem__)
+    assert (said["positive"], said["threshold"], said["uncertain"]) == (None, None, False)
+    assert [c.name for c in channels[:3]] == ["score:0", "score:1", "score:2"]
+    assert values.shape == (6, 5)
+
+
 def test_a_score_within_the_band_is_uncertain(tiles: TileTable, head: MeanPooling) -> None:
     score = score_tiles(tiles, head, card())[0]["scores"]["tumour"]
     said = {

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pyarrow import parquet
+from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
 
 from distill.card import (
@@ -26,11 +27,12 @@ from distill.card import (
 )
 from distill.errors import ModelError
 from pipelines.errors import PredictionsError, UsageError
-from pipelines.mil.evaluation.cards import FrozenCard, frozen_cards
+from pipelines.mil.evaluation.cards import FrozenCard, frozen_card, frozen_cards
 from pipelines.mil.evaluation.evaluate import Evaluation, Settings, evaluate
 from pipelines.mil.evaluation.operating_point import Criterion
 from pipelines.mil.evaluation.output import check_out, write_evaluation
 from pipelines.mil.evaluation.predictions import Predictions
+from pipelines.steps.predict import verdict_of
 
 Rows = list[dict[str, Any]]
 YOUDEN = Criterion(kind="youden")
@@ -184,6 +186,17 @@ def test_everything_is_written(kind: str, request: pytest.FixtureRequest, tmp_pa
     check_out(out)  # it may be written again
 
 
+def test_slides_of_unknown_patients_are_not_called_patients(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions], tmp_path: Path
+) -> None:
+    rows = [row | {"patient_id": row["slide_id"]} for row in simulated(patients=60)]
+    numbers = write_evaluation(tmp_path / "out", evaluate(read_rows(rows), settings()))
+    assert numbers["test"]["patients"] is None
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "60 slides, patients unknown: each slide counts as one" in page
+    assert "60 patients" not in page
+
+
 def test_a_folder_with_other_things_is_left_alone(binary: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text("{}")
     (tmp_path / "predictions.parquet").write_text("precious")
@@ -239,12 +252,31 @@ def test_cards_of_another_class_are_left_alone(binary: Evaluation, tmp_path: Pat
         frozen_cards(binary, tmp_path)
 
 
-def test_a_card_that_was_frozen_judges_as_the_evaluation_did(binary: Evaluation) -> None:
-    test = binary.scored.test
-    for model in binary.frozen:
+@pytest.mark.parametrize(
+    ("signal", "moved", "error"),
+    [
+        (1.5, 0.0, 0.2),
+        (9.0, 0.0, 0.0),  # log-odds in the hundreds, and no verdict is certain
+        (1.5, 80.0, 0.3),  # every score is rounded to 1, and so would be the threshold
+    ],
+)
+def test_a_card_that_was_frozen_judges_as_the_evaluation_did(
+    simulated: Callable[..., Rows],
+    read_rows: Callable[[Rows], Predictions],
+    signal: float,
+    moved: float,
+    error: float,
+) -> None:
+    rows = simulated(patients=120, signal=signal)
+    moved_rows = [row | {"logits": [row["logits"][0], row["logits"][1] + moved]} for row in rows]
+    found = evaluate(read_rows(moved_rows), settings(certain_error=error))
+    test = found.scored.test
+    for model in found.frozen:
         at = (test.folds == model.fold) & (test.seeds == model.seed)
-        scaled = test.logits[at] / model.temperature.value
-        prob = 1 / (1 + np.exp(scaled[:, 0] - scaled[:, 1]))  # as predict computes the score
-        low, high = model.band
-        assert np.array_equal(prob >= model.threshold_prob, binary.scored.called[at])
-        assert np.array_equal(~((low < prob) & (prob < high)), binary.scored.is_certain[at])
+        frozen, head = frozen_card(found, model), card().head
+        assert head is not None
+        head = head.model_copy(update={"operating_point": frozen.operating_point})
+        probs = softmax(test.logits[at] / frozen.temperature, axis=1)
+        said = [verdict_of(dict(zip(test.classes, p, strict=True)), head) for p in probs]
+        assert [v == "tumour" for v, _ in said] == found.scored.called[at].tolist()
+        assert [not uncertain for _, uncertain in said] == found.scored.is_certain[at].tolist()

@@ -1,0 +1,29 @@
+"""Where a network computes."""
+
+import itertools
+
+import torch
+from torch import nn
+
+from distill.errors import ModelError
+
+
+def check_device(device: str) -> None:
+    """Say so where there is no such device.
+
+    Raises
+    ------
+    ModelError
+        If this process sees no GPU, and one is asked for.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(
+            f"a network is to compute on {device}, and no GPU is visible to this process: "
+            "leave --device out, or run it where there is one"
+        )
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network's weights are; the CPU if it has none."""
+    tensor = next(itertools.chain(net.parameters(), net.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
