@@ -80,8 +80,8 @@ def as_numbers(e: Evaluation) -> dict[str, Any]:
         "positive": e.positive,
         "settings": asdict(e.settings) | {"criterion": str(e.settings.criterion)},
         "test": about(e),
-        "measures": e.measures,
-        "class_measures": e.class_measures,
+        "measures": {estimate.name: estimate for estimate in e.measures},
+        "class_measures": {estimate.name: estimate for estimate in e.class_measures},
         "confusion": e.confusion,
         "calibration": {
             "before": e.calibration.before,
