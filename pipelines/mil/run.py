@@ -30,7 +30,6 @@ from pipelines.mil.division import TRAIN, Division
 from pipelines.mil.job import MilJob
 from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
-from pipelines.mil.threads import fitting_threads
 from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, load_model, save_head, save_model
 from pipelines.receipts import code_version
@@ -90,7 +89,7 @@ def train_mil(
     """
     started = time.perf_counter()
     job.out.mkdir(parents=True, exist_ok=True)
-    with held(job.out), measured_peak() as peak, fitting_threads(cohort):
+    with held(job.out), measured_peak() as peak:
         model = _model(job, cohort)
         kept = Kept.begin(job, cohort, model_sha256=model.sha256 if model else None)
         heads: list[Finished] = []
