@@ -40,7 +40,7 @@ def test_grades_have_no_positive_class_and_freeze_their_temperature(
     assert json.loads(Path("heads/train.json").read_text())["positive"] is None
     run("evaluate", "heads", "-o", "out", "--freeze", "--ordered")
     numbers = json.loads(Path("out/evaluation.json").read_text())
-    assert (numbers["positive"], numbers["measures"]) == (None, [])
+    assert (numbers["positive"], numbers["measures"]) == (None, {})
     assert "quadratic_kappa" in numbers["class_measures"]
     for model in numbers["frozen"]:
         name = f"fold-{model['fold']}-seed-{model['seed']}"
