@@ -13,7 +13,7 @@ from pipelines.conversion.tasks import Begun, Converted, ConvertJob
 from pipelines.errors import UsageError
 from pipelines.output import free_bytes
 from pipelines.receipts import code_version
-from wsi.atomic import digest, remove, replacing
+from wsi.atomic import digest, remove, replacing, sweep
 from wsi.errors import DiskFullError
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
@@ -64,6 +64,7 @@ def begin(job: ConvertJob) -> Begun:
         state = job.partial / "plan.json"
         done: dict[str, Invalid] = {}
         if job.resume and state.is_file() and json.loads(state.read_text()) == made:
+            sweep(job.partial / "parts")
             done = {p.stem: _read_part(p) for p in (job.partial / "parts").glob("*.json")}
         else:
             _lay_out(job, slide, plan, resolution, made, state)

@@ -18,6 +18,7 @@ from cluster.serial import SerialExecutor
 from pipelines.conversion import parts
 from pipelines.conversion.tasks import ConvertJob
 from pipelines.convert import ConvertRecord, convert_slide, convert_slides
+from wsi.atomic import TMP_MARK
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
 
@@ -103,6 +104,8 @@ def test_resuming_does_only_what_is_left(
     first = list(written)
     assert len(first) == 3
     written.clear()
+    # A process that was killed between making a note's file and writing it.
+    (job.partial / "parts" / f"{TMP_MARK}0123abcd-{first[0]}.json").touch()
 
     original = parts.write_copy
     monkeypatch.setattr(
