@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import nn
 
-from distill.errors import ModelError
+from distill.errors import DeviceMemoryError, ModelError
 
 
 def check_device(device: str) -> None:
@@ -21,6 +21,14 @@ def check_device(device: str) -> None:
             f"a network is to compute on {device}, and no GPU is visible to this process: "
             "leave --device out, or run it where there is one"
         )
+
+
+def no_memory_left(device: object, what: str, error: torch.OutOfMemoryError) -> DeviceMemoryError:
+    """What to raise where `device` has no memory for `what`, which cannot be halved."""
+    return DeviceMemoryError(
+        f"{device} has no memory left for {what} ({error}): give tasks a larger share "
+        "([resources] gpus of the step), or end what else uses it"
+    )
 
 
 def device_of(net: nn.Module) -> torch.device:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import distill.students  # noqa: F401  # registers the networks that timm does not have
-from distill.device import check_device
-from distill.errors import DeviceMemoryError, ModelError
+from distill.device import check_device, no_memory_left
+from distill.errors import ModelError
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -89,11 +89,8 @@ class Encoder:
             return self._embed_at_once(pixels, bfloat16=bfloat16)
         except torch.OutOfMemoryError as error:
             if len(pixels) == 1:
-                raise DeviceMemoryError(
-                    f"{self.device} has no memory left for a single tile of {self.spec.size_px} px "
-                    f"({error}): give tasks a larger share ([resources.embed] gpus), or end what "
-                    "else uses it"
-                ) from error
+                what = f"a single tile of {self.spec.size_px} px"
+                raise no_memory_left(self.device, what, error) from error
         # Not in the handler, where the error holds on to what the failed try had taken.
         middle = len(pixels) // 2
         parts = (pixels[:middle], pixels[middle:])

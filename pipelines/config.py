@@ -70,7 +70,7 @@ class RunConfig(BaseModel):
     bfloat16
         Whether the networks compute in bfloat16.
     device
-        What the encoder computes on; ``"cuda"`` is a GPU of each machine that has tasks.
+        What the networks compute on; ``"cuda"`` is a GPU of each machine that has tasks.
     mpp
         µm per level-0 pixel of slides of which the manifest says none; overrides the files.
     stride_px
@@ -161,6 +161,11 @@ class RunConfig(BaseModel):
         """The models' folders by name: that of the first is empty."""
         first = {"": self.model} if self.model else {}
         return first | {folder.resolve().name: folder for folder in self.also}
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What results depend on of the device: a GPU rounds otherwise than CPUs, all alike."""
+        return {} if self.device == "cpu" else {"device": self.device}
 
     def absolute(self) -> "RunConfig":
         """With the networks' folders from the root: tasks may run in another folder."""

@@ -100,9 +100,10 @@ def load_networks(config: RunConfig) -> None:
     for folder in config.models.values():
         load_model(folder, device=config.device)
     if config.teacher:
-        teacher_of(config.teacher, read_teacher_card(config.teacher).sha256)
+        teacher_of(config.teacher, read_teacher_card(config.teacher).sha256, config.device)
     if config.segmenter:
-        segmenter_of(config.segmenter, read_segmenter_card(config.segmenter).sha256)
+        sha256 = read_segmenter_card(config.segmenter).sha256
+        segmenter_of(config.segmenter, sha256, config.device)
 
 
 def _said(card: ModelCard) -> str:

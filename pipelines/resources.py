@@ -43,8 +43,8 @@ class ResourcesConfig(BaseModel):
     slide: StepResources = StepResources(gpus=0.25, memory_gb=1.5)
     embed: StepResources = StepResources(gpus=0.25, memory_gb=1.5)
     pyramid: StepResources = StepResources(memory_gb=1.5)
-    nuclei: StepResources = StepResources(memory_gb=2.0)
-    segmentation: StepResources = StepResources(memory_gb=2.0)
+    nuclei: StepResources = StepResources(gpus=0.25, memory_gb=2.0)
+    segmentation: StepResources = StepResources(gpus=0.25, memory_gb=2.0)
 
 
 def task_needs(

@@ -11,10 +11,10 @@ from distill.downstream.loaders import glas
 from distill.downstream.loaders.layout import images_below, read_table
 from distill.errors import LabelledDataError
 from distill.segmentation.images import UNKNOWN, ClassImage, ClassImages
+from distill.teachers.cases import cases_of
 from distill.teachers.labelled import case_of, read_numbers, read_pixels
 
 CLASSES_NAME = "classes.csv"  # value,name: what the numbers in the masks mean
-PATIENTS_NAME = "patients.csv"  # image,patient_id: whose image it is
 UNKNOWN_NAMES = ("unknown", "ignore")  # of pixels that nobody labelled
 UNKNOWN_VALUE = 255  # means the same where no table says otherwise
 GLAND_CLASSES = ("background", "gland")
@@ -104,7 +104,7 @@ def _read_folder(
             f"{folder}: {len(images)} images, {len(masks)} masks; without a partner of the same "
             f"stem: {', '.join(alone[:5]) or 'none'}"
         )
-    patients = _read_patients(folder, images)
+    cases = cases_of(folder, list(images))
     for stem, path in images.items():
         values = read_numbers(masks[stem])
         yield ClassImage(
@@ -112,7 +112,7 @@ def _read_folder(
             classes=_to_classes(values, index_of, names, masks[stem]),
             objects=read_numbers(objects[stem]).astype(np.int32) if stem in objects else None,
             name=stem,
-            case=patients.get(stem, case_of(stem)),
+            case=cases[stem],
             mpp=mpp,
         )
 
@@ -156,21 +156,6 @@ def _to_classes(
     return np.array([index_of[value] for value in found.tolist()], np.int32)[place].reshape(
         values.shape
     )
-
-
-def _read_patients(folder: Path, images: Mapping[str, Path]) -> dict[str, str]:
-    path = folder / PATIENTS_NAME
-    if not path.is_file():
-        return {}
-    rows = read_table(path, ("image", "patient_id"), task=folder.name)
-    patients = {row["image"]: row["patient_id"] for row in rows if row["patient_id"]}
-    missing = sorted(set(images) - set(patients))
-    if missing:
-        raise LabelledDataError(
-            f"{path} names no patient of {', '.join(missing[:5])}: an image without one may be on "
-            "both sides of the split"
-        )
-    return patients
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

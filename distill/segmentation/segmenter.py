@@ -10,6 +10,7 @@ from torch import nn
 
 from distill.card import weights_file, write_toml
 from distill.checkpoint import load_weights, save_weights
+from distill.device import check_device, device_of, no_memory_left
 from distill.encoders import normalise
 from distill.segmentation.card import CARD_NAME, SegmenterCard, read_segmenter_card
 from distill.segmentation.network import build_network
@@ -32,15 +33,24 @@ class Segmenter:
         """Class probabilities (K, H, W) of one window (H, W, 3), sides multiples of 32.
 
         Averaged over `turns` of the eight turned and mirrored views.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the device has no memory left for the window.
         """
-        return answer_window(
-            self.net,
-            window,
-            mean=self.card.mean,
-            std=self.card.std,
-            turns=turns,
-            bfloat16=bfloat16,
-        )
+        try:
+            return answer_window(
+                self.net,
+                window,
+                mean=self.card.mean,
+                std=self.card.std,
+                turns=turns,
+                bfloat16=bfloat16,
+            )
+        except torch.OutOfMemoryError as error:
+            what = f"a window of {window.shape[0]} x {window.shape[1]} px"
+            raise no_memory_left(device_of(self.net), what, error) from error
 
     def probabilities(self, pixels: Pixels, *, turns: int = 1, bfloat16: bool = False) -> Floats:
         """Class probabilities (K, H, W) of an image (H, W, 3) at the segmenter's resolution."""
@@ -80,7 +90,7 @@ def answer_window(
     """Class probabilities (K, H, W) of one window (H, W, 3); see `Segmenter.answer`."""
     if not 1 <= turns <= VIEWS:
         raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
-    device = next(net.parameters()).device
+    device = device_of(net)
     seen = torch.from_numpy(np.ascontiguousarray(window))[None].to(device)
     x = normalise(seen, mean=mean, std=std)
     total = torch.zeros((), device=device)
@@ -136,16 +146,19 @@ def save_segmenter(net: nn.Module, folder: Path, card: SegmenterCard) -> None:
     write_toml(folder / CARD_NAME, filled)
 
 
-def load_segmenter(path: Path) -> Segmenter:
-    """Load a segmenter from its folder, or from the weights in it.
+def load_segmenter(path: Path, *, device: str = "cpu") -> Segmenter:
+    """Load a segmenter from its folder, or from the weights in it, to compute on `device`.
 
     Raises
     ------
     ModelError
-        If card or weights are missing, or the weights are not those of the card.
+        If card or weights are missing, the weights are not those of the card, or there is no such
+        device here.
     """
+    check_device(device)
     card = read_segmenter_card(path)
     net = build_network(card.architecture, card.decoder, outputs=len(card.classes))
     file = weights_file(path, card_name=CARD_NAME, weights=card.weights)
     load_weights(net, file, sha256=card.sha256)
-    return Segmenter(net=net.eval().to(memory_format=torch.channels_last), card=card)
+    there = net.eval().to(device).to(memory_format=torch.channels_last)
+    return Segmenter(net=there, card=card)

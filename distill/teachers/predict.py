@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.augment import flip_horizontal, rotate_quarter
-from distill.device import device_of
+from distill.device import device_of, no_memory_left
 from distill.encoders import normalise
 from distill.nuclei_net import responses_of
 from distill.teachers.network import STRIDE
@@ -42,6 +42,11 @@ def predict_maps(
         each side serves as context only. Beyond the image's edges the image is mirrored.
     bfloat16
         Compute in bfloat16: twice as fast where the processor has it, exact to about 0.01.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the device has no memory left for a window.
     """
     if not 1 <= turns <= VIEWS:
         raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
@@ -62,8 +67,11 @@ def predict_maps(
     maps = np.empty((3, height, width), np.float32)
     for top, left in itertools.product(range(0, height, kept[0]), range(0, width, kept[1])):
         window = torch.from_numpy(padded[top : top + rows, left : left + columns]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            answer = _average(net, normalise(window[None]), turns)[0].cpu().numpy()
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                answer = _average(net, normalise(window[None]), turns)[0].cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise no_memory_left(device, f"a window of {rows} x {columns} px", error) from error
         part = maps[:, top : top + kept[0], left : left + kept[1]]
         end = (margin_px + part.shape[1], margin_px + part.shape[2])
         part[:] = answer[:, margin_px : end[0], margin_px : end[1]]

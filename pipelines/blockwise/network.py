@@ -22,6 +22,8 @@ class NetworkWork(BlockWork[Block]):
         µm per level-0 pixel.
     network, sha256
         Its folder or weights, and the digest of the weights.
+    bfloat16, device
+        What it computes in, and on.
     """
 
     suffix: ClassVar[str]
@@ -30,6 +32,7 @@ class NetworkWork(BlockWork[Block]):
     network: Path
     sha256: str
     bfloat16: bool
+    device: str
 
     def path(self, block: Block) -> Path:
         """Where a block is stored."""

@@ -43,7 +43,7 @@ def look_at_slides(
     settings = load_config(None, flags | {"executor": executor})
     prepare(entries, out, settings)  # before Ray is started for nothing
     allow = partial(task_limits, settings.limits, slide_of)
-    needs = partial(task_needs, settings.resources, step_of, False)
+    needs = partial(task_needs, settings.resources, step_of, settings.device == "cuda")
     with (
         stopping_cleanly(),
         make_executor(

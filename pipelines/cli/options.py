@@ -49,7 +49,12 @@ Half = Annotated[
     bool, typer.Option("--half", help="Write the weights in half precision, at half the size.")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")]
-# Of commands that take one network over slides (`pipelines.cli.looking`).
+# Of commands that take networks over slides.
+RunDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, or cuda for a GPU of each machine.", show_default="cpu"),
+]
+# Of those that take one (`pipelines.cli.looking`).
 ImageCodec = Annotated[
     str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
 ]

@@ -12,6 +12,7 @@ from pipelines.cli.options import (
     Executor,
     Mpp,
     Out,
+    RunDevice,
     Slides,
     Stride,
     Workers,
@@ -70,9 +71,7 @@ def run(
         str | None,
         typer.Option(help="float16 or float32 embeddings on disk.", show_default="float16"),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, or cuda for the encoder.", show_default="cpu")
-    ] = None,
+    device: RunDevice = None,
     executor: Executor = None,
     workers: Workers = None,
     address: Address = None,

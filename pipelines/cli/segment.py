@@ -14,6 +14,7 @@ from pipelines.cli.options import (
     ImageCodec,
     Mpp,
     Out,
+    RunDevice,
     Slides,
     Workers,
     WorthRay,
@@ -249,6 +250,7 @@ def run(
     mpp: Mpp = None,
     codec: ImageCodec = "auto",
     bfloat16: Bfloat16 = False,
+    device: RunDevice = None,
     executor: WorthRay = None,
     workers: Workers = None,
     address: Address = None,
@@ -262,6 +264,7 @@ def run(
     flags = {
         "segmenter": weights,
         "bfloat16": bfloat16,
+        "device": device,
         "mpp": mpp,
         "codec": codec,
         "workers": workers,

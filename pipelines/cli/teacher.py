@@ -18,6 +18,7 @@ from pipelines.cli.options import (
     ImageMpp,
     Mpp,
     Out,
+    RunDevice,
     Slides,
     Workers,
     WorthRay,
@@ -251,6 +252,7 @@ def predict(
     mpp: Mpp = None,
     codec: ImageCodec = "auto",
     bfloat16: Bfloat16 = False,
+    device: RunDevice = None,
     executor: WorthRay = None,
     workers: Workers = None,
     address: Address = None,
@@ -267,6 +269,7 @@ def predict(
     flags = {
         "teacher": weights,
         "bfloat16": bfloat16,
+        "device": device,
         "mpp": mpp,
         "codec": codec,
         "workers": workers,

@@ -53,11 +53,9 @@ def load_embedders(config: RunConfig) -> tuple[Embedder, ...]:
 
 def embedding_parameters(config: RunConfig, model: Model) -> dict[str, Any]:
     """What embeddings depend on besides slide and tissue."""
-    # A GPU rounds otherwise than a CPU, all of which round alike.
-    where = {} if config.device == "cpu" else {"device": config.device}
     how = {"bfloat16": True} if config.bfloat16 else {}
     return {
-        **where,
+        **config.where,
         **how,
         "encoder": model.card.encoder.model_dump(),
         "tile": model.card.tile.model_dump(),

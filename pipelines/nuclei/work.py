@@ -30,7 +30,7 @@ class NucleiWork(NetworkWork):
 
     def make(self, block: Block) -> None:
         """Find and store the nuclei of a block."""
-        teacher = teacher_of(self.network, self.sha256)
+        teacher = teacher_of(self.network, self.sha256, self.device)
         with borrowed(self.ref) as slide:
             found = find_nuclei(slide, self.frame, block, teacher, bfloat16=self.bfloat16)
         write_found(self.path(block), found)
@@ -70,6 +70,6 @@ def join_blocks(
 
 
 @lru_cache(maxsize=1)
-def teacher_of(path: Path, sha256: str) -> Teacher:
+def teacher_of(path: Path, sha256: str, device: str) -> Teacher:
     """Load a teacher once a process for each digest of its weights."""
-    return load_teacher(path)
+    return load_teacher(path, device=device)

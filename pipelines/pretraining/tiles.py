@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from distill.teachers.labelled import case_of
+from distill.teachers.cases import cases_of
 from distill.teachers.read import read_labelled
 from distill.tileset import TileSet, join
 from pipelines.errors import UsageError
@@ -138,7 +138,8 @@ def image_paths(folder: Path) -> list[Path]:
 def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[Place]:
     paths = image_paths(folder)
     zoom = _zoom(str(folder), mpp, request)
-    cases = _numbered([case_of(path.stem) for path in paths])
+    cases_by_name = cases_of(folder, [path.stem for path in paths])
+    cases = _numbered([cases_by_name[path.stem] for path in paths])
     places = []
     for path, case in zip(paths, cases.tolist(), strict=True):
         with open_image(path) as image:

@@ -30,7 +30,7 @@ class SegmentationWork(NetworkWork):
 
     def make(self, block: Block) -> None:
         """Segment and store a block."""
-        segmenter = segmenter_of(self.network, self.sha256)
+        segmenter = segmenter_of(self.network, self.sha256, self.device)
         with borrowed(self.ref) as slide:
             done = segment_block(
                 slide,
@@ -51,6 +51,6 @@ def unreadable_in(work: SegmentationWork, blocks: Sequence[Block]) -> tuple[Unre
 
 
 @lru_cache(maxsize=1)
-def segmenter_of(path: Path, sha256: str) -> Segmenter:
+def segmenter_of(path: Path, sha256: str, device: str) -> Segmenter:
     """Load a segmenter once a process for each digest of its weights."""
-    return load_segmenter(path)
+    return load_segmenter(path, device=device)

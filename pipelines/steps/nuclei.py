@@ -44,6 +44,7 @@ def plan_nuclei(opened: Opened) -> NucleiPlan:
         "teacher": card.sha256,
         "thresholds": card.thresholds.model_dump(),
         "bfloat16": opened.config.bfloat16,
+        **opened.config.where,
     }
     work = NucleiWork(
         ref=opened.ref,
@@ -52,6 +53,7 @@ def plan_nuclei(opened: Opened) -> NucleiPlan:
         network=teacher,
         sha256=card.sha256,
         bfloat16=opened.config.bfloat16,
+        device=opened.config.device,
         parameters=parameters,
         folder=opened.blocks_folder(NucleiWork.step, parameters),
     )

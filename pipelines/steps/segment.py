@@ -57,6 +57,7 @@ def plan_segmentation(opened: Opened) -> SegmentationPlan:
         "core_px": frame.core_px,
         "segmenter": card.sha256,
         "bfloat16": opened.config.bfloat16,
+        **opened.config.where,
         "name": card.name,
         "classes": card.classes,
     }
@@ -69,6 +70,7 @@ def plan_segmentation(opened: Opened) -> SegmentationPlan:
         network=segmenter,
         sha256=card.sha256,
         bfloat16=opened.config.bfloat16,
+        device=opened.config.device,
         parameters=parameters,
         folder=opened.blocks_folder(SegmentationWork.step, parameters | {"windows": windows}),
     )

@@ -31,6 +31,11 @@ def test_a_batch_is_what_suits_the_device_unless_it_is_given(device: str, tiles:
     assert load_config(None, given).batch_size == 5
 
 
+def test_results_of_a_gpu_are_not_taken_for_those_of_a_cpu() -> None:
+    assert load_config(None, {"model": Path("m")}).where == {}
+    assert load_config(None, {"model": Path("m"), "device": "cuda"}).where == {"device": "cuda"}
+
+
 def test_a_device_that_is_none_is_what_the_error_names() -> None:
     with pytest.raises(ConfigError, match=r"^device: Input should be .cpu. or .cuda. \(known"):
         load_config(None, {"model": Path("m"), "device": "tpu"})

@@ -106,6 +106,7 @@ def test_what_comes_and_goes_through_the_driver_loads_no_networks_library(tmp_pa
         network=config.teacher,
         sha256="",
         bfloat16=False,
+        device="cpu",
     )
     blocks = (Block(row=0, column=0), Block(row=1, column=0))
     job = SlideJob(entry=Entry(ref=ref), folder=tmp_path / "out" / "slides" / "s", config=config)

@@ -21,7 +21,7 @@ from pipelines.cli.main import cli
 from pipelines.defaults import default_networks
 from pipelines.errors import UsageError
 from tests.conftest import MadeUp
-from wsi.testing import nuclei_crops
+from wsi.testing import Specimen, nuclei_crops, write_slide
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_resolutions_are_for_all_folders_or_one_each(data: Path, tmp_path: Path)
             "--mpp", 0.25, "--mpp", 0.5, "--mpp", 1)  # fmt: skip
 
 
-def test_the_device_reaches_training_and_teacher(
+def test_the_device_reaches_training_teacher_and_slides(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -155,6 +155,10 @@ def test_the_device_reaches_training_and_teacher(
     weights = default_networks()["teacher"]
     with pytest.raises(ModelError, match="compute on cuda:1"):
         run("evaluate", "--images", data, "--weights", weights, "--device", "cuda:1")
+    slide = write_slide(tmp_path / "slide.svs", Specimen(seed=1, width=600, height=600))
+    with pytest.raises(ModelError, match=r"compute on cuda, .*leave --device out"):
+        run("predict", slide, "--weights", weights, "-o", tmp_path / "out", "--device", "cuda",
+            "--executor", "serial")  # fmt: skip
 
 
 @pytest.mark.parametrize(

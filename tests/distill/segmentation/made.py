@@ -43,7 +43,7 @@ def write_folder(folder: Path, count: int, *, patients: bool = True) -> Path:
     """`images/` + `masks/` + `classes.csv`; two images a patient."""
     for kind in ("images", "masks"):
         (folder / kind).mkdir(parents=True)
-    rows = ["image,patient_id"]
+    rows = ["name,case"]
     for number in range(count):
         pixels, glands = draw(number)
         mask = (glands > 0).astype(np.uint8) * 7
@@ -53,7 +53,7 @@ def write_folder(folder: Path, count: int, *, patients: bool = True) -> Path:
         rows.append(f"{number},p{number // 2}")
     (folder / "classes.csv").write_text("value,name\n7,gland\n0,background\n")
     if patients:
-        (folder / "patients.csv").write_text("\n".join(rows) + "\n")
+        (folder / "cases.csv").write_text("\n".join(rows) + "\n")
     return folder
 
 

@@ -62,10 +62,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", 2)
     with pytest.raises(LabelledDataError, match=r"--classes is for where it lacks"):
         read_class_images(folder, classes=("a", "b"))
-    (folder / "patients.csv").write_text("image,patient_id\n0,p0\n")
-    with pytest.raises(LabelledDataError, match="names no patient of 1"):
+    (folder / "cases.csv").write_text("name,case\n0,p0\n")
+    with pytest.raises(LabelledDataError, match=r"cases.csv: no row, or no case: 1; one row for"):
         read_class_images(folder)
-    (folder / "patients.csv").unlink()
+    (folder / "cases.csv").unlink()
     Image.new("L", (3, 3)).save(folder / "masks" / "0.png")
     with pytest.raises(LabelledDataError, match="same height and width"):
         read_class_images(folder)

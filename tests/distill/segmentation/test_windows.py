@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from distill.segmentation.segmenter import answer_window, predict_image
+from distill.card import TrainingCard
+from distill.errors import DeviceMemoryError
+from distill.segmentation.card import SegmenterCard
+from distill.segmentation.segmenter import Segmenter, answer_window, predict_image
 from distill.segmentation.windows import Floats, Lattice, blend_rows
 from wsi.slide import Pixels
 
@@ -25,6 +28,29 @@ class Near(nn.Module):
         grey = x.mean(1, keepdim=True)
         near = nn.functional.avg_pool2d(grey, 9, 1, 4, count_include_pad=False)
         return torch.cat([self.gain * (near - 0.5), -self.gain * (near - 0.5)], 1)
+
+
+class Full(Near):
+    """The same on a device without memory, as PyTorch says it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 20.00 MiB")
+
+
+def test_a_window_that_does_not_fit_is_said() -> None:
+    card = SegmenterCard(
+        architecture="none",
+        decoder="unet",
+        classes=("background", "gland"),
+        name="glands",
+        mpp=1.0,
+        weights="none",
+        sha256="none",
+        training=TrainingCard(data="none", data_licence="CC0", method="not trained"),
+        **PLAIN,
+    )
+    with pytest.raises(DeviceMemoryError, match=r"window of 64 x 96 px.*20\.00 MiB.*gpus"):
+        Segmenter(net=Full(), card=card).answer(np.zeros((64, 96, 3), np.uint8))
 
 
 @given(st.integers(1, 1000), st.sampled_from([Lattice(), Lattice(window_px=128, ramp_px=32)]))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from distill.encoders import create_backbone
+from distill.errors import DeviceMemoryError
 from distill.teachers.network import TeacherNet
 from distill.teachers.postprocess import Thresholds, separate
 from distill.teachers.predict import predict_maps
@@ -91,6 +92,18 @@ def test_a_network_sees_its_windows_where_it_is() -> None:
     net = Placed()
     predict_maps(net, image(40, 40), turns=2, bfloat16=True)
     assert net.seen == {"cpu autocast True"}
+
+
+class Full(nn.Module):
+    """A network on a device without memory, as PyTorch says it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 20.00 MiB")
+
+
+def test_a_window_that_does_not_fit_is_said() -> None:
+    with pytest.raises(DeviceMemoryError, match=r"window of 192 x 224 px.*20\.00 MiB.*gpus"):
+        predict_maps(Full(), image(40, 70))
 
 
 @pytest.mark.gpu

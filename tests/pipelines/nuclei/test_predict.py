@@ -77,7 +77,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def by_hand(monkeypatch: pytest.MonkeyPatch, blob_teacher: Teacher) -> None:
     """Have blocks looked at by the teacher made by hand."""
     work.teacher_of.cache_clear()
-    monkeypatch.setattr(work, "load_teacher", lambda path: blob_teacher)
+    monkeypatch.setattr(work, "load_teacher", lambda path, device: blob_teacher)
 
 
 def predict(slide: Path, weights: Path, out: Path, *more: str) -> SlideRecord:

@@ -22,7 +22,7 @@ def test_the_density_is_the_last_channel_of_the_prediction(
     demo: Any, blob_teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work.teacher_of.cache_clear()
-    monkeypatch.setattr(work, "load_teacher", lambda path: blob_teacher)
+    monkeypatch.setattr(work, "load_teacher", lambda path, device: blob_teacher)
     save_teacher(
         build_net("mobilenetv3_small_050"),
         tmp_path / "t",

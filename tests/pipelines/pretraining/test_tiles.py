@@ -76,6 +76,18 @@ def test_images_of_a_folder_are_resampled_and_grouped_by_patient(tmp_path: Path)
     np.testing.assert_allclose(np.diff(row), 2, atol=1)  # at twice the step
 
 
+def test_a_table_may_say_whose_each_image_is(tmp_path: Path) -> None:
+    names = ("left", "other", "right")
+    for name in names:
+        save(tmp_path / "images" / f"{name}.png", located(32, 32))
+    table = tmp_path / "cases.csv"
+    table.write_text("name,case\nleft,p1\nright,p1\nother,p2\n")
+    assert read_tileset([str(tmp_path)], [0.5], REQUEST).sources.tolist() == [0, 1, 0]
+    table.write_text("name,case\nleft,p1\nright,p1\n")
+    with pytest.raises(LabelledDataError, match=r"cases.csv: no row, or no case: other"):
+        read_tileset([str(tmp_path)], [0.5], REQUEST)
+
+
 def test_sources_of_several_kinds_are_joined(tmp_path: Path, synthetic: MadeUp) -> None:
     save(tmp_path / "images" / "a.png", located(64, 32))
     arrays = tmp_path / "b.npz"

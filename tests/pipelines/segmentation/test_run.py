@@ -72,7 +72,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have blocks looked at by a network that calls dark what is dark."""
     work.segmenter_of.cache_clear()
     made = Segmenter(net=Near(), card=card_of(1.0))
-    monkeypatch.setattr(work, "load_segmenter", lambda path: made)
+    monkeypatch.setattr(work, "load_segmenter", lambda path, device: made)
 
 
 def write(path: Path, pixels: Pixels) -> Path:
