@@ -11,7 +11,7 @@ import typer
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.following import following
 from pipelines.cli.options import Half, ImageMpp, one_each
-from pipelines.cli.teacher import say_teacher
+from pipelines.cli.teacher_said import say_teacher
 
 if TYPE_CHECKING:
     from distill.pretrain import Progress

@@ -1,0 +1,155 @@
+"""`raypath teacher train`: a teacher from labelled nuclei, judged by cases that it never saw."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.cli.options import Device, Half, ImageMpp, one_each
+from pipelines.cli.teacher_said import say_assumed
+
+if TYPE_CHECKING:
+    from distill.teachers.split import Fold
+
+
+def train(
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            help="Folder of labelled images: images/ + instances/ (or foreground/), MoNuSeg, "
+            "DSB 2018, PanNuke or CoNSeP; repeat it for several."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the teacher.")],
+    encoder: Annotated[str, typer.Option(help="Any convolutional network of timm.")] = "resnet18",
+    minutes: Annotated[
+        float | None, typer.Option(help="How long to train.", show_default="60, without --steps")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the cases of each folder that is held out, 0-1.",
+            show_default="0.2, without --folds",
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Hold out one of so many parts of the cases of each folder."),
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Which of --folds, from 0.")] = None,
+    mpp: ImageMpp = None,
+    train_mpp: Annotated[
+        float,
+        typer.Option(help="µm per pixel to train at. Images of unknown resolution are taken so."),
+    ] = 0.25,
+    batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
+    crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
+    learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = 2e-3,
+    variation: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="How much crops vary in colour and size: 1 for tissue of other laboratories, less "
+            "for tissue that looks like the labelled images.",
+        ),
+    ] = 1.0,
+    device: Device = "cpu",
+    bfloat16: Annotated[
+        bool | None,
+        typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")
+    ] = 1,
+    half: Half = False,
+    clumps_by: Annotated[
+        Path | None,
+        typer.Option(
+            help="A teacher trained with the same --data, --validation or --fold, and --seed; it "
+            "tells apart the nuclei of clumps in foreground/."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
+    licence: Annotated[
+        str, typer.Option(help="Of the data; it binds the teacher and goes into its card.")
+    ] = "not stated: find out before passing the teacher on",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in --out.")
+    ] = False,
+) -> None:
+    """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
+    from distill.precision import has_fast_bfloat16
+    from distill.teachers.predict import VIEWS
+    from distill.teachers.read import read_labelled
+    from distill.teachers.teacher import load_teacher
+    from distill.teachers.train import TeacherSettings, train_teacher
+    from distill.train import Schedule
+    from pipelines.errors import UsageError
+    from pipelines.labelled_job import begin_training
+
+    if minutes is None and steps is None:
+        minutes = 60.0
+    if len({folder.name for folder in data}) < len(data):
+        raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
+    mpps = one_each(mpp or [], len(data), flag="--data")
+    sources = {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)}
+    say_assumed([i for of in sources.values() for i in of], train_mpp, whose="--train-mpp")
+    settings = TeacherSettings(
+        encoder=encoder,
+        schedule=Schedule(
+            steps=steps or 10**6,
+            minutes=minutes or float("inf"),
+            learning_rate=learning_rate,
+        ),
+        mpp=train_mpp,
+        validation=_held_out(validation, folds, fold),
+        crop_px=crop_px,
+        batch_size=batch_size,
+        workers=workers,
+        variation=variation,
+        device=device,
+        bfloat16=has_fast_bfloat16() if bfloat16 is None else bfloat16,
+        half=half,
+        seed=seed,
+    )
+    divider = load_teacher(clumps_by, device=device) if clumps_by else None
+    divided_by = divider.sha256 if divider else None
+    begin_training(out, settings, sources, resume=resume, clumps_by=divided_by)
+    trained = train_teacher(
+        sources,
+        out,
+        settings,
+        licence=licence,
+        clumps_by=divider,
+        resume=resume,
+        report=lambda line: typer.echo(line, err=True),
+    )
+    for source in trained.held_out:
+        for how, measures in (
+            ("as slides are seen", trained.held_out[source]),
+            (f"mean of {VIEWS} views", trained.averaged[source]),
+        ):
+            values = ", ".join(f"{name} {estimate.mean:.3f}" for name, estimate in measures.items())
+            typer.echo(f"held out of {source}, {how}: {values}", err=True)
+    typer.echo(f"The teacher:  {out} ({trained.steps} steps)", err=True)
+
+
+def _held_out(validation: float | None, folds: int | None, fold: int | None) -> "float | Fold":
+    """What `train` holds out: a share of the cases, or a fold of them."""
+    from distill.teachers.split import Fold
+    from pipelines.errors import UsageError
+
+    if folds is None and fold is None:
+        return 0.2 if validation is None else validation
+    if validation is not None:
+        raise UsageError(
+            f"--validation {validation:g} is for one training, --folds for several that take "
+            "turns: leave one out"
+        )
+    if folds is None or fold is None or fold >= folds:
+        raise UsageError(
+            f"--folds {folds} --fold {fold}: both are wanted, and a fold from 0 to one below the "
+            "number of folds"
+        )
+    return Fold(number=fold, of=folds)
