@@ -1,18 +1,17 @@
 """Slides as pyramids and nothing else: many at a time, each in parts, and none lost."""
 
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from cluster.executor import Executor, Failure, Outcome, attempt
 from cluster.serial import SerialExecutor
 from pipelines.conversion.do import do
+from pipelines.conversion.lock import lock_partial
+from pipelines.conversion.record import CAN_BE_CONTINUED, ConvertRecord, failed_record
 from pipelines.conversion.tasks import (
-    GO_ON,
     BeginTask,
     Begun,
     Converted,
@@ -24,89 +23,11 @@ from pipelines.conversion.tasks import (
     PartTask,
     Task,
 )
-from pipelines.errors import UsageError
-from pipelines.output import explained_output
 from wsi.atomic import remove
-from wsi.errors import SlideNotFoundError
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
-from wsi.remote import is_remote
 
-CAN_BE_CONTINUED = frozenset(
-    {
-        "disk_full",
-        "io_error",
-        "node_lost",
-        "object_store_full",
-        "out_of_memory",
-        "spill_disk_full",
-        "timed_out",
-        "worker_lost",
-    }
-)
 HANDED_OUT = 4  # parts of a slide, for each worker, that wait or run
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertRecord:
-    """A slide's verdict and numbers; None or empty where it failed.
-
-    Attributes
-    ----------
-    verdict
-        ``"ok"``, ``"partial"`` (some of it did not decode) or ``"failed"``.
-    seconds
-        From the first look to the pyramid in place.
-    megapixels
-        Of level 0.
-    bytes_in, bytes_out
-        Size of the slide's file, and of the pyramid with everything in it.
-    invalid_tiles
-        Chunks, of any level, that did not decode.
-    peak_rss_bytes
-        The most memory any process held during a task of this slide.
-    flags
-        What a person should know of tissue and resolution.
-    """
-
-    slide_id: str
-    path: str
-    verdict: str
-    reason: str = ""
-    message: str = ""
-    seconds: float | None = None
-    megapixels: float | None = None
-    bytes_in: int | None = None
-    bytes_out: int | None = None
-    codec: str | None = None
-    levels: int | None = None
-    invalid_tiles: int | None = None
-    peak_rss_bytes: int | None = None
-    reused: bool = False
-    flags: tuple[str, ...] = ()
-
-    @property
-    def work(self) -> float:
-        """Megapixels of level 0."""
-        return self.megapixels or 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-    def describe(self) -> str:
-        """One line about the slide."""
-        if self.verdict == "failed":
-            return f"{self.slide_id}: failed ({self.reason}): {self.message}"
-        if self.reused:
-            return f"{self.slide_id}: {self.verdict}, complete already: {self.path}"
-        line = (
-            f"{self.slide_id}: {self.verdict}, {self.seconds} s, {self.megapixels} MP, "
-            f"{self.codec}, {(self.bytes_out or 0) / 1e6:.1f} MB -> {self.path}"
-        )
-        if self.reason:
-            line += f" ({self.reason}: {self.message})"
-        return line + (f" [{', '.join(self.flags)}]" if self.flags else "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,10 +99,10 @@ class _Driver:
     def first_tasks(self, jobs: Iterable[ConvertJob]) -> Iterator[Task]:
         """The beginning of each job that may begin."""
         for job in jobs:
-            outcome = attempt(_lock, job)
+            outcome = attempt(lock_partial, job)
             if outcome.result is None:
                 assert outcome.failure is not None
-                self._refused.append(_failed(job, outcome.failure))
+                self._refused.append(failed_record(job, outcome.failure))
                 continue
             self._slides[job.path] = _Conversion(job=job, lock=outcome.result)
             yield BeginTask(job=job)
@@ -278,7 +199,7 @@ class _Driver:
         if failure.kind not in CAN_BE_CONTINUED:
             remove(slide.job.partial)
         os.close(slide.lock)
-        slide.record = _failed(slide.job, failure)
+        slide.record = failed_record(slide.job, failure)
 
 
 def _tasks(job: ConvertJob, begun: Begun) -> Iterator[Task]:
@@ -288,48 +209,3 @@ def _tasks(job: ConvertJob, begun: Begun) -> Iterator[Task]:
         yield MaskTask(job=job, source=begun.source, plan=begun.plan, level0_mpp=begun.tissue_mpp)
     for part in begun.parts:
         yield PartTask(job=job, source=begun.source, part=part)
-
-
-def _failed(job: ConvertJob, failure: Failure) -> ConvertRecord:
-    message = failure.message
-    if failure.kind in CAN_BE_CONTINUED and job.partial.exists():
-        message += f"; what is done is in {job.partial}, --resume goes on from there"
-    return ConvertRecord(
-        slide_id=job.ref.slide_id,
-        path=str(job.path),
-        verdict="failed",
-        reason=failure.kind,
-        message=message,
-    )
-
-
-def _lock(job: ConvertJob) -> int:
-    """Take the folder of a slide's unfinished pyramid for this process; a descriptor to close.
-
-    Raises
-    ------
-    SlideNotFoundError, UsageError, OutputError
-        If there is nothing to convert, or nowhere to put it.
-    """
-    source = job.ref.path
-    is_local = not is_remote(source)
-    if is_local and not source.exists():
-        raise SlideNotFoundError(f"no slide at {source}: check the path")
-    if is_local and source.is_dir() and job.path.resolve().is_relative_to(source.resolve()):
-        raise UsageError(f"{job.path} lies inside the slide {source}: choose another folder")
-    if job.path.exists() and not (job.overwrite or job.resume):
-        raise UsageError(
-            f"{job.path} exists: use --overwrite to replace it, --resume to keep it if it is "
-            "complete, or another folder"
-        )
-    with explained_output(job.path, go_on=GO_ON):
-        job.partial.mkdir(parents=True, exist_ok=True)
-    lock = os.open(job.partial, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise UsageError(
-            f"{job.path} is being written by another process: wait for it, or choose another folder"
-        ) from error
-    return lock

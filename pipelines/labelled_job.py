@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.segmentation.images import ClassImage
-from distill.segmentation.train import ROUND_FOLDER, SegmenterSettings
+from distill.segmentation.rounds import ROUND_FOLDER
+from distill.segmentation.settings import SegmenterSettings
 from distill.teachers.labelled import Labelled
 from distill.teachers.train import TeacherSettings
 from distill.teachers.watch import CHECKPOINT_NAME

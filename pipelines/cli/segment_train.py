@@ -99,7 +99,8 @@ def train(
     from distill.precision import has_fast_bfloat16
     from distill.segmentation.card import DECODERS
     from distill.segmentation.read import read_class_images
-    from distill.segmentation.train import SegmenterSettings, train_segmenter
+    from distill.segmentation.settings import SegmenterSettings
+    from distill.segmentation.train import train_segmenter
     from distill.train import Schedule
     from pipelines.errors import UsageError
     from pipelines.labelled_job import begin_training, describe_images

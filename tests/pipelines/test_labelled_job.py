@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill.segmentation.train import SegmenterSettings
+from distill.segmentation.settings import SegmenterSettings
 from distill.teachers.labelled import Labelled
 from distill.teachers.train import TeacherSettings
 from distill.teachers.watch import CHECKPOINT_NAME

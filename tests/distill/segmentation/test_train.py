@@ -15,7 +15,8 @@ from distill.segmentation.images import UNKNOWN, ClassImage, ClassImages
 from distill.segmentation.pseudo import SelfTeaching, label_confident
 from distill.segmentation.scores import summarise_images
 from distill.segmentation.segmenter import WEIGHTS_NAME, load_segmenter
-from distill.segmentation.train import SegmenterSettings, TrainedSegmenter, train_segmenter
+from distill.segmentation.settings import SegmenterSettings
+from distill.segmentation.train import TrainedSegmenter, train_segmenter
 from distill.teachers.watch import CHECKPOINT_NAME, LOSS_NAME, METRICS_NAME
 from distill.train import Schedule
 from tests.distill.segmentation.made import CLASSES, image_of

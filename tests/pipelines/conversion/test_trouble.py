@@ -16,8 +16,9 @@ import pytest
 import zarr
 
 from cluster.serial import SerialExecutor
+from pipelines.conversion.record import ConvertRecord
 from pipelines.conversion.tasks import ConvertJob
-from pipelines.convert import ConvertRecord, convert_slide, convert_slides
+from pipelines.convert import convert_slide, convert_slides
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
 

@@ -13,7 +13,7 @@ import zarr
 from ome_zarr_models import v04, v05
 from PIL import ImageCms
 
-from pipelines.convert import ConvertRecord
+from pipelines.conversion.record import ConvertRecord
 from wsi.pyramid.options import PyramidOptions
 from wsi.pyramid.write import write_pyramid
 from wsi.resolution import MppSource, Resolution
