@@ -51,7 +51,9 @@ def test_every_kind_of_task_has_a_row_which_the_configuration_changes(tmp_path: 
         assert needs["embed"] == Needs(gpus=float(on_gpu), memory_bytes=int(3.5 * GIB))
         assert needs["slide"].cpus == 2
         usual = ResourcesConfig().nuclei
-        assert needs["nuclei"] == Needs(memory_bytes=int(usual.memory_gb * GIB))
+        share = usual.gpus if on_gpu else 0.0
+        assert needs["nuclei"] == Needs(gpus=share, memory_bytes=int(usual.memory_gb * GIB))
+        assert needs["pyramid"].gpus == 0
 
 
 @pytest.mark.parametrize(
