@@ -6,6 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.options import Device
+from pipelines.cli.training import (
+    BatchSize,
+    CropPx,
+    CropWorkers,
+    FastBfloat16,
+    LearningRate,
+    Minutes,
+    Resume,
+    Steps,
+    TrainingSeed,
+    check_names_differ,
+    make_schedule,
+)
 
 if TYPE_CHECKING:
     from distill.segmentation.pseudo import SelfTeaching
@@ -52,10 +65,8 @@ def train(
     name: Annotated[
         str, typer.Option(help="Of the label image that it writes for slides.")
     ] = "segmentation",
-    minutes: Annotated[
-        float | None, typer.Option(help="How long to train.", show_default="60, without --steps")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
     validation: Annotated[
         float, typer.Option(help="Share of the cases of each folder that is held out, 0-1.")
     ] = 0.2,
@@ -63,9 +74,9 @@ def train(
         float | None,
         typer.Option(help="µm per pixel to train at.", show_default="that of the first image"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
-    crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = 1e-3,
+    batch_size: BatchSize = 8,
+    crop_px: CropPx = 256,
+    learning_rate: LearningRate = 1e-3,
     pseudo_label: Annotated[
         Path | None,
         typer.Option(help="Images without labels, to be labelled by the network and learned from."),
@@ -79,21 +90,14 @@ def train(
         float, typer.Option(help="Least probability that a pixel is taken with, 0-1.")
     ] = 0.9,
     device: Device = "cpu",
-    bfloat16: Annotated[
-        bool | None,
-        typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
+    bfloat16: FastBfloat16 = None,
+    workers: CropWorkers = 1,
+    seed: TrainingSeed = 0,
     licence: Annotated[
         str | None,
         typer.Option(help="Of the data; it binds the segmenter and goes into its card."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --out.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train a segmenter; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
@@ -101,20 +105,16 @@ def train(
     from distill.segmentation.read import read_class_images
     from distill.segmentation.settings import SegmenterSettings
     from distill.segmentation.train import train_segmenter
-    from distill.train import Schedule
     from pipelines.errors import UsageError
     from pipelines.labelled_job import begin_training, describe_images
 
-    if minutes is None and steps is None:
-        minutes = 60.0
     if network is not None and network not in DECODERS:
         raise UsageError(f"--network {network}: known are {', '.join(DECODERS)}")
     if decoder not in ("fresh", "kept"):
         raise UsageError(f"--decoder {decoder}: known are fresh, kept")
     if crop_px % 32:
         raise UsageError(f"--crop-px {crop_px}: a multiple of 32 is wanted")
-    if len({folder.name for folder in data}) < len(data):
-        raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
+    check_names_differ(data)
     named = class_names(classes)
     sources = {f.name: read_class_images(f, classes=named, mpp=image_mpp) for f in data}
     if split is not None:
@@ -134,11 +134,7 @@ def train(
         decoder=network,  # type: ignore[arg-type]
         keep_decoder=decoder == "kept",
         name=name,
-        schedule=Schedule(
-            steps=steps or 10**6,
-            minutes=minutes or float("inf"),
-            learning_rate=learning_rate,
-        ),
+        schedule=make_schedule(minutes, steps, learning_rate),
         mpp=wanted_mpp,
         validation=validation,
         crop_px=crop_px,

@@ -7,6 +7,19 @@ import typer
 
 from pipelines.cli.options import Device, Half, ImageMpp, one_each
 from pipelines.cli.teacher_said import say_assumed
+from pipelines.cli.training import (
+    BatchSize,
+    CropPx,
+    CropWorkers,
+    FastBfloat16,
+    LearningRate,
+    Minutes,
+    Resume,
+    Steps,
+    TrainingSeed,
+    check_names_differ,
+    make_schedule,
+)
 
 if TYPE_CHECKING:
     from distill.teachers.split import Fold
@@ -22,10 +35,8 @@ def train(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the teacher.")],
     encoder: Annotated[str, typer.Option(help="Any convolutional network of timm.")] = "resnet18",
-    minutes: Annotated[
-        float | None, typer.Option(help="How long to train.", show_default="60, without --steps")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="How many steps at most.")] = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
     validation: Annotated[
         float | None,
         typer.Option(
@@ -43,9 +54,9 @@ def train(
         float,
         typer.Option(help="µm per pixel to train at. Images of unknown resolution are taken so."),
     ] = 0.25,
-    batch_size: Annotated[int, typer.Option(min=1, help="Crops a step.")] = 8,
-    crop_px: Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")] = 256,
-    learning_rate: Annotated[float, typer.Option(help="The highest, after the warm-up.")] = 2e-3,
+    batch_size: BatchSize = 8,
+    crop_px: CropPx = 256,
+    learning_rate: LearningRate = 2e-3,
     variation: Annotated[
         float,
         typer.Option(
@@ -55,13 +66,8 @@ def train(
         ),
     ] = 1.0,
     device: Device = "cpu",
-    bfloat16: Annotated[
-        bool | None,
-        typer.Option(help="Compute in bfloat16.", show_default="where the processor has it"),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes that make crops; 0: this one does.")
-    ] = 1,
+    bfloat16: FastBfloat16 = None,
+    workers: CropWorkers = 1,
     half: Half = False,
     clumps_by: Annotated[
         Path | None,
@@ -70,13 +76,11 @@ def train(
             "tells apart the nuclei of clumps in foreground/."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of split, weights and crops.")] = 0,
+    seed: TrainingSeed = 0,
     licence: Annotated[
         str, typer.Option(help="Of the data; it binds the teacher and goes into its card.")
     ] = "not stated: find out before passing the teacher on",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --out.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
@@ -84,24 +88,15 @@ def train(
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
-    from distill.train import Schedule
-    from pipelines.errors import UsageError
     from pipelines.labelled_job import begin_training
 
-    if minutes is None and steps is None:
-        minutes = 60.0
-    if len({folder.name for folder in data}) < len(data):
-        raise UsageError(f"--data: two folders have the same name: {', '.join(map(str, data))}")
+    check_names_differ(data)
     mpps = one_each(mpp or [], len(data), flag="--data")
     sources = {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)}
     say_assumed([i for of in sources.values() for i in of], train_mpp, whose="--train-mpp")
     settings = TeacherSettings(
         encoder=encoder,
-        schedule=Schedule(
-            steps=steps or 10**6,
-            minutes=minutes or float("inf"),
-            learning_rate=learning_rate,
-        ),
+        schedule=make_schedule(minutes, steps, learning_rate),
         mpp=train_mpp,
         validation=_held_out(validation, folds, fold),
         crop_px=crop_px,
