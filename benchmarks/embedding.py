@@ -1,20 +1,21 @@
 """Embedding a slide's tiles beside the bare network, and a whole run beside LazySlide."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.embedders import Prepare, Share, prepare_bare, prepare_embedding, prepare_workers
 from benchmarks.measure import Contender, Work, measure_in_turns
 from benchmarks.ours import lay_grid
 from benchmarks.report import Report, Table, Verdict
 from benchmarks.runs import prepare_run, write_model
 from cluster.resources import available_cpus
+from distill.precision import has_fast_bfloat16
 from wsi.grid import TileGrid
-from wsi.malloc import keep_freed_memory
 from wsi.open import open_slide
 from wsi.plan import TileSpec
 from wsi.resolution import resolve_mpp
@@ -46,7 +47,9 @@ class EmbeddingSettings:
 def measure_embedding(
     slide: Path, settings: EmbeddingSettings, *, say: Callable[[str], None] = lambda line: None
 ) -> Report:
-    """Embed a slide's tiles, and run a slide up to its heatmaps, with and without bfloat16.
+    """Embed a slide's tiles, and run a slide up to its heatmaps.
+
+    Both also in bfloat16, where the processor has it: emulated, it would only be slow.
 
     Raises
     ------
@@ -54,6 +57,8 @@ def measure_embedding(
         If the slide does not get through.
     """
     spec = TileSpec(size_px=settings.tile_px, mpp=settings.mpp)
+    precisions = (HALF, "") if has_fast_bfloat16() else ("",)
+    left_out = "" if HALF in precisions else "; no bfloat16: this processor has none"
     measure = partial(
         measure_in_turns,
         runs=settings.runs,
@@ -64,20 +69,20 @@ def measure_embedding(
     with TemporaryDirectory(dir=settings.folder, prefix="raypath-") as made:
         model = write_model(Path(made) / "model", settings.architecture, spec, head="gated-abmil")
         tiles = Table(
-            title=f"Embeddings by {settings.architecture}, in one process",
-            baseline=BARE + HALF,
+            title=f"Embeddings by {settings.architecture}: a worker a CPU, one thread each",
+            baseline=BARE + precisions[0],
             baseline_label="bare",
-            results=measure(_embedders(slide, model, settings)),
+            results=measure(_embedders(slide, model, settings, precisions)),
         )
         run = Table(
             title=f"A slide to embeddings ({settings.architecture}) and heatmaps",
-            baseline=RUN + HALF,
+            baseline=RUN + precisions[0],
             baseline_label="raypath",
             source_bytes=slide.stat().st_size,
-            results=measure(_runners(slide, model, settings)),
+            results=measure(_runners(slide, model, settings, precisions)),
         )
     return Report(
-        subject=f"{slide.name}, tiles of {spec.size_px} px at {spec.mpp} µm",
+        subject=f"{slide.name}, tiles of {spec.size_px} px at {spec.mpp} µm{left_out}",
         tables=[tiles, run],
         verdicts=[
             *(_compare(tiles, EMBEDDED + half, BARE + half, OF_BARE) for half in (HALF, "")),
@@ -87,23 +92,35 @@ def measure_embedding(
     )
 
 
-def _embedders(slide: Path, model: Path, settings: EmbeddingSettings) -> list[Contender]:
-    kinds: tuple[tuple[str, Callable[..., Work]], ...] = (
-        (BARE, _prepare_bare),
-        (EMBEDDED, _prepare_embedding),
-    )
+def _embedders(
+    slide: Path, model: Path, settings: EmbeddingSettings, precisions: Sequence[str]
+) -> list[Contender]:
+    kinds: tuple[tuple[str, Prepare], ...] = ((BARE, prepare_bare), (EMBEDDED, prepare_embedding))
+    grid = _grid(slide, settings)
     return [
         Contender(
             name=name + half,
-            prepare=partial(prepare, slide, model, settings, bool(half)),
+            prepare=partial(
+                prepare_workers,
+                prepare,
+                Share(
+                    slide=slide,
+                    grid=grid,
+                    model=model,
+                    batch_size=settings.batch_size,
+                    bfloat16=bool(half),
+                ),
+            ),
             role="bound" if name == BARE else "ours",
         )
-        for half in (HALF, "")
+        for half in precisions
         for name, prepare in kinds
     ]
 
 
-def _runners(slide: Path, model: Path, settings: EmbeddingSettings) -> list[Contender]:
+def _runners(
+    slide: Path, model: Path, settings: EmbeddingSettings, precisions: Sequence[str]
+) -> list[Contender]:
     ours = [
         Contender(
             name=RUN + half,
@@ -116,65 +133,15 @@ def _runners(slide: Path, model: Path, settings: EmbeddingSettings) -> list[Cont
             ),
             role="ours",
         )
-        for half in (HALF, "")
+        for half in precisions
     ]
     peers = [
         Contender(
             name=LAZY + half, prepare=partial(_prepare_lazyslide, slide, settings, bool(half))
         )
-        for half in (HALF, "")
+        for half in precisions
     ]
     return ours + peers if settings.peers else ours
-
-
-def _prepare_bare(
-    slide: Path, model: Path, settings: EmbeddingSettings, bfloat16: bool, scratch: Path
-) -> Work:
-    """The network on tiles that are in memory as it takes them: as many as the slide has."""
-    import torch
-
-    from pipelines.model import load_model
-
-    keep_freed_memory()
-    count = len(_grid(slide, settings).coords)
-    module = load_model(model).encoder.module
-    size = (settings.batch_size, 3, settings.tile_px, settings.tile_px)
-    tiles = torch.zeros(size).normal_().contiguous(memory_format=torch.channels_last)
-
-    def work() -> int:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            for first in range(0, count, settings.batch_size):
-                module(tiles[: count - first])
-        return count
-
-    return work
-
-
-def _prepare_embedding(
-    slide: Path, model: Path, settings: EmbeddingSettings, bfloat16: bool, scratch: Path
-) -> Work:
-    """Tiles read, measured and embedded in this process, as a task does it."""
-    from pipelines.config import RunConfig
-    from pipelines.embedding.tiles import embed_tiles
-    from pipelines.model import load_model
-    from pipelines.steps.timing import Timing
-
-    keep_freed_memory()
-    grid, loaded = _grid(slide, settings), load_model(model)
-    config = RunConfig.model_validate(
-        {
-            "model": model,
-            "quality": "off",
-            "bfloat16": bfloat16,
-            "batch_size": settings.batch_size,
-        }
-    )
-
-    def work() -> int:
-        with open_slide(slide) as opened:
-            return len(embed_tiles(opened, grid, (loaded,), config, (), Timing()).coords)
-
-    return work
 
 
 def _prepare_lazyslide(

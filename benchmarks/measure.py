@@ -19,6 +19,15 @@ INSTALL = "pip install 'raypath[benchmark]'"
 Work = Callable[[], object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a work gives whose processes go on living: only they can count what they used."""
+
+    items: int
+    cpu_seconds: float
+    peak_bytes: int
+
+
 class BenchmarkError(RayPathError, RuntimeError):
     """There is nothing to measure, or one of our own contenders does not run."""
 
@@ -36,7 +45,7 @@ class Contender:
     prepare
         Called with an empty folder in a new process; imports and opens what is not to be timed
         and returns what is. Picklable. Where contenders may do different amounts, the work gives
-        the number of items it did.
+        the number of items it did, perhaps as `Done`.
     role
         ``"ours"``; ``"peer"``, another project's way to the same end; ``"bound"``, what nobody
         can beat, such as copying the file. Only ours have to work.
@@ -172,15 +181,16 @@ def _timed(prepare: Callable[[Path], Work], scratch: Path) -> _Sample:
     """Prepare and run in this process, which does nothing else."""
     work = prepare(scratch)
     started, cpu_started = perf_counter(), _cpu_seconds()
-    items = work()
+    given = work()
     seconds, cpu_seconds = perf_counter() - started, _cpu_seconds() - cpu_started
+    done = given if isinstance(given, Done) else Done(items=0, cpu_seconds=0, peak_bytes=0)
     bytes_out = sum(f.stat().st_size for f in scratch.rglob("*") if f.is_file())
     return _Sample(
         seconds=seconds,
-        cpu_seconds=cpu_seconds,
-        peak_bytes=_peak_bytes(),
+        cpu_seconds=cpu_seconds + done.cpu_seconds,
+        peak_bytes=max(peak_bytes(), done.peak_bytes),
         bytes_out=bytes_out,
-        items=items if isinstance(items, int) else 0,
+        items=given if isinstance(given, int) else done.items,
     )
 
 
@@ -188,7 +198,7 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Most memory that this process, or the largest of its finished children, ever held."""
     unit = 1 if sys.platform == "darwin" else 1024
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit

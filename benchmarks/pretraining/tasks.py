@@ -13,6 +13,12 @@ from distill.downstream.loaders.bach_regions import load_bach_regions
 from distill.downstream.loaders.bach_wsi import load_bach_wsi
 from distill.downstream.loaders.breakhis import load_breakhis
 from distill.downstream.loaders.crchisto import load_crchisto
+from distill.downstream.loaders.eva import (
+    BACH_TASK,
+    BREAKHIS_TASK,
+    load_bach_eva,
+    load_breakhis_eva,
+)
 from distill.downstream.loaders.glas import GLANDS_TASK, load_glands, load_glas
 from distill.downstream.loaders.lymphoma import load_lymphoma
 from distill.downstream.loaders.nct_crc import load_crc_val_sample, load_nct_crc
@@ -50,12 +56,14 @@ CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
     "glas": Task(folder="glas", load=load_glas),
     "crc-val-sample": Task(folder="crc_val_sample", load=load_crc_val_sample),
     "bach": Task(folder="bach", load=load_bach),
+    BACH_TASK: Task(folder="bach", load=load_bach_eva, needs="Photos"),
     "bach-wsi": Task(folder="bach", load=load_bach_wsi, needs="WSI/*.xml"),
     "nct-crc": Task(folder="nct_crc", load=load_nct_crc),
     "breakhis-40X": Task(folder="breakhis", load=partial(load_breakhis, magnification="40X")),
     "breakhis-100X": Task(folder="breakhis", load=partial(load_breakhis, magnification="100X")),
     "breakhis-200X": Task(folder="breakhis", load=partial(load_breakhis, magnification="200X")),
     "breakhis-400X": Task(folder="breakhis", load=partial(load_breakhis, magnification="400X")),
+    BREAKHIS_TASK: Task(folder="breakhis", load=load_breakhis_eva),
     "lymphoma": Task(folder="lymphoma", load=load_lymphoma),
     "pcam": Task(folder="pcam", load=load_pcam),
 }
