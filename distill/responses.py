@@ -6,8 +6,6 @@ last; so a shard whose keys are there is complete, and one that a killed process
 again. Shards do not share files: several processes can write at the same time.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,76 +25,18 @@ from distill.appearance import (
 )
 from distill.errors import ResponseError
 from distill.nuclei_net import OUTPUT_STRIDE
+from distill.origin import KEY_BYTES, Origin
 from distill.quantise import dequantise, quantise
 from distill.targets import reduce_maps
 from wsi.atomic import replacing
+from wsi.scratch import room_for
 from wsi.slide import Pixels
 
-PREPROCESSING = 2  # raise when what happens between pixels and stored maps changes
 SHARD_TILES = 64  # what is lost at most when killed: about a minute of a teacher on a CPU
 TEACHER_BATCH = 4  # a U-Net at full resolution needs much memory a tile
-KEY_BYTES = 32
 
 Teacher = Callable[[Pixels], NDArray[np.floating]]
 """(B, S, S, 3) uint8 to (B, 3, S, S) or (B, 3, S/2, S/2): nuclei probability, distances."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """What responses are the responses of.
-
-    Attributes
-    ----------
-    teacher_sha256
-        Digest of the teacher's weights.
-    tile_px, mpp
-        Edge of a tile, and its µm per pixel.
-    context_px
-        Margin on each side that the teacher sees around a tile.
-    scale
-        How much tiles are enlarged for a teacher of finer resolution.
-    """
-
-    teacher_sha256: str
-    tile_px: int
-    mpp: float
-    context_px: int = 0
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.tile_px % OUTPUT_STRIDE or self.context_px % OUTPUT_STRIDE:
-            raise ResponseError(
-                f"tile_px = {self.tile_px}, context_px = {self.context_px}: "
-                f"multiples of {OUTPUT_STRIDE} are wanted"
-            )
-
-    @property
-    def seen_px(self) -> int:
-        """Edge of what the teacher sees."""
-        return self.tile_px + 2 * self.context_px
-
-    def key(self, pixels: Pixels) -> bytes:
-        """The key of one tile, given with its context."""
-        digest = hashlib.sha256(json.dumps(self.as_attributes(), sort_keys=True).encode())
-        digest.update(np.ascontiguousarray(pixels).data)
-        return digest.digest()
-
-    def keys(self, pixels: Pixels) -> NDArray[np.uint8]:
-        """(N, 32) keys of (N, S, S, 3) tiles."""
-        joined = b"".join(self.key(tile) for tile in pixels)
-        return np.frombuffer(joined, np.uint8).reshape(len(pixels), KEY_BYTES)
-
-    def as_attributes(self) -> dict[str, Any]:
-        """As it is stored with the maps."""
-        return {
-            "teacher_sha256": self.teacher_sha256,
-            "tile_px": self.tile_px,
-            "mpp": self.mpp,
-            "context_px": self.context_px,
-            "scale": self.scale,
-            "stride": OUTPUT_STRIDE,
-            "preprocessing": PREPROCESSING,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +171,8 @@ class Responses:
     ------
     ResponseError
         If the folder holds responses of another teacher or to other tiles, or not yet all.
+    DiskFullError
+        If they fit neither into memory nor into the temporary folder.
     """
 
     def __init__(self, folder: Path, origin: Origin, keys: NDArray[np.uint8]) -> None:
@@ -244,11 +186,11 @@ class Responses:
                 f"{folder} lacks the responses to {other} of {len(keys)} tiles: "
                 "write them with the same tiles and teacher"
             )
-        # A few tens of kB a tile; random access through the shards' indices would cost more time
-        # than a training step has.
-        self._nuclei: NDArray[np.uint8] = _array(group, "nuclei")[:]
-        self._distances: NDArray[np.int8] = _array(group, "distances")[:]
-        self._appearance: NDArray[np.int8] = _array(group, "appearance")[:]
+        # Unpacked: random access through the shards' indices would cost more time than a training
+        # step has. 8 bytes for each 4 pixels of the tiles, whose pixels are 12.
+        self._nuclei: NDArray[np.uint8] = _unpack(_array(group, "nuclei"))
+        self._distances: NDArray[np.int8] = _unpack(_array(group, "distances"))
+        self._appearance: NDArray[np.int8] = _unpack(_array(group, "appearance"))
 
     def __len__(self) -> int:
         return len(self._nuclei)
@@ -302,3 +244,11 @@ def _open(folder: Path, origin: Origin, *, mode: Any) -> zarr.Group:
 def _array(group: zarr.Group, name: str) -> Any:
     # Zarr's indexing promises an array or a scalar; of these arrays it is always an array.
     return group[name]
+
+
+def _unpack(array: Any) -> NDArray[Any]:
+    """All of a stored array, which need not fit into memory."""
+    unpacked = room_for(array.shape, array.dtype)
+    for part in shards_of(array.shape[0]):
+        unpacked[part] = array[part]
+    return unpacked

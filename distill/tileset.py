@@ -1,4 +1,4 @@
-"""Tiles in memory to pretrain on, with what they are of, split so that nothing is seen twice."""
+"""Tiles to pretrain on, with what they are of, split so that nothing is seen twice."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -19,7 +19,8 @@ class TileSet:
     Attributes
     ----------
     seen
-        (N, S, S, 3) uint8 tiles with `context_px` around them, for a teacher.
+        (N, S, S, 3) uint8 tiles with `context_px` around them, for a teacher; perhaps in a file,
+        see `wsi.scratch`.
     sources
         (N,) int64: the image or slide each is from. Tiles of one source may overlap.
     spec

@@ -19,9 +19,10 @@ from distill.encoders import Encoder, create_backbone, encoder_of
 from distill.label_maps import label_maps
 from distill.objectives.objective import Maps, predict_nuclei
 from distill.objectives.response_loss import ResponseLoss
+from distill.origin import Origin
 from distill.pretrain import pretrain
 from distill.respond import teacher_of
-from distill.responses import Origin, Responses, write_responses
+from distill.responses import Responses, write_responses
 from distill.tileset import TileSet
 from distill.train import Schedule
 from pipelines.config import RunConfig

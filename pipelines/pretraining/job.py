@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.objectives.response_loss import ResponseLoss
-from distill.responses import Origin
+from distill.origin import Origin
 from distill.seen import Seen
 from pipelines.errors import UsageError
 from pipelines.pretraining.tiles import TileRequest

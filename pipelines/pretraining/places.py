@@ -59,6 +59,11 @@ class Place:
     def __len__(self) -> int:
         return len(self.coords)
 
+    @property
+    def seen_px(self) -> int:
+        """Edge of the tiles with their context."""
+        return self.spec.size_px + 2 * self.context_px
+
     def take(self, part: slice) -> Self:
         """Some of the tiles."""
         return replace(
@@ -92,7 +97,7 @@ def read_place(place: Place) -> Pixels:
         images = {n: Image.fromarray(pixels[n]) for n in np.unique(place.numbers).tolist()}
     else:
         images = {0: read_image(place.path)}
-    tiles = np.empty((len(place), *[_seen_px(place)] * 2, 3), np.uint8)
+    tiles = np.empty((len(place), *[place.seen_px] * 2, 3), np.uint8)
     for number, image in images.items():
         inside = place.numbers == number
         tiles[inside] = cut(
@@ -172,16 +177,12 @@ def read_image(path: Path) -> Image.Image:
 
 
 def _read_slide(place: Place, ref: SlideRef) -> Pixels:
-    spec = replace(place.spec, size_px=_seen_px(place))
+    spec = replace(place.spec, size_px=place.seen_px)
     with open_slide(ref) as slide:
         plan = plan_read(spec, level0_mpp=place.level0_mpp, downsamples=slide.level_downsamples)
         margin = round(place.context_px * place.spec.mpp / place.level0_mpp)
         corners = (place.coords - margin).tolist()
         return np.stack([read_tile(slide, spec=spec, plan=plan, x=x, y=y) for x, y in corners])
-
-
-def _seen_px(place: Place) -> int:
-    return place.spec.size_px + 2 * place.context_px
 
 
 def _starts(length: int, size: int) -> list[int]:

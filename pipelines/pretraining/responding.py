@@ -10,8 +10,9 @@ import numpy as np
 
 from cluster.executor import Executor
 from distill.errors import ResponseError
+from distill.origin import Origin
 from distill.respond import teacher_of
-from distill.responses import Origin, Shard, Teacher, create_cache, shards_of, write_shard
+from distill.responses import Shard, Teacher, create_cache, shards_of, write_shard
 from pipelines.pretraining.places import Place, read_place, take_tiles
 from pipelines.pretraining.teacher import TeacherNetwork, read_teacher
 

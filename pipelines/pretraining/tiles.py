@@ -26,6 +26,7 @@ from pipelines.pretraining.places import (
 )
 from pipelines.sampling import place_in_slides
 from wsi.plan import TOLERANCE, TileSpec
+from wsi.scratch import room_for
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 IMAGES = "images"  # where a folder has one of this name, its other folders hold labels
@@ -92,9 +93,20 @@ def find_tiles(
 
 
 def read_places(places: Sequence[Place]) -> TileSet:
-    """Read all tiles of all places."""
+    """Read all tiles of all places, which need not fit into memory.
+
+    Raises
+    ------
+    DiskFullError
+        If they would not fit into the temporary folder either.
+    """
+    count = sum(len(place) for place in places)
+    seen = room_for((count, *[places[0].seen_px] * 2, 3), np.uint8)
+    ends = np.cumsum([len(place) for place in places]).tolist()
+    for place, end in zip(places, ends, strict=True):
+        seen[end - len(place) : end] = read_place(place)
     return TileSet(
-        seen=np.concatenate([read_place(place) for place in places]),
+        seen=seen,
         sources=np.concatenate([place.sources for place in places]),
         spec=places[0].spec,
         context_px=places[0].context_px,

@@ -9,11 +9,13 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
-from distill import responses
+from distill import origin, responses
 from distill.errors import ResponseError
+from distill.origin import Origin
 from distill.quantise import DISTANCE_ERROR, PROBABILITY_ERROR
-from distill.responses import Origin, Responses, Shard, write_responses, write_shard
+from distill.responses import Responses, Shard, write_responses, write_shard
 from distill.targets import nuclei_maps, reduce_maps
+from wsi import scratch
 from wsi.slide import Pixels
 
 ORIGIN = Origin(teacher_sha256="5e" * 32, tile_px=16, mpp=0.5, context_px=4)
@@ -47,7 +49,7 @@ class Colours:
 
 
 def test_what_is_read_is_what_the_teacher_said_of_the_centre(
-    tmp_path: Path, pixels: Pixels
+    tmp_path: Path, pixels: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     total = write_responses(tmp_path / "r", ORIGIN, Colours(), pixels)
     assert (total.tiles, total.computed) == (10, 10)
@@ -57,6 +59,9 @@ def test_what_is_read_is_what_the_teacher_said_of_the_centre(
     expected = Colours()(pixels[index])[:, :, 2:10, 2:10]
     found = cached.read(index)[:, :3]
     assert found.shape == (4, 3, 8, 8)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 0)  # the same from a file
+    outside = Responses(tmp_path / "r", ORIGIN, ORIGIN.keys(pixels))
+    np.testing.assert_array_equal(outside.read(index), cached.read(index))
     assert np.abs(found[:, 0] - expected[:, 0]).max() <= PROBABILITY_ERROR + 1e-6
     assert np.abs(found[:, 1:] - expected[:, 1:]).max() <= DISTANCE_ERROR + 1e-6
 
@@ -192,7 +197,7 @@ def test_other_preprocessing_is_refused(
 ) -> None:
     write_responses(tmp_path / "r", ORIGIN, Colours(), pixels)
     before = ORIGIN.key(pixels[0])
-    monkeypatch.setattr(responses, "PREPROCESSING", 99)
+    monkeypatch.setattr(origin, "PREPROCESSING", 99)
     assert ORIGIN.key(pixels[0]) != before
     with pytest.raises(ResponseError, match="preprocessing 2 instead of 99"):
         Responses(tmp_path / "r", ORIGIN, ORIGIN.keys(pixels))

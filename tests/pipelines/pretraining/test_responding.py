@@ -16,7 +16,8 @@ from cluster.threads import ThreadExecutor
 from distill import responses
 from distill.card import TrainingCard
 from distill.errors import ResponseError
-from distill.responses import Origin, Responses
+from distill.origin import Origin
+from distill.responses import Responses
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.pretraining.places import Place, take_tiles

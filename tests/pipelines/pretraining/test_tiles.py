@@ -13,6 +13,7 @@ from pipelines.errors import UsageError
 from pipelines.pretraining.places import Place, cut, read_place, take_tiles, tile_coords
 from pipelines.pretraining.tiles import TileRequest, find_tiles, read_tileset
 from tests.conftest import MadeUp
+from wsi import scratch
 from wsi.open import open_slide
 from wsi.plan import TileSpec, plan_read
 from wsi.ref import SlideRef
@@ -169,3 +170,17 @@ def test_tiles_are_taken_by_number_over_all_places(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             np.concatenate([read_place(place) for place in taken]), whole[part]
         )
+
+
+def test_tiles_that_do_not_fit_into_memory_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    for name in ("a.png", "b.png"):
+        save(tmp_path / "images" / name, generator.integers(256, size=(70, 40, 3), dtype=np.uint8))
+    inside = read_tileset([str(tmp_path / "images")], [0.5], REQUEST)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 0)
+    outside = read_tileset([str(tmp_path / "images")], [0.5], REQUEST)
+    assert isinstance(outside.seen, np.memmap)
+    np.testing.assert_array_equal(outside.seen, inside.seen)
+    np.testing.assert_array_equal(outside.pixels[[3, 1]], inside.pixels[[3, 1]])

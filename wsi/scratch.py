@@ -1,0 +1,44 @@
+"""Arrays that need not fit into memory."""
+
+import errno
+import math
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from wsi.errors import DiskFullError
+
+IN_MEMORY = 4 << 30  # bytes up to which an array is in memory
+
+
+def room_for(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array of arbitrary content: in memory, or in a file where it is larger than `IN_MEMORY`.
+
+    The file lies in the temporary folder (``TMPDIR``) and has no name, so that its room is free
+    again however the process ends. The system keeps as much of it in memory as there is.
+
+    Raises
+    ------
+    DiskFullError
+        If the temporary folder has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    folder = tempfile.gettempdir()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            # All of it now: a hole that is written to when the disk is full would end the process.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise DiskFullError(
+                f"an array of {size / 2**30:.1f} GiB does not fit into {folder}: point TMPDIR to a "
+                "disk with that much room, or ask for less"
+            ) from error
+        return np.memmap(file, dtype, mode="r+", shape=shape)
