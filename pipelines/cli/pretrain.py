@@ -11,10 +11,10 @@ import typer
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.following import following
 from pipelines.cli.options import Half, ImageMpp, one_each
-from pipelines.cli.teacher_said import say_teacher
+from pipelines.cli.pretrain_responses import taught
 
 if TYPE_CHECKING:
-    from distill.pretrain import Progress
+    from distill.progress import Progress
     from pipelines.pretraining.job import PretrainJob
 
 
@@ -195,7 +195,7 @@ def pretrain(
     cost = None
     if teacher:
         folder = responses or out.with_name(f"{out.name}-responses")
-        job, cost = _taught(job, teacher, folder, workers)
+        job, cost = taught(job, teacher, folder, workers)
     with progress_bar("steps", steps) as advance:
         if trainers > 1:
             from cluster.train import train_together
@@ -214,47 +214,6 @@ def pretrain(
             run_pretraining(job, cost=cost, report=lambda progress: _report(progress, advance))
     for name, value in read_card(out).training.measures.items():
         typer.echo(f"{name:22}{value:g}")
-
-
-def _taught(
-    job: "PretrainJob", teacher: Path, folder: Path, workers: int
-) -> tuple["PretrainJob", dict[str, float]]:
-    """The job with the teacher's responses in `folder`, and what they cost."""
-    from distill.teachers.card import read_teacher_card
-    from pipelines.executors import make_executor
-    from pipelines.pretraining.responding import origin_of, respond
-    from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
-    from pipelines.pretraining.tiles import find_tiles
-
-    places = find_tiles(job.sources, job.mpps, job.request)
-    card = read_teacher_card(teacher)
-    say_teacher(card)
-    network = read_teacher(teacher)
-    origin = origin_of(places, network)
-    where = "ray" if workers > 1 else "serial"
-    with (
-        make_executor(where, address=None, workers=workers) as executor,
-        progress_bar("responses", sum(len(place) for place in places)) as advance,
-    ):
-        cost = respond(
-            places,
-            origin,
-            teacher,
-            folder,
-            executor,
-            device=job.settings.device,
-            report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
-        )
-    terms = f"{job.settings.licence}; teacher: {network.licence}"
-    settings = replace(job.settings, licence=terms)
-    job = replace(
-        job,
-        settings=settings,
-        responses=folder,
-        origin=origin,
-        teacher_seen=seen_by_teacher(teacher),
-    )
-    return job, cost | training_cost(card)
 
 
 def _absolute(job: "PretrainJob") -> "PretrainJob":

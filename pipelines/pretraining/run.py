@@ -11,7 +11,8 @@ from distill.encoders import create_backbone, encoder_of
 from distill.label_maps import LabelMaps, label_maps
 from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
-from distill.pretrain import Progress, check_batch, pretrain
+from distill.pretrain import check_batch, pretrain
+from distill.progress import Progress
 from distill.responses import Responses
 from distill.seen import SEEN_NAME, Seen, write_seen
 from distill.student_net import StudentNet

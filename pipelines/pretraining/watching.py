@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.curves import write_curves
-from distill.pretrain import Progress
+from distill.progress import Progress
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from distill.errors import ModelError, ObjectiveError
 from distill.label_maps import LabelMaps, label_maps
 from distill.objectives.moco import MomentumContrast
 from distill.objectives.objective import Index, Objective, match_views, predict_nuclei
-from distill.pretrain import Progress, pretrain
+from distill.pretrain import pretrain
+from distill.progress import Progress
 from distill.tileset import TileSet
 from distill.train import Schedule
 from wsi.plan import TileSpec

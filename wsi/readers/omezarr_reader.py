@@ -1,12 +1,11 @@
 """Slides as OME-Zarr 0.4 and 0.5, ours and others', in a folder or behind a URL."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 from zarr.errors import ContainsArrayError
 
@@ -16,15 +15,15 @@ from wsi.errors import (
     UnreadableRegionError,
     UnsupportedSlideError,
 )
-from wsi.ngff_read import Multiscale, ome_attributes, read_multiscale
+from wsi.ngff_read import ome_attributes, read_multiscale
 from wsi.readers.bioformats2raw import LAYOUT, read_series
+from wsi.readers.omezarr_checks import check_channels, check_pixels, check_sizes
+from wsi.readers.omezarr_extras import find_associated, read_profile, read_validity
 from wsi.remote import is_remote
 from wsi.slide import Pixels, Slide
 from wsi.store import WholeBloscStore, open_store
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-ASSOCIATED = ("label", "macro", "thumbnail")
-NEAR = 2.0  # pixels of a level by which its edges may lie off those of level 0: rounding
 
 
 def is_zarr(path: Path) -> bool:
@@ -98,18 +97,18 @@ class OmeZarrReader(Slide):
         self._image = image
         self.levels = tuple(_array(group, name) for name in image.paths)
         for level in self.levels:
-            _check_pixels(level, image.axes)
-        _check_channels(ome_attributes(group.attrs.asdict()))
+            check_pixels(level, image.axes)
+        check_channels(ome_attributes(group.attrs.asdict()))
         self.level_dimensions = tuple(_size(level, image.axes) for level in self.levels)
         self.level_downsamples = image.downsamples
-        _check_sizes(image, self.level_dimensions)
+        check_sizes(image, self.level_dimensions)
         ours = attributes.get("raypath")
         ours = ours if isinstance(ours, Mapping) else {}
-        self._validity = dict(_read_validity(group, len(self.levels))) if ours else {}
+        self._validity = dict(read_validity(group, len(self.levels))) if ours else {}
         if ours and not self._beside:
-            self._beside = dict(_find_associated(group))
+            self._beside = dict(find_associated(group))
         self.associated_images = tuple(self._beside)
-        self.icc_profile = _read_profile(group) if ours else None
+        self.icc_profile = read_profile(group) if ours else None
         self.vendor = str(ours.get("vendor", "ome-zarr"))
         self.properties = self._properties(ours)
         if is_remote(self._path):
@@ -186,7 +185,7 @@ class OmeZarrReader(Slide):
             else:
                 said = read_multiscale(found.attrs.asdict())
                 image, axes = _array(found, said.paths[0]), said.axes
-            _check_pixels(image, axes)
+            check_pixels(image, axes)
             return _read(image, axes, 0, 0, *_size(image, axes))
         except Exception as error:  # as above
             message = f"{self._path.name}: associated image {name}: {error}"
@@ -226,82 +225,9 @@ def _size(array: zarr.Array[Any], axes: str) -> tuple[int, int]:
     return int(array.shape[axes.index("x")]), int(array.shape[axes.index("y")])
 
 
-def _check_pixels(array: zarr.Array[Any], axes: str) -> None:
-    """Refuse what is not one plane of 8-bit RGB."""
-    lengths = dict(zip(axes, array.shape, strict=True))
-    for axis, what in (("t", "times"), ("z", "planes")):
-        if lengths.get(axis, 1) != 1:
-            raise UnsupportedSlideError(
-                f"axis {axis} has length {lengths[axis]}: images of several {what} are not read, "
-                "write the one that is wanted as an image of its own"
-            )
-    if array.dtype != np.uint8 or lengths.get("c") != 3:
-        raise UnsupportedSlideError(
-            f"pixels are {array.dtype} with {lengths.get('c', 'no')} channels; 8-bit RGB "
-            "(uint8, axis c of length 3) is read: convert the image, or give the slide that a "
-            "heatmap or mask was made from"
-        )
-    if min(array.shape) < 1:
-        raise UnsupportedSlideError(f"the image has no pixels: its shape is {array.shape}")
-
-
-def _check_channels(ome: Mapping[str, Any]) -> None:
-    """Refuse channels that the file shows in other colours than red, green and blue."""
-    channels = ome.get("omero", {}).get("channels", ())
-    colours = [str(channel.get("color", "")).upper() for channel in channels]
-    wanted = ["FF0000", "00FF00", "0000FF"]
-    if sorted(colours) == sorted(wanted) and colours != wanted:
-        raise UnsupportedSlideError(
-            f"the channels are shown as {', '.join(colours)}: not a picture in red, green, blue"
-        )
-
-
-def _check_sizes(image: Multiscale, sizes: tuple[tuple[int, int], ...]) -> None:
-    """Refuse levels that by their scale and translation do not cover what level 0 covers."""
-    for n, size in enumerate(sizes):
-        downsample = image.downsamples[n]
-        ends = zip(image.corners[n], size, sizes[0], strict=True)
-        off = max(max(abs(at), abs(at + k * downsample - full)) for at, k, full in ends)
-        if off > NEAR * downsample:
-            raise UnsupportedSlideError(
-                f"level {image.paths[n]!r} is {size[0]}x{size[1]} px and level "
-                f"{image.paths[0]!r} {sizes[0][0]}x{sizes[0][1]}, but its transformations make a "
-                f"pixel {downsample:g} pixels of that wide and begin at {image.corners[n]}: mend "
-                "the coordinateTransformations"
-            )
-
-
 def _read(array: zarr.Array[Any], axes: str, x0: int, y0: int, x1: int, y1: int) -> Pixels:
     """A box of an array as (H, W, 3)."""
     picked = {"x": slice(x0, x1), "y": slice(y0, y1), "c": slice(None)}
     pixels = np.asarray(array[tuple(picked.get(axis, 0) for axis in axes)])
     kept = [axis for axis in axes if axis in picked]
     return pixels.transpose([kept.index(axis) for axis in "yxc"])
-
-
-def _read_validity(
-    group: zarr.Group, count: int
-) -> Iterator[tuple[int, tuple[NDArray[np.bool_], int]]]:
-    """Of each level that has it: what decoded, an element a cell, and a cell's edge in pixels."""
-    if "validity" not in group:
-        return
-    for level in range(count):
-        validity: Any = group.get(f"validity/{level}")
-        if isinstance(validity, zarr.Array):
-            edge: Any = validity.attrs["chunk_px"]
-            yield level, (np.asarray(validity[...], np.bool_), int(edge))
-
-
-def _find_associated(group: zarr.Group) -> Iterator[tuple[str, zarr.Array[Any]]]:
-    """The images beside the scan; asked for by name, as a web server has no listing."""
-    if "associated" not in group:
-        return
-    for name in ASSOCIATED:
-        found = group.get(f"associated/{name}")
-        if isinstance(found, zarr.Array):
-            yield name, found
-
-
-def _read_profile(group: zarr.Group) -> bytes | None:
-    profile = group.get("icc/profile")
-    return np.asarray(profile[...]).tobytes() if isinstance(profile, zarr.Array) else None

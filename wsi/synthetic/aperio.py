@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from wsi.atomic import replacing
+from wsi.synthetic.coder import TILE, TileCoder
 
-TILE = 256
 _STEP = 4  # from one level to the next
 _SMALLEST = 1024  # a level whose longer side is within this is the last
 _STRIP = TILE * _STEP
@@ -82,7 +81,7 @@ def write_svs(
     """
     path = Path(path)
     sizes = level_sizes(width, height)
-    coder = _Coder(quality=quality, colour=colour, lossless=lossless)
+    coder = TileCoder(quality=quality, colour=colour, lossless=lossless)
     levels = [_Level(area=_STEP ** (2 * k), coder=coder) for k in range(len(sizes))]
     head = f"Aperio Image Library v0.0.0 (synthetic)\r\n{width}x{height}"
     keys = {"AppMag": f"{magnification:g}", "MPP": f"{mpp:.6g}", **(properties or {})}
@@ -115,94 +114,11 @@ def level_sizes(width: int, height: int) -> tuple[tuple[int, int], ...]:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Coder:
-    """Encodes tiles; tiles of a single colour are encoded once."""
-
-    quality: int
-    colour: str
-    lossless: bool
-    flat: dict[bytes, bytes] = field(default_factory=dict)
-    tables: bytes = b""
-
-    @property
-    def name(self) -> str:
-        if self.lossless:
-            return "Deflate"
-        return f"JPEG/{'RGB' if self.colour == 'rgb' else 'YCC'} Q={self.quality}"
-
-    def encode(self, tile: Pixels) -> bytes:
-        first = tile[0, 0]
-        if not (tile == first).all():
-            return self._encode(tile)
-        if first.tobytes() not in self.flat:
-            self.flat[first.tobytes()] = self._encode(tile)
-        return self.flat[first.tobytes()]
-
-    def _encode(self, tile: Pixels) -> bytes:
-        tile = np.ascontiguousarray(tile)
-        if self.lossless:
-            return bytes(imagecodecs.deflate_encode(tile.tobytes(), 6))
-        if self.colour == "rgb":
-            jpeg = imagecodecs.jpeg8_encode(
-                tile, self.quality, colorspace="rgb", outcolorspace="rgb", subsampling="444"
-            )
-        else:
-            jpeg = imagecodecs.jpeg8_encode(tile, self.quality, subsampling="420")
-        self.tables, rest = split_tables(bytes(jpeg))
-        return rest
-
-    def write(
-        self, tiff: tifffile.TiffWriter, tiles: Iterator[bytes], size: tuple[int, int], about: str
-    ) -> None:
-        options: dict[str, object] = {"compression": "zlib"}
-        if not self.lossless:
-            self._encode(np.zeros((TILE, TILE, 3), np.uint8))  # so that the tables are known
-            options = {
-                "compression": "jpeg",
-                "compressionargs": {"outcolorspace": self.colour},
-                "subsampling": (2, 2) if self.colour == "ycbcr" else (1, 1),
-                "jpegtables": self.tables,
-            }
-        tiff.write(
-            tiles,
-            shape=(size[1], size[0], 3),
-            dtype=np.uint8,
-            photometric="rgb",
-            tile=(TILE, TILE),
-            description=about,
-            software=False,
-            metadata=None,
-            **options,  # type: ignore[arg-type]
-        )
-
-
-def split_tables(jpeg: bytes) -> tuple[bytes, bytes]:
-    """Part a JPEG into its tables, as TIFF shares them, and the rest, as a TIFF tile holds it.
-
-    Returns
-    -------
-    tables
-        SOI, the DQT and DHT segments, EOI.
-    tile
-        SOI, all other segments and the scan.
-    """
-    tables, rest, at = b"", b"", 2
-    while jpeg[at + 1] != 0xDA:  # start of scan
-        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        if jpeg[at + 1] in (0xDB, 0xC4):
-            tables += jpeg[at:end]
-        else:
-            rest += jpeg[at:end]
-        at = end
-    return jpeg[:2] + tables + b"\xff\xd9", jpeg[:2] + rest + jpeg[at:]
-
-
-@dataclass(slots=True, kw_only=True)
 class _Level:
     """One level while strips go by; `sums` of the level-0 pixels of each of its pixels."""
 
     area: int  # level-0 pixels in one pixel
-    coder: _Coder
+    coder: TileCoder
     sums: list[NDArray[np.unsignedinteger]] = field(default_factory=list)
     tiles: list[bytes] = field(default_factory=list)
     last: Pixels = field(default_factory=lambda: np.zeros((1, 1, 3), np.uint8))  # encoded last

@@ -7,7 +7,8 @@ from torch import Generator, Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import distill.students  # noqa: F401  # registers it
-from distill.students.csat import GATES, Csat, SpatialAttention
+from distill.students.csat import Csat
+from distill.students.csat_blocks import GATES, SpatialAttention
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

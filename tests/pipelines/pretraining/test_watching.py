@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distill.curves import CSV_NAME, PNG_NAME, read_last
-from distill.pretrain import STEP, STEP_S, Progress
+from distill.progress import STEP, STEP_S, Progress
 from pipelines.errors import UsageError
 from pipelines.pretraining.watching import require_tensorboard, watching
 

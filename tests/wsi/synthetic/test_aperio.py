@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from wsi.synthetic.aperio import Associated, level_sizes, split_tables, write_svs
+from wsi.synthetic.aperio import Associated, level_sizes, write_svs
+from wsi.synthetic.coder import split_tables
 
 WIDTH, HEIGHT = 1501, 1307
 

@@ -1,0 +1,52 @@
+"""The responses of a teacher, computed before a pretraining by it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.cli.bar import progress_bar
+from pipelines.cli.teacher_said import say_teacher
+
+if TYPE_CHECKING:
+    from pipelines.pretraining.job import PretrainJob
+
+
+def taught(
+    job: "PretrainJob", teacher: Path, folder: Path, workers: int
+) -> tuple["PretrainJob", dict[str, float]]:
+    """The job with the teacher's responses in `folder`, and what they cost."""
+    from distill.teachers.card import read_teacher_card
+    from pipelines.executors import make_executor
+    from pipelines.pretraining.responding import origin_of, respond
+    from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
+    from pipelines.pretraining.tiles import find_tiles
+
+    places = find_tiles(job.sources, job.mpps, job.request)
+    card = read_teacher_card(teacher)
+    say_teacher(card)
+    network = read_teacher(teacher)
+    origin = origin_of(places, network)
+    where = "ray" if workers > 1 else "serial"
+    with (
+        make_executor(where, address=None, workers=workers) as executor,
+        progress_bar("responses", sum(len(place) for place in places)) as advance,
+    ):
+        cost = respond(
+            places,
+            origin,
+            teacher,
+            folder,
+            executor,
+            device=job.settings.device,
+            report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
+        )
+    terms = f"{job.settings.licence}; teacher: {network.licence}"
+    settings = replace(job.settings, licence=terms)
+    job = replace(
+        job,
+        settings=settings,
+        responses=folder,
+        origin=origin,
+        teacher_seen=seen_by_teacher(teacher),
+    )
+    return job, cost | training_cost(card)
