@@ -1,6 +1,7 @@
 """Tiles to pretrain on: cut from images, read from slides, or stored as arrays."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pipelines.pretraining.places import (
     tile_coords,
 )
 from pipelines.sampling import place_in_slides
+from wsi.cpus import usable_cpus
 from wsi.plan import TOLERANCE, TileSpec
 from wsi.scratch import room_for
 
@@ -100,11 +102,15 @@ def read_places(places: Sequence[Place]) -> TileSet:
     DiskFullError
         If they would not fit into the temporary folder either.
     """
-    count = sum(len(place) for place in places)
-    seen = room_for((count, *[places[0].seen_px] * 2, 3), np.uint8)
     ends = np.cumsum([len(place) for place in places]).tolist()
-    for place, end in zip(places, ends, strict=True):
+    seen = room_for((ends[-1], *[places[0].seen_px] * 2, 3), np.uint8)
+
+    def fill(place: Place, end: int) -> None:
         seen[end - len(place) : end] = read_place(place)
+
+    with ThreadPoolExecutor(usable_cpus(), "places") as pool:
+        for _ in pool.map(fill, places, ends):
+            pass  # what a thread raised is raised here
     return TileSet(
         seen=seen,
         sources=np.concatenate([place.sources for place in places]),
