@@ -16,6 +16,7 @@ from distill.card import ModelCard, TileCard, TrainingCard
 from distill.checkpoint import describe_encoder
 from distill.encoders import create_backbone, encoder_of
 from distill.errors import ModelError
+from distill.seen import SEEN_NAME, Seen, write_seen
 from pipelines.model import save_model
 from wsi.plan import TileSpec
 
@@ -64,6 +65,7 @@ def write_random(out: Path, architecture: str, spec: TileSpec, *, seed: int = 0)
         ),
     )
     save_model(out, card, encoder)
+    write_seen(out / SEEN_NAME, Seen())
 
 
 if __name__ == "__main__":
