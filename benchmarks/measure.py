@@ -183,14 +183,15 @@ def _timed(prepare: Callable[[Path], Work], scratch: Path) -> _Sample:
     started, cpu_started = perf_counter(), _cpu_seconds()
     given = work()
     seconds, cpu_seconds = perf_counter() - started, _cpu_seconds() - cpu_started
-    done = given if isinstance(given, Done) else Done(items=0, cpu_seconds=0, peak_bytes=0)
+    if not isinstance(given, Done):
+        given = Done(items=given if isinstance(given, int) else 0, cpu_seconds=0, peak_bytes=0)
     bytes_out = sum(f.stat().st_size for f in scratch.rglob("*") if f.is_file())
     return _Sample(
         seconds=seconds,
-        cpu_seconds=cpu_seconds + done.cpu_seconds,
-        peak_bytes=max(peak_bytes(), done.peak_bytes),
+        cpu_seconds=cpu_seconds + given.cpu_seconds,
+        peak_bytes=max(peak_bytes(), given.peak_bytes),
         bytes_out=bytes_out,
-        items=given if isinstance(given, int) else done.items,
+        items=given.items,
     )
 
 

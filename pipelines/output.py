@@ -9,13 +9,12 @@ from pathlib import Path
 
 from cluster.executor import Failure
 from pipelines.errors import UsageError
-from wsi.errors import DiskFullError, OutputPermissionError
+from wsi.errors import NO_ROOM, DiskFullError, OutputPermissionError
 from wsi.remote import slide_path
 
 GO_ON = "run the same command again, which goes on where this one stopped"
 URL = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")  # pathlib makes one slash of two
 STORES = ("s3", "gs")  # schemes of URLs that results can be stored at
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 

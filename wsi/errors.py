@@ -1,6 +1,10 @@
 """What can be wrong with a slide, as types whose `kind` ends up in the slide's verdict."""
 
+import errno
 from typing import ClassVar
+
+# What the system says where a disk, a quota or a limit on a file's size is exhausted.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class RayPathError(Exception):

@@ -1,6 +1,5 @@
 """Arrays that need not fit into memory."""
 
-import errno
 import math
 import os
 import tempfile
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from wsi.errors import DiskFullError
+from wsi.errors import NO_ROOM, DiskFullError
 
 IN_MEMORY = 4 << 30  # bytes up to which an array is in memory
 
@@ -35,7 +34,7 @@ def room_for(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno not in NO_ROOM:
                 raise
             raise DiskFullError(
                 f"an array of {size / 2**30:.1f} GiB does not fit into {folder}: point TMPDIR to a "

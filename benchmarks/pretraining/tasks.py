@@ -48,6 +48,7 @@ def _nuclei(folder: Path, *, mpp: float) -> list[Labelled]:
     return [image for image in read_labelled(folder, mpp=mpp) if image.complete]
 
 
+# Those of eva want the whole set: without the file named here it is a part.
 CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
     "crchisto-type": Task(folder="crchisto", load=partial(load_crchisto, target="cell_type")),
     "crchisto-cancerous": Task(
@@ -56,14 +57,18 @@ CLASSIFICATION: Mapping[str, Task[LabelledImages]] = {
     "glas": Task(folder="glas", load=load_glas),
     "crc-val-sample": Task(folder="crc_val_sample", load=load_crc_val_sample),
     "bach": Task(folder="bach", load=load_bach),
-    BACH_TASK: Task(folder="bach", load=load_bach_eva, needs="Photos"),
+    BACH_TASK: Task(folder="bach", load=load_bach_eva, needs="Photos/*/iv100.tif"),
     "bach-wsi": Task(folder="bach", load=load_bach_wsi, needs="WSI/*.xml"),
     "nct-crc": Task(folder="nct_crc", load=load_nct_crc),
     "breakhis-40X": Task(folder="breakhis", load=partial(load_breakhis, magnification="40X")),
     "breakhis-100X": Task(folder="breakhis", load=partial(load_breakhis, magnification="100X")),
     "breakhis-200X": Task(folder="breakhis", load=partial(load_breakhis, magnification="200X")),
     "breakhis-400X": Task(folder="breakhis", load=partial(load_breakhis, magnification="400X")),
-    BREAKHIS_TASK: Task(folder="breakhis", load=load_breakhis_eva),
+    BREAKHIS_TASK: Task(
+        folder="breakhis",
+        load=load_breakhis_eva,
+        needs="BreaKHis_v1/histology_slides/breast/*/SOB/*/*/40X/*-19979-*",
+    ),
     "lymphoma": Task(folder="lymphoma", load=load_lymphoma),
     "pcam": Task(folder="pcam", load=load_pcam),
 }

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cluster.retries import wait_s
-from pipelines.output import NO_ROOM, NOT_ALLOWED
+from pipelines.output import NOT_ALLOWED
 from wsi.errors import (
+    NO_ROOM,
     DiskFullError,
     OutputPermissionError,
     RayPathError,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import measure
-from benchmarks.measure import BenchmarkError, Contender, Work, measure_in_turns
+from benchmarks.measure import BenchmarkError, Contender, Done, Work, measure_in_turns
 
 MIB = 2**20
 
@@ -96,3 +96,13 @@ def test_a_peer_that_took_too_long_is_not_run_again() -> None:
 def test_outputs_are_deleted(tmp_path: Path) -> None:
     measure_in_turns([Contender(name="a", prepare=partial(write, 10))], runs=1, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def count_elsewhere(scratch: Path) -> Work:
+    return lambda: Done(items=5, cpu_seconds=1000.0, peak_bytes=2**50)
+
+
+def test_what_other_processes_used_is_counted() -> None:
+    (result,) = measure_in_turns([Contender(name="a", prepare=count_elsewhere)], runs=1)
+    assert (result.items, result.peak_bytes) == (5, 2**50)
+    assert 1000 <= result.cpu_seconds[0] < 1001

@@ -50,7 +50,7 @@ def load_bach_eva(folder: Path) -> LabelledImages:
         for number in range(first, last + 1)
     }
     splits = ["test" if name in tested else "train" for name in dataset.sample_ids]
-    return _divided(replace(dataset, name=BACH_TASK, splits=None), splits)
+    return _divided(replace(dataset, name=BACH_TASK), splits)
 
 
 def load_breakhis_eva(folder: Path) -> LabelledImages:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.pretraining.run import choose_tasks
 from distill.downstream.loaders import bach
 from distill.downstream.loaders.eva import (
     BREAKHIS_TEST,
@@ -98,3 +99,15 @@ def test_a_part_of_a_set_is_not_taken_for_the_whole(tmp_path: Path) -> None:
     make_breakhis(tmp_path, {"14-1": "B_TA", "14-2": "B_F", "14-3": "M_DC", "14-4": "M_MC"})
     with pytest.raises(LabelledDataError, match="8 are to learn from and 0 to be tested"):
         load_breakhis_eva(tmp_path)
+
+
+def test_only_a_whole_set_is_taken_unasked(tmp_path: Path) -> None:
+    make_breakhis(tmp_path / "breakhis", {"14-1": "B_TA", "14-2": "M_DC"})
+    make_bach(tmp_path / "bach")
+    whole = tmp_path / "bach/Photos/Invasive/iv100.tif"
+    assert choose_tasks(tmp_path, None)[:2] == ("bach", "bach-eva")
+    assert "breakhis-eva" not in choose_tasks(tmp_path, None)
+    whole.unlink()
+    assert "bach-eva" not in choose_tasks(tmp_path, None)
+    make_breakhis(tmp_path / "breakhis", {"14-19979": "M_DC"})
+    assert "breakhis-eva" in choose_tasks(tmp_path, None)
