@@ -3,7 +3,6 @@
 from wsi.synthetic.cohort import (
     TRUTH_DOWNSAMPLE,
     CohortSlide,
-    make_cohort,
     plan_cohort,
     write_cohort_slide,
     write_manifest,
@@ -19,7 +18,6 @@ __all__ = [
     "Rendering",
     "Specimen",
     "Stain",
-    "make_cohort",
     "nuclei_crops",
     "plan_cohort",
     "render",

@@ -14,13 +14,13 @@ from PIL import Image
 from wsi.testing import (
     TRUTH_DOWNSAMPLE,
     Specimen,
-    make_cohort,
     nuclei_crops,
     plan_cohort,
     render,
     tumour_mask,
     write_cohort_slide,
     write_locating_slide,
+    write_manifest,
     write_slide,
 )
 
@@ -120,9 +120,12 @@ def test_planning_refuses_too_few_patients(tmp_path: Path) -> None:
 
 
 def test_a_cohort_is_written_with_its_truth(tmp_path: Path) -> None:
-    options = {"patients": 6, "slides_per_patient": 1, "size_px": 600, "large_px": 1200}
-    manifest = make_cohort(tmp_path, seed=4, **options)
-    slides = plan_cohort(tmp_path, seed=4, **options)
+    slides = plan_cohort(
+        tmp_path, patients=6, slides_per_patient=1, size_px=600, large_px=1200, seed=4
+    )
+    for slide in slides:
+        write_cohort_slide(slide)
+    manifest = write_manifest(tmp_path, slides)
     assert manifest == tmp_path / "manifest.csv"
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

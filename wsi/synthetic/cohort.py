@@ -142,30 +142,3 @@ def write_manifest(folder: Path, slides: tuple[CohortSlide, ...]) -> Path:
     with replacing(folder / "truth" / "truth.json") as partial:
         partial.write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     return manifest
-
-
-def make_cohort(
-    folder: Path,
-    *,
-    patients: int = 12,
-    slides_per_patient: int = 2,
-    size_px: int = 3072,
-    large_px: int | None = 20_000,
-    seed: int = 0,
-) -> Path:
-    """Write a cohort, one slide after the other; return its manifest.
-
-    The parameters are those of `plan_cohort`, whose slides can be handed to
-    `write_cohort_slide` in parallel instead. The same parameters give the same files.
-    """
-    slides = plan_cohort(
-        folder,
-        patients=patients,
-        slides_per_patient=slides_per_patient,
-        size_px=size_px,
-        large_px=large_px,
-        seed=seed,
-    )
-    for slide in slides:
-        write_cohort_slide(slide)
-    return write_manifest(folder, slides)
