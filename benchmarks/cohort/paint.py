@@ -10,7 +10,7 @@ from scipy import ndimage
 from benchmarks.cohort.plan import MALIGNANT, PIECE_PX, Layout, SlidePlan
 from benchmarks.slides import Mosaic, Pieces, turn
 from distill.downstream.dataset import LabelledImages
-from distill.downstream.view import resample
+from distill.resample import resample
 from wsi.slide import Pixels
 from wsi.testing import TRUTH_DOWNSAMPLE
 

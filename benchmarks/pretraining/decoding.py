@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from benchmarks.pretraining.candidates import Candidate
 from benchmarks.pretraining.parts import Kind, Unit, is_done, key_of, write_part
 from benchmarks.pretraining.protocol import FOLDS, Protocol, Rows, Say, name_of, timed, units_of
+from distill.downstream.decoder_probe import Segmenting
 from distill.downstream.embedding import encoder_digest
-from distill.downstream.nuclei_probe import Segmenting, segment
+from distill.downstream.nuclei_probe import segment
 from distill.downstream.region_probe import segment_regions
 from distill.downstream.regions import RegionImage, RegionSet
 from distill.downstream.splits import Fold, divide, take_fraction
 from distill.encoders import Encoder, PooledFeatures
 from distill.teachers.labelled import Labelled
 
-PROTOCOL = 2  # raised when the same settings would give other predictions
+PROTOCOL = 3  # raised when the same settings would give other predictions
 SEGMENTING = {
     "segment-frozen": Segmenting(mode="frozen"),
     "segment-finetune": Segmenting(mode="finetune", learning_rate=1e-3),

@@ -1,25 +1,23 @@
 """The segmentation probe: a fresh light decoder finds nuclei in what the encoder sees."""
 
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
 from distill.augment import random_crop, random_geometry
-from distill.downstream.view import STRIDE_PX, resample
-from distill.encoders import Encoder, PooledFeatures, normalise
-from distill.errors import LabelledDataError, ModelError
+from distill.downstream.decoder_probe import Segmenting, at_scale, mirrored, train_decoder
+from distill.encoders import Encoder, normalise
+from distill.errors import LabelledDataError
 from distill.losses import nuclei_loss
 from distill.metrics import score
-from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet, double, responses_of
+from distill.nuclei_net import OUTPUT_STRIDE, double, responses_of
 from distill.targets import nuclei_maps, reduce_maps
 from distill.teachers.labelled import Instances, Labelled
 from distill.teachers.postprocess import Thresholds, separate
-from distill.train import Batch, Schedule, train
+from distill.train import Batch
 from distill.views import vary_stain
 
 
@@ -35,27 +33,6 @@ class Overlap:
     actual: int
     both: int
     aji: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segmenting:
-    """How the decoder is trained: the same budget for every encoder.
-
-    Attributes
-    ----------
-    mode
-        ``"frozen"`` trains the decoder alone, ``"finetune"`` the encoder with it.
-    bfloat16
-        Whether trainings compute in half precision where torch holds that safe; answers do not.
-    """
-
-    mode: Literal["frozen", "finetune"] = "frozen"
-    steps: int = 300
-    batch_size: int = 16
-    crop_px: int = 128
-    learning_rate: float = 2e-3
-    device: str = "cpu"
-    bfloat16: bool = False
 
 
 def segment(
@@ -77,39 +54,10 @@ def segment(
     ModelError
         If the encoder is not a timm network, whose inner features the decoder needs.
     """
-    if not isinstance(encoder.module, PooledFeatures):
-        raise ModelError(f"{encoder.identifier} has no feature maps to segment nuclei with")
-    generator = Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # for the decoder's weights
-        fresh = NucleiNet(deepcopy(encoder.module.backbone))
-        net = FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
-        net = net.to(settings.device).to(memory_format=torch.channels_last)
-        samples = [_at(image, encoder.spec.mpp, settings.crop_px)[:2] for image in learn_from]
-        batches = _batches(encoder, samples, settings, generator)
-        schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)
-        train(net, batches, nuclei_loss, schedule, bfloat16=settings.bfloat16)
+    samples = [_at(image, encoder.spec.mpp, settings.crop_px)[:2] for image in learn_from]
+    batches = partial(_batches, encoder, samples, settings)
+    net = train_decoder(encoder, batches, nuclei_loss, settings, seed=seed)
     return [_measure(net, encoder, image, settings) for image in asked]
-
-
-class FrozenBackbone(nn.Module):
-    """A `NucleiNet` whose encoder neither learns nor updates its running statistics."""
-
-    def __init__(self, net: NucleiNet) -> None:
-        super().__init__()
-        self.net = net
-        net.backbone.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Self:
-        """As any module; the encoder stays in evaluation mode."""
-        super().train(mode)
-        self.net.backbone.eval()
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the network's."""
-        maps: Tensor = self.net(x)
-        return maps
 
 
 def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor, Instances]:
@@ -117,19 +65,10 @@ def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor, 
 
     What is left over at the right and the bottom, less than 32 pixels, is mirrored.
     """
-    factor = _mpp(image) / mpp
-    pixels = resample(image.pixels, factor)
-    rows, columns = (
-        np.minimum(((np.arange(n) + 0.5) / factor).astype(int), limit - 1)
-        for n, limit in zip(pixels.shape[:2], image.instances.shape, strict=True)
-    )
-    instances = image.instances[rows[:, None], columns]  # the nearest: numbers do not mix
-    wanted = [max(smallest_px, -(-n // STRIDE_PX) * STRIDE_PX) for n in instances.shape]
-    around = [(0, w - n) for w, n in zip(wanted, instances.shape, strict=True)]
-    pixels = np.pad(pixels, (*around, (0, 0)), mode="symmetric")
-    maps = nuclei_maps(np.pad(instances, around, mode="symmetric"))
+    pixels, instances = at_scale(image.pixels, image.instances, _mpp(image) / mpp)
+    maps = nuclei_maps(mirrored(instances, smallest_px))
     reduced = torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))
-    return torch.from_numpy(pixels), reduced, instances
+    return torch.from_numpy(mirrored(pixels, smallest_px)), reduced, instances
 
 
 def _mpp(image: Labelled) -> float:

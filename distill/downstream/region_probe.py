@@ -1,7 +1,7 @@
 """The region probe: a fresh light decoder gives every pixel a class from what the encoder sees."""
 
 from collections.abc import Iterator
-from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from distill.downstream.nuclei_probe import FrozenBackbone, Segmenting
+from distill.downstream.decoder_probe import Segmenting, at_scale, mirrored, train_decoder
 from distill.downstream.regions import RegionImage
-from distill.downstream.view import STRIDE_PX, resample
-from distill.encoders import Encoder, PooledFeatures, normalise
-from distill.errors import ModelError
-from distill.nuclei_net import DECODER_CHANNELS, OUTPUT_STRIDE, NucleiNet
-from distill.train import Batch, Schedule, train
+from distill.encoders import Encoder, normalise
+from distill.nuclei_net import OUTPUT_STRIDE
+from distill.train import Batch
 from distill.views import vary_stain
 
 Classes = NDArray[np.uint8]
@@ -43,19 +41,10 @@ def segment_regions(
     ModelError
         If the encoder is not a timm network, whose inner features the decoder needs.
     """
-    if not isinstance(encoder.module, PooledFeatures):
-        raise ModelError(f"{encoder.identifier} has no feature maps to segment regions with")
-    generator = Generator().manual_seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # for the decoder's weights
-        fresh = NucleiNet(deepcopy(encoder.module.backbone))
-        fresh.head = nn.Conv2d(DECODER_CHANNELS, n_classes, 1)
-        net = FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
-        net = net.to(settings.device).to(memory_format=torch.channels_last)
-        samples = [_at(image, encoder.spec.mpp, settings.crop_px) for image in learn_from]
-        batches = _batches(encoder, samples, settings, generator)
-        schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)
-        train(net, batches, functional.cross_entropy, schedule, bfloat16=settings.bfloat16)
+    samples = [_at(image, encoder.spec.mpp, settings.crop_px) for image in learn_from]
+    batches = partial(_batches, encoder, samples, settings)
+    loss = functional.cross_entropy
+    net = train_decoder(encoder, batches, loss, settings, outputs=n_classes, seed=seed)
     return [_measure(net, encoder, image, settings, n_classes) for image in asked]
 
 
@@ -64,19 +53,8 @@ def _at(image: RegionImage, mpp: float, smallest_px: int) -> tuple[NDArray[np.ui
 
     What is left over at the right and the bottom is mirrored.
     """
-    factor = image.mpp / mpp
-    pixels = resample(image.pixels, factor)
-    rows, columns = (
-        np.minimum(((np.arange(n) + 0.5) / factor).astype(int), limit - 1)
-        for n, limit in zip(pixels.shape[:2], image.regions.shape, strict=True)
-    )
-    regions = image.regions[rows[:, None], columns]
-    wanted = [max(smallest_px, -(-n // STRIDE_PX) * STRIDE_PX) for n in regions.shape]
-    around = [(0, w - n) for w, n in zip(wanted, regions.shape, strict=True)]
-    return (
-        np.pad(pixels, (*around, (0, 0)), mode="symmetric"),
-        np.pad(regions, around, mode="symmetric"),
-    )
+    pixels, regions = at_scale(image.pixels, image.regions, image.mpp / mpp)
+    return mirrored(pixels, smallest_px), mirrored(regions, smallest_px)
 
 
 def _batches(

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
+from distill.resample import resample
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -51,14 +51,6 @@ class View:
             return self.spec.size_px
         wanted = max(SMALLEST_PX, -(-longest // STRIDE_PX) * STRIDE_PX)
         return min(wanted, self.spec.size_px)
-
-
-def resample(pixels: Pixels, factor: float) -> Pixels:
-    """Resize (H, W, 3) pixels by `factor`; antialiased when it gets smaller."""
-    height, width = (max(1, round(edge * factor)) for edge in pixels.shape[:2])
-    if (height, width) == pixels.shape[:2]:
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _mirror(pixels: Pixels, edge: int) -> Pixels:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.errors import LabelledDataError
-from distill.teachers.teacher import at_mpp, resize_labels
+from distill.resample import at_mpp, resize_labels
 from wsi.slide import Pixels
 
 UNKNOWN = -1  # class of a pixel that nobody labelled

@@ -12,11 +12,11 @@ from distill.card import weights_file, write_toml
 from distill.checkpoint import load_weights, save_weights
 from distill.device import check_device, device_of, no_memory_left
 from distill.encoders import normalise
+from distill.resample import at_mpp, resize_labels
 from distill.segmentation.card import CARD_NAME, SegmenterCard, read_segmenter_card
 from distill.segmentation.network import build_network
 from distill.segmentation.windows import Floats, Lattice, blend_rows
 from distill.teachers.predict import VIEWS
-from distill.teachers.teacher import at_mpp, resize_labels
 from wsi.slide import Pixels
 
 WEIGHTS_NAME = "segmenter.safetensors"

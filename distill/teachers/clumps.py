@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from distill.resample import at_mpp, resize_labels
 from distill.teachers.labelled import UNKNOWN, Labelled
 from distill.teachers.postprocess import separate
 from distill.teachers.predict import predict_maps
-from distill.teachers.teacher import Teacher, at_mpp, resize_labels
+from distill.teachers.teacher import Teacher
 
 
 def divide_clumps(image: Labelled, teacher: Teacher, *, turns: int, bfloat16: bool) -> Labelled:

@@ -3,9 +3,6 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
 from distill.card import TrainingCard, weights_file, write_toml
@@ -13,6 +10,7 @@ from distill.checkpoint import load_weights, read_checked, save_weights
 from distill.device import check_device
 from distill.encoders import create_backbone
 from distill.errors import ModelError
+from distill.resample import at_mpp, resize_labels
 from distill.teachers.card import (
     CARD_NAME,
     WIDTHS,
@@ -31,7 +29,6 @@ from distill.teachers.published.instanseg import load_instanseg
 from wsi.slide import Pixels
 
 WEIGHTS_NAME = "teacher.safetensors"
-SAME_MPP = 0.1  # relative difference within which images are not resampled: nuclei vary more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,21 +119,3 @@ def _load_net(card: AnyCard, file: Path) -> nn.Module:
         return load(stored)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from error
-
-
-def at_mpp(pixels: Pixels, *, mpp: float | None, wanted: float) -> Pixels:
-    """Resample an (H, W, 3) image to another resolution, unless the two are nearly the same."""
-    if mpp is None or abs(mpp / wanted - 1) <= SAME_MPP:
-        return pixels
-    height, width = (max(1, round(length * mpp / wanted)) for length in pixels.shape[:2])
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def resize_labels(labels: Instances, shape: tuple[int, int]) -> Instances:
-    """Bring (H, W) labels to another shape by taking the nearest."""
-    rows, columns = (_nearest(old, new) for old, new in zip(labels.shape, shape, strict=True))
-    return labels if labels.shape == shape else labels[np.ix_(rows, columns)]
-
-
-def _nearest(old: int, new: int) -> NDArray[np.int64]:
-    return ((np.arange(new) + 0.5) * old / new).astype(np.int64)

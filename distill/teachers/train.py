@@ -13,6 +13,7 @@ from distill.checkpoint import load_weights
 from distill.device import check_device
 from distill.losses import instance_loss
 from distill.metrics import Estimate, summarise
+from distill.resample import at_mpp, resize_labels
 from distill.seen import TEACHER_SEEN_NAME, list_images, write_seen
 from distill.teachers.clumps import divide_clumps
 from distill.teachers.crops import SCALE, Crops, Geometry, target_of
@@ -21,7 +22,7 @@ from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
 from distill.teachers.predict import VIEWS
 from distill.teachers.split import Fold, Sources, Split, split_by_case
-from distill.teachers.teacher import Teacher, at_mpp, build_net, resize_labels, save_teacher
+from distill.teachers.teacher import Teacher, build_net, save_teacher
 from distill.teachers.tune import score_all, tune
 from distill.teachers.watch import (
     BEST_NAME,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.resample import SAME_MPP
 from pipelines.readable import Box
 from wsi.plan import ReadPlan, TileSpec, plan_read
 from wsi.slide import Slide
 from wsi.tissue import Tissue
 
-SAME_MPP = 0.1  # relative difference within which pixels are not resampled: nuclei vary more
 ENLARGED = 2.1  # a teacher for 40× looks at slides scanned at 20×
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from distill.resample import resize_labels
 from distill.teachers.labelled import Instances
-from distill.teachers.teacher import Teacher, resize_labels
+from distill.teachers.teacher import Teacher
 from pipelines.blockwise.frame import ENLARGED
 from pipelines.errors import UsageError
 from wsi.plan import ReadPlan, TileSpec, plan_read

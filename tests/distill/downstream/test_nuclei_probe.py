@@ -8,7 +8,8 @@ import pytest
 import torch
 from skimage.draw import disk
 
-from distill.downstream.nuclei_probe import Segmenting, segment
+from distill.downstream.decoder_probe import Segmenting
+from distill.downstream.nuclei_probe import segment
 from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
 from distill.teachers.labelled import Labelled

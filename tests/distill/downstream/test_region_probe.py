@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill.downstream.nuclei_probe import Segmenting
+from distill.downstream.decoder_probe import Segmenting
 from distill.downstream.region_probe import segment_regions
 from distill.downstream.regions import RegionImage, RegionSet
 from distill.encoders import Encoder, create_encoder

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from distill.encoders import normalise
 from distill.errors import ModelError
 from distill.metrics import score
+from distill.resample import resize_labels
 from distill.respond import teacher_of
 from distill.targets import nuclei_maps
 from distill.teachers.card import InstanSegCard, read_teacher_card
@@ -28,7 +29,7 @@ from distill.teachers.published.hovernet import (
 )
 from distill.teachers.published.instanseg import InstanSegTeacher, scale_channels
 from distill.teachers.read import read_labelled
-from distill.teachers.teacher import load_teacher, resize_labels
+from distill.teachers.teacher import load_teacher
 from pipelines.cli.main import cli
 from tests.distill.teachers.stand_ins import DarkParts, write_script, write_teacher
 from wsi.slide import Pixels

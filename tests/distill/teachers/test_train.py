@@ -25,10 +25,8 @@ from distill.teachers.predict import predict_maps
 from distill.teachers.split import Fold, Sources, split_by_case
 from distill.teachers.teacher import (
     WEIGHTS_NAME,
-    at_mpp,
     build_net,
     load_teacher,
-    resize_labels,
     save_teacher,
 )
 from distill.teachers.train import TeacherSettings, TrainedTeacher, train_teacher
@@ -348,15 +346,3 @@ def test_a_teacher_of_other_widths_is_loaded_as_it_was(tmp_path: Path) -> None:
     )
     image = torch.zeros(1, 3, 64, 64)
     assert torch.equal(load_teacher(tmp_path).net(image), net(image))
-
-
-def test_images_of_another_resolution_are_resampled() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    assert at_mpp(pixels, mpp=0.5, wanted=0.25).shape == (80, 120, 3)
-    assert at_mpp(pixels, mpp=0.252, wanted=0.25) is pixels
-    assert at_mpp(pixels, mpp=None, wanted=0.25) is pixels
-    labels = np.arange(12, dtype=np.int32).reshape(3, 4)
-    np.testing.assert_array_equal(
-        resize_labels(labels, (6, 8)), labels.repeat(2, axis=0).repeat(2, axis=1)
-    )
-    np.testing.assert_array_equal(resize_labels(resize_labels(labels, (9, 12)), (3, 4)), labels)
