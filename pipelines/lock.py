@@ -7,22 +7,18 @@ matter. Creating the file exclusively, and replacing it, is all that is asked of
 which NFS can do; `flock` it often cannot. Object stores can do it too, see `pipelines.lock_file`.
 """
 
-import json
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import UsageError
 from pipelines.lock_file import LockFile, lock_file
+from pipelines.lock_holder import Holder, said_in, written
 from pipelines.output import GO_ON, explained_output
-from pipelines.processes import is_alive, process_space, start_of
+from pipelines.processes import is_alive, process_space
 from wsi.atomic import sweep
 from wsi.remote import is_remote
 
@@ -30,7 +26,6 @@ LOCK_NAME = "lock.json"
 BEAT_S = 10.0
 SILENT_S = 60.0  # no beat for so long, and nobody holds it: NFS may show a change this late
 LOOK_S = 2.0
-MAX_BYTES = 4096  # of a lock's file: one write, which no reader sees half of
 
 
 class HeldError(UsageError):
@@ -43,42 +38,6 @@ class LockLostError(UsageError):
     """Another run took the folder over while this one gave no sign of life."""
 
     kind = "lock_lost"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """A process that holds a folder.
-
-    Attributes
-    ----------
-    token
-        Unlike that of any other holder.
-    space
-        What process numbers are unique in, see `pipelines.processes.process_space`.
-    start
-        When the process began, in the system's own unit: tells it from a later one of its number.
-    since
-        For people.
-    """
-
-    token: str
-    host: str
-    space: str
-    pid: int
-    start: str
-    since: str
-
-    @classmethod
-    def me(cls) -> "Holder":
-        """The process that asks, from now on."""
-        return cls(
-            token=uuid.uuid4().hex,
-            host=socket.gethostname(),
-            space=process_space(),
-            pid=os.getpid(),
-            start=start_of(os.getpid()) or "",
-            since=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,17 +62,17 @@ class Lock:
         LockLostError
             If another process has taken it over.
         """
-        found = _said(self._file.glance())
+        found = said_in(self._file.glance())
         if found is not None and found[0].token != self.holder.token:
             raise LockLostError(
-                f"{self.path.parent} was taken over by {_name(found[0])} because this process gave "
+                f"{self.path.parent} was taken over by {found[0]} because this process gave "
                 f"no sign of life for {SILENT_S:g} s (was it suspended?): let that one finish"
             )
 
     def beat(self) -> None:
         """Show that this process lives."""
         self._beat += 1
-        self._file.rewrite(_content(self.holder, self._beat))
+        self._file.rewrite(written(self.holder, self._beat))
 
     def _beat_until_ended(self) -> None:
         while not self._ended.wait(BEAT_S):
@@ -125,7 +84,7 @@ class Lock:
 
     def release(self) -> None:
         """Give the folder up, unless another process has it."""
-        found = _said(self._file.read())
+        found = said_in(self._file.read())
         if found is not None and found[0].token == self.holder.token:
             self._file.remove()
         self._file.close()
@@ -175,7 +134,7 @@ def refuse_held(folder: Path, *, say: Callable[[str], None] = lambda _: None) ->
 
 def _take(path: Path, holder: Holder, say: Callable[[str], None]) -> Lock:
     file = lock_file(path)
-    if file.create(_content(holder, 0)):
+    if file.create(written(holder, 0)):
         return Lock(holder=holder, _file=file)
     return _take_over(file, holder, say)
 
@@ -191,7 +150,7 @@ def _take_over(file: LockFile, holder: Holder, say: Callable[[str], None]) -> Lo
     claim = path.with_name(f"{path.name}.{before.token if before else 'unknown'}")
     with _claimed(_take(claim, holder, say)) as lock:
         text = file.read()
-        now = _said(text)
+        now = said_in(text)
         if now is not None and (before is None or now[0].token != before.token):
             raise _held(path, now[0])
         if text is not None:
@@ -218,20 +177,20 @@ def _refuse_alive(file: LockFile, say: Callable[[str], None]) -> Holder | None:
     HeldError
         If the holder lives.
     """
-    path, found = file.path, _said(file.read())
+    path, found = file.path, said_in(file.read())
     if found is not None and found[0].space == process_space():
         if is_alive(found[0].pid, found[0].start):
             raise _held(path, found[0])
         return found[0]
     say(
-        f"{path} names {_name(found[0]) if found else 'nobody'}: waiting at most {SILENT_S:g} s "
+        f"{path} names {found[0] if found else 'nobody'}: waiting at most {SILENT_S:g} s "
         "for a sign of life"
     )
     waited_until = time.monotonic() + SILENT_S
     while time.monotonic() < waited_until:
         time.sleep(LOOK_S)
         text = file.read()
-        now = _said(text)
+        now = said_in(text)
         if now is not None and now != found:
             raise _held(path, now[0])
         if text is None:
@@ -241,26 +200,6 @@ def _refuse_alive(file: LockFile, say: Callable[[str], None]) -> Holder | None:
 
 def _held(path: Path, holder: Holder) -> HeldError:
     return HeldError(
-        f"{path.parent} is held by {_name(holder)}, since {holder.since}: wait for it, end it, or "
+        f"{path.parent} is held by {holder}, since {holder.since}: wait for it, end it, or "
         f"choose another folder with --out; if you are sure that it is gone, remove {path}"
     )
-
-
-def _name(holder: Holder) -> str:
-    return f"process {holder.pid} on {holder.host}"
-
-
-def _content(holder: Holder, beat: int) -> bytes:
-    """A lock's file, of one size: a shorter text would leave the end of a longer one."""
-    text = json.dumps(asdict(holder) | {"beat": beat})
-    return text.encode().ljust(MAX_BYTES - 1) + b"\n"
-
-
-def _said(text: bytes | None) -> tuple[Holder, int] | None:
-    """The holder and its beat; None where there is no text, or none that says it."""
-    try:
-        said = json.loads(text or b"")
-        beat = int(said.pop("beat"))
-        return Holder(**said), beat
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -26,7 +26,8 @@ from benchmarks.measure import BenchmarkError
 from benchmarks.pretraining.candidates import OURS, Candidate
 from distill.downstream import statistics
 from distill.downstream.statistics import Floats
-from pipelines.mil.evaluation.operating_point import freeze, parse_criterion
+from pipelines.mil.evaluation.criterion import parse_criterion
+from pipelines.mil.evaluation.operating_point import freeze
 from pipelines.mil.evaluation.predictions import read_predictions
 from pipelines.mil.evaluation.scored import Scored, over_seeds, score_test
 

@@ -59,10 +59,10 @@ def evaluate(
 
     from distill.card import write_toml
     from pipelines.mil.evaluation.cards import frozen_cards
+    from pipelines.mil.evaluation.criterion import parse_criterion
     from pipelines.mil.evaluation.evaluate import Settings
     from pipelines.mil.evaluation.evaluate import evaluate as measure
     from pipelines.mil.evaluation.names import TITLES
-    from pipelines.mil.evaluation.operating_point import parse_criterion
     from pipelines.mil.evaluation.output import check_out, write_evaluation
     from pipelines.mil.evaluation.page import PAGE_NAME, number, span, tested
     from pipelines.mil.evaluation.predictions import read_predictions

@@ -123,7 +123,7 @@ def pretrain(
     from pipelines.errors import UsageError
     from pipelines.pretraining.job import PretrainJob, PretrainSettings
     from pipelines.pretraining.run import run_pretraining
-    from pipelines.pretraining.tiles import TileRequest
+    from pipelines.pretraining.sources import TileRequest
     from pipelines.pretraining.watching import require_tensorboard
     from wsi.plan import TileSpec
 

@@ -18,8 +18,8 @@ def taught(
     from distill.teachers.card import read_teacher_card
     from pipelines.executors import make_executor
     from pipelines.pretraining.responding import origin_of, respond
+    from pipelines.pretraining.sources import find_tiles
     from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
-    from pipelines.pretraining.tiles import find_tiles
 
     places = find_tiles(job.sources, job.mpps, job.request)
     card = read_teacher_card(teacher)

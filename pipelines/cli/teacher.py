@@ -54,7 +54,7 @@ def label(
     threads and dirt are taken for nuclei.
     """
     from pipelines.pretraining.labelling import write_labelled
-    from pipelines.pretraining.tiles import TileRequest, find_tiles
+    from pipelines.pretraining.sources import TileRequest, find_tiles
     from wsi.plan import TileSpec
 
     mpps = one_each(mpp or [], len(tiles), flag="--tiles")

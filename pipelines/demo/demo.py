@@ -7,58 +7,38 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
-
 from cluster.executor import Executor
-from distill.card import ModelCard, TileCard, TrainingCard
-from distill.checkpoint import describe_encoder, save_weights
 from distill.downstream.statistics import Interval
-from distill.encoders import Encoder, create_backbone, encoder_of
-from distill.label_maps import label_maps
-from distill.objectives.objective import Maps, predict_nuclei
-from distill.objectives.response_loss import ResponseLoss
-from distill.origin import Origin
-from distill.pretrain import pretrain
-from distill.respond import teacher_of
-from distill.responses import Responses, write_responses
-from distill.tileset import TileSet
-from distill.train import Schedule
+from distill.encoders import encoder_of
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import Alignment, measure_alignment
+from pipelines.demo.models import (
+    LICENCE,
+    POSITIVE,
+    SPEC,
+    STUDENT,
+    pretrain_student,
+    student_card,
+    train_on_slides,
+    train_teacher,
+)
 from pipelines.demo.truth import heatmap_auroc, held_out_auroc
 from pipelines.errors import UsageError
-from pipelines.manifest import Entry, read_manifest
-from pipelines.mil.bags import Bag
-from pipelines.mil.features import open_features
-from pipelines.mil.training import TrainedHead, train_head
+from pipelines.manifest import read_manifest
 from pipelines.model import save_model
-from pipelines.pretraining.tiles import read_places
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
-from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME, TILES_NAME
-from pipelines.sampling import place_in_slides
-from wsi.atomic import remove, replacing
-from wsi.plan import TileSpec
+from pipelines.runfolder import RECORDS_NAME
+from wsi.atomic import replacing
 from wsi.testing import (
     CohortSlide,
-    nuclei_crops,
     plan_cohort,
     write_cohort_slide,
     write_locating_slide,
     write_manifest,
 )
 
-SPEC = TileSpec(size_px=128, mpp=0.5)
-TEACHER_PX = 256  # edge of the labelled crops
-TEACHER = "regnetx_002"
-STUDENT = "regnetx_002"
-BATCH = 16
 LOCATING_PX = 2048  # edge of the slide that says where it is: steps of 8 pixels, two levels
-CHECKS = 2  # of each training; the demo shows the last
-POSITIVE = "tumour"
-LICENCE = "Apache-2.0 (made-up pixels, no patient's data)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,21 +103,30 @@ def run_demo(
         slides = _make_cohort(folder / "slides", settings, executor)
     entries = read_manifest(folder / "slides" / "manifest.csv")
     with step("train the nuclei teacher"):
-        teacher = _train_teacher(settings)
+        teacher = train_teacher(
+            crops=settings.teacher_crops, steps=settings.teacher_steps, seed=settings.seed
+        )
     with step("pretrain the student (RCKD)"):
         unlabelled = [entry for entry in entries if entry.split == "train"]
-        student = _pretrain(unlabelled, teacher.net, folder, settings)
+        student = pretrain_student(
+            unlabelled,
+            teacher.net,
+            folder,
+            tiles=settings.student_tiles,
+            steps=settings.student_steps,
+            seed=settings.seed,
+        )
     result.teacher_held_out, result.student_held_out = teacher.held_out, student.held_out
     encoder = encoder_of(
         student.backbone, identifier=f"{STUDENT}-rckd-demo", spec=SPEC, licence=LICENCE
     )
-    card = _card(encoder, student)
+    card = student_card(encoder, student)
     out, model = folder / "out", folder / "model"
     with step("pyramids and embeddings"):
         save_model(model, card, encoder)
         run_cohort(entries, out, RunConfig(model=model), executor)
     with step("train the MIL head"):
-        head = _train_head(entries, out, settings.seed)
+        head = train_on_slides(entries, out, seed=settings.seed)
         save_model(model, card, encoder, head)
     with step("predictions and heatmaps"):
         result.counts = run_cohort(entries, out, RunConfig(model=model), executor)
@@ -172,95 +161,6 @@ def _make_cohort(
             raise RuntimeError(f"{outcome.item.slide_id}: {outcome.failure.trace}")
     write_manifest(folder.resolve(), slides)
     return slides
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trained:
-    net: nn.Module
-    backbone: nn.Module
-    held_out: dict[str, float]
-
-
-def _train_teacher(settings: DemoSettings) -> _Trained:
-    # Other specimens than the cohort's: their seeds start far away.
-    pixels, nuclei = nuclei_crops(
-        count=settings.teacher_crops, size_px=TEACHER_PX, seed=settings.seed + 1000, mpp=SPEC.mpp
-    )
-    tiles = TileSet(
-        seen=pixels,
-        sources=np.arange(len(pixels)),
-        spec=TileSpec(size_px=TEACHER_PX, mpp=SPEC.mpp),
-        instances=nuclei,
-    )
-    labels, alone = label_maps(tiles), ResponseLoss(appearance=False)
-    return _learn_nuclei(TEACHER, tiles, labels, settings.teacher_steps, settings.seed, alone)
-
-
-def _pretrain(
-    entries: Sequence[Entry], teacher: nn.Module, folder: Path, settings: DemoSettings
-) -> _Trained:
-    places = place_in_slides(entries, spec=SPEC, count=settings.student_tiles, seed=settings.seed)
-    tiles = read_places(places)
-    sha256 = save_weights(teacher, folder / "teacher.safetensors")
-    origin = Origin(teacher_sha256=sha256, tile_px=SPEC.size_px, mpp=SPEC.mpp)
-    responses = folder / "responses"
-    remove(responses)  # of an earlier demo's teacher
-    write_responses(responses, origin, teacher_of(teacher), tiles.seen)
-    maps = Responses(responses, origin, origin.keys(tiles.seen))
-    return _learn_nuclei(
-        STUDENT, tiles, maps, settings.student_steps, settings.seed, ResponseLoss()
-    )
-
-
-def _learn_nuclei(
-    architecture: str, tiles: TileSet, maps: Maps, steps: int, seed: int, loss: ResponseLoss
-) -> _Trained:
-    backbone = create_backbone(architecture, seed=seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # for the decoder's weights
-        objective = predict_nuclei(backbone, tiles, maps, crop_px=SPEC.size_px, loss=loss)
-    objective.model.to(memory_format=torch.channels_last)
-    kept, held_out = tiles.split(seed)
-    progress = pretrain(
-        objective,
-        kept,
-        held_out,
-        Schedule(steps=steps),
-        batch_size=min(BATCH, len(kept)),
-        seed=seed,
-        checks=CHECKS,
-    )
-    return _Trained(net=objective.model, backbone=backbone, held_out=progress.checks[steps])
-
-
-def _train_head(entries: Sequence[Entry], out: Path, seed: int) -> TrainedHead:
-    bags = []
-    for entry in entries:
-        path = out / SLIDES_NAME / entry.ref.slide_id / TILES_NAME
-        if entry.split in ("train", "tune") and path.is_file():
-            bags.append(
-                Bag(
-                    slide_id=entry.ref.slide_id,
-                    patient_id=entry.patient_id or entry.ref.slide_id,
-                    target=entry.label or "",
-                    split=entry.split,
-                    read=open_features(path).read,
-                )
-            )
-    return train_head(bags, positive=POSITIVE, seed=seed)
-
-
-def _card(encoder: Encoder, student: _Trained) -> ModelCard:
-    return ModelCard(
-        encoder=describe_encoder(encoder, architecture=STUDENT),
-        tile=TileCard(size_px=SPEC.size_px, mpp=SPEC.mpp),
-        training=TrainingCard(
-            data="raypath demo: made-up slides, of no use on real tissue",
-            data_licence=LICENCE,
-            method=f"RCKD-style, teacher {TEACHER} trained on made-up nuclei",
-            measures={f"student_{k}_against_teacher": v for k, v in student.held_out.items()},
-        ),
-    )
 
 
 def _finished(slides: Sequence[CohortSlide], records: Sequence[SlideRecord]) -> list[CohortSlide]:

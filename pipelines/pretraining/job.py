@@ -8,7 +8,7 @@ from distill.objectives.response_loss import ResponseLoss
 from distill.origin import Origin
 from distill.seen import Seen
 from pipelines.errors import UsageError
-from pipelines.pretraining.tiles import TileRequest
+from pipelines.pretraining.sources import TileRequest
 
 JOB_NAME = "pretraining.json"
 FREE = ("device", "embed_px", "half", "licence", "data")  # may be others when a training is resumed

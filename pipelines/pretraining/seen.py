@@ -8,7 +8,7 @@ import numpy as np
 from distill.seen import Seen, list_images
 from distill.teachers.read import read_labelled
 from pipelines.pretraining.places import ARRAYS, read_image
-from pipelines.pretraining.tiles import image_paths
+from pipelines.pretraining.sources import image_paths
 from wsi.slide import Pixels
 
 

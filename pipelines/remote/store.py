@@ -4,31 +4,17 @@ fsspec does the asking, as for slides. Names are taken as they are: its calls fo
 once take ``*`` and ``?`` in a slide's id for patterns.
 """
 
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from cluster.retries import wait_s
-from pipelines.output import NOT_ALLOWED
-from wsi.errors import (
-    NO_ROOM,
-    DiskFullError,
-    OutputPermissionError,
-    RayPathError,
-    UnreachableOutputError,
-)
-from wsi.remote import ObjectInfo, file_system, is_of_storage, object_version
+from pipelines.remote.trouble import explained_store, is_bucket, patiently
+from wsi.remote import ObjectInfo, file_system, object_version
 
 AT_ONCE = 8  # files on their way from a process
 PART_BYTES = 8 << 20  # of a large object: a process holds at most 2 * PART_BYTES a file
-NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "NoAuthTokenError")
-FULL = ("StorageFull", "QuotaExceeded", "InsufficientStorage", "EntityTooLarge")  # codes of servers
-
-Result = TypeVar("Result")
 
 
 def list_objects(url: Path) -> dict[str, ObjectInfo]:
@@ -63,7 +49,7 @@ def list_folders(url: Path) -> list[str]:
         try:
             found = files.ls(_key(url), detail=True)
         except FileNotFoundError as error:
-            if _is_bucket(error):
+            if is_bucket(error):
                 raise
             return []
         return [each["name"].rpartition("/")[2] for each in found if each["type"] == "directory"]
@@ -94,7 +80,7 @@ def read_object(url: Path) -> bytes | None:
         try:
             return bytes(file_system(url).cat_file(_key(url)))
         except FileNotFoundError as error:
-            if _is_bucket(error):
+            if is_bucket(error):
                 raise
             return None
 
@@ -110,7 +96,7 @@ def has_object(url: Path) -> bool:
             files.invalidate_cache()
             files.info(_key(url))
         except FileNotFoundError as error:
-            if _is_bucket(error):
+            if is_bucket(error):
                 raise
             return False
         return True
@@ -149,7 +135,7 @@ def remove_objects(url: Path, names: Iterable[str]) -> None:
         try:
             files.rm_file(f"{_key(url)}/{name}")
         except FileNotFoundError as error:
-            if _is_bucket(error):
+            if is_bucket(error):
                 raise
 
     _each(names, lambda name: patiently(url, lambda: remove(name)))
@@ -187,62 +173,6 @@ def store_files(folder: Path, names: Iterable[str], url: Path) -> None:
     _each(names, store)
 
 
-def patiently(url: Path, ask: Callable[[], Result]) -> Result:
-    """Ask a storage, again after a while where it did not answer, see `cluster.retries`."""
-    tries = 1
-    while True:
-        try:
-            with explained_store(url):
-                return ask()
-        except UnreachableOutputError as error:
-            seconds = wait_s("unreachable", tries)
-            if seconds is None:
-                message = f"{error} (tried {tries} times)"
-                raise UnreachableOutputError(message) from error.__cause__
-        time.sleep(seconds)
-        tries += 1
-
-
-@contextmanager
-def explained_store(url: Path) -> Iterator[None]:
-    """Turn what a file system raises into errors that say what to do.
-
-    Raises
-    ------
-    OutputPermissionError
-        If credentials are missing, or not allowed to do it; or there is no such bucket.
-    DiskFullError
-        If the storage has no more room.
-    UnreachableOutputError
-        For anything else of the storage or on the way to it, which may pass. A defect of ours is
-        raised as it is, see `is_of_storage`.
-    """
-    try:
-        yield
-    except (RayPathError, FileExistsError):
-        raise
-    except Exception as error:
-        if not is_of_storage(error):
-            raise
-        cause = error.__cause__ or error
-        said = f"{type(cause).__name__}: {cause}"
-        if isinstance(error, FileNotFoundError):
-            if not _is_bucket(error):
-                raise
-            raise OutputPermissionError(f"{url}: there is no such bucket: make it first") from error
-        if isinstance(error, PermissionError) or type(error).__name__ in NO_CREDENTIALS:
-            raise OutputPermissionError(
-                f"{url}: reading and writing is not allowed ({said}): give credentials in the "
-                "environment (AWS_PROFILE, or AWS_ACCESS_KEY_ID …), on every machine with workers, "
-                "or choose another folder with --out"
-            ) from error
-        if any(code in said for code in FULL):
-            raise DiskFullError(f"{url}: the storage has no more room ({said})") from error
-        if isinstance(error, OSError) and error.errno in NO_ROOM | NOT_ALLOWED:
-            raise  # of the local disk
-        raise UnreachableOutputError(f"{url} does not answer: {said}") from error
-
-
 def _each(names: Iterable[str], do: Callable[[str], None]) -> None:
     """Do something for each name, several at once."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -254,8 +184,3 @@ def _key(url: Path) -> str:
     """Bucket and key, as file systems take them."""
     known: Any = url
     return str(known.path).rstrip("/")
-
-
-def _is_bucket(error: FileNotFoundError) -> bool:
-    """Whether what is not there is the bucket itself."""
-    return "NoSuchBucket" in repr(error.__cause__)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pipelines import lock as module
-from pipelines.lock import LOCK_NAME, HeldError, Holder, LockLostError, held
+from pipelines.lock import LOCK_NAME, HeldError, LockLostError, held
+from pipelines.lock_holder import Holder
 
 HOLD = """
 import sys, time

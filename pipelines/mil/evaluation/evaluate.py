@@ -20,10 +20,11 @@ from pipelines.mil.evaluation.calibration import (
     expected_calibration_error,
     reliability,
 )
+from pipelines.mil.evaluation.criterion import Criterion
 from pipelines.mil.evaluation.curves import Curve
 from pipelines.mil.evaluation.estimates import Estimate, bootstrapped, proportion
 from pipelines.mil.evaluation.multiclass import confusion_matrices, over_classes
-from pipelines.mil.evaluation.operating_point import Criterion, Frozen, freeze
+from pipelines.mil.evaluation.operating_point import Frozen, freeze
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.evaluation.scored import Scored, over_seeds, score_test
 from pipelines.mil.evaluation.subgroups import Subgroup, by_subgroup, check_columns

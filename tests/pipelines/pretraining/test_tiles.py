@@ -11,7 +11,8 @@ from PIL import Image
 from distill.errors import LabelledDataError
 from pipelines.errors import UsageError
 from pipelines.pretraining.places import Place, cut, read_place, take_tiles, tile_coords
-from pipelines.pretraining.tiles import TileRequest, find_tiles, read_tileset
+from pipelines.pretraining.sources import TileRequest, find_tiles
+from pipelines.pretraining.tiles import read_tileset
 from tests.conftest import MadeUp
 from wsi import scratch
 from wsi.open import open_slide

@@ -10,7 +10,8 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from distill.downstream.statistics import patient_weights
 from pipelines.mil.evaluation import curves
-from pipelines.mil.evaluation.operating_point import Criterion, freeze
+from pipelines.mil.evaluation.criterion import Criterion
+from pipelines.mil.evaluation.operating_point import freeze
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.evaluation.scored import Scored, score_test
 

@@ -28,8 +28,8 @@ from distill.card import (
 from distill.errors import ModelError
 from pipelines.errors import PredictionsError, UsageError
 from pipelines.mil.evaluation.cards import FrozenCard, frozen_card, frozen_cards
+from pipelines.mil.evaluation.criterion import Criterion
 from pipelines.mil.evaluation.evaluate import Evaluation, Settings, evaluate
-from pipelines.mil.evaluation.operating_point import Criterion
 from pipelines.mil.evaluation.output import check_out, write_evaluation
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.steps.predict import verdict_of

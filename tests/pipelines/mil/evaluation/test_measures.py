@@ -12,6 +12,7 @@ from sklearn import metrics
 
 from distill.downstream.statistics import Floats, patient_weights
 from pipelines.mil.evaluation import binary
+from pipelines.mil.evaluation.criterion import Criterion
 from pipelines.mil.evaluation.estimates import (
     BOOTSTRAP,
     NONE,
@@ -21,7 +22,7 @@ from pipelines.mil.evaluation.estimates import (
     wilson,
 )
 from pipelines.mil.evaluation.multiclass import over_classes
-from pipelines.mil.evaluation.operating_point import Criterion, freeze
+from pipelines.mil.evaluation.operating_point import freeze
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.evaluation.scored import Scored, score_test
 

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from pipelines.errors import PredictionsError, UsageError
-from pipelines.mil.evaluation.operating_point import (
-    Criterion,
-    Frozen,
-    band_width,
-    choose_threshold,
-    freeze,
-    judge,
-    log_odds,
-    parse_criterion,
-)
+from pipelines.mil.evaluation.criterion import Criterion, choose_threshold, parse_criterion
+from pipelines.mil.evaluation.operating_point import Frozen, band_width, freeze, judge, log_odds
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.statistics import youden_threshold
 

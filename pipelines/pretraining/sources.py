@@ -1,0 +1,178 @@
+"""Where tiles to pretrain on lie: in folders of images, arrays, slides and manifests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from distill.teachers.cases import cases_of
+from pipelines.errors import UsageError
+from pipelines.manifest import read_cohort
+from pipelines.pretraining.places import ARRAYS, Place, open_image, resampled_size, tile_coords
+from pipelines.sampling import place_in_slides
+from wsi.plan import TOLERANCE, TileSpec
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+IMAGES = "images"  # where a folder has one of this name, its other folders hold labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileRequest:
+    """What tiles are wanted.
+
+    Attributes
+    ----------
+    spec
+        Their size and resolution.
+    context_px
+        Margin on each side that a teacher sees.
+    slide_tiles
+        How many to read from each slide at most.
+    upsample
+        Whether images coarser than `spec` are enlarged; otherwise they are refused.
+    labelled
+        Whether labels of nuclei are wanted; images without are left out then.
+    """
+
+    spec: TileSpec
+    context_px: int = 0
+    slide_tiles: int = 500
+    upsample: bool = False
+    labelled: bool = False
+    seed: int = 0
+
+
+def find_tiles(
+    sources: Sequence[str], mpps: Sequence[float | None], request: TileRequest
+) -> list[Place]:
+    """Where the tiles are that `tiles.read_tileset` reads, without labels; raises as it does."""
+    found: list[Place] = []
+    known = 0
+    for source, mpp in zip(sources, mpps, strict=True):
+        places = [replace(p, sources=p.sources + known) for p in _find(source, mpp, request)]
+        known = 1 + max((int(place.sources.max()) for place in places), default=known - 1)
+        found += places
+    return found
+
+
+def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
+    path = Path(source)
+    if path.is_dir():
+        return _find_images(path, mpp, request)
+    if path.suffix == ARRAYS:
+        return [find_arrays(path, mpp, request)]
+    entries = read_cohort([source], mpp=mpp)
+    return place_in_slides(
+        entries,
+        spec=request.spec,
+        count=request.slide_tiles * len(entries),
+        context_px=request.context_px,
+        seed=request.seed,
+    )
+
+
+def image_paths(folder: Path) -> list[Path]:
+    """The images of a folder, sorted.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UsageError(
+            f"--tiles {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); slides are "
+            "given as files or as a manifest"
+        )
+    return paths
+
+
+def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[Place]:
+    paths = image_paths(folder)
+    zoom = zoom_of(str(folder), mpp, request)
+    cases_by_name = cases_of(folder, [path.stem for path in paths])
+    cases = numbered([cases_by_name[path.stem] for path in paths])
+    places = []
+    for path, case in zip(paths, cases.tolist(), strict=True):
+        with open_image(path) as image:
+            coords = tile_coords(*resampled_size(image, zoom), request.spec.size_px)
+        places.append(_place(path, coords, np.zeros(len(coords), np.int64), case, zoom, request))
+    return places
+
+
+def find_arrays(path: Path, mpp: float | None, request: TileRequest) -> Place:
+    """Where tiles lie in an ``.npz`` file of ``pixels`` (N, H, W, 3), perhaps ``sources`` (N,)."""
+    arrays = read_arrays(path)
+    pixels = arrays["pixels"]
+    zoom = zoom_of(str(path), mpp, request)
+    size = resampled_size(Image.fromarray(pixels[0]), zoom)
+    of_one = tile_coords(*size, request.spec.size_px)
+    numbers = np.repeat(np.arange(len(pixels)), len(of_one))
+    sources = np.asarray(arrays.get("sources", np.arange(len(pixels))), np.int64)
+    coords = np.tile(of_one, (len(pixels), 1))
+    return _place(path, coords, numbers, sources[numbers], zoom, request)
+
+
+def _place(
+    path: Path,
+    coords: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    sources: NDArray[np.int64] | int,
+    zoom: float,
+    request: TileRequest,
+) -> Place:
+    return Place(
+        path=path.absolute(),
+        coords=coords,
+        numbers=numbers,
+        sources=np.broadcast_to(np.asarray(sources, np.int64), len(coords)).copy(),
+        spec=request.spec,
+        context_px=request.context_px,
+        zoom=zoom,
+    )
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an ``.npz`` file.
+
+    Raises
+    ------
+    UsageError
+        If none of them is `pixels`, (N, H, W, 3) uint8.
+    """
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    pixels = arrays.get("pixels")
+    if pixels is None or pixels.ndim != 4 or pixels.dtype != np.uint8:
+        raise UsageError(f"--tiles {path}: an array 'pixels' (N, H, W, 3) of uint8 is wanted")
+    return arrays
+
+
+def numbered(cases: list[str]) -> NDArray[np.int64]:
+    """A number for each case: images of one patient are alike."""
+    return np.asarray(np.unique(cases, return_inverse=True)[1], np.int64)
+
+
+def zoom_of(source: str, mpp: float | None, request: TileRequest) -> float:
+    """By how much images are enlarged: below 1, they are reduced.
+
+    Raises
+    ------
+    UsageError
+        If their resolution is not known, or coarser than wanted and not to be enlarged.
+    """
+    if mpp is None:
+        raise UsageError(f"--tiles {source}: how many µm a pixel has is not known; give --mpp")
+    zoom = mpp / request.spec.mpp
+    if zoom > 1 + TOLERANCE and not request.upsample:
+        raise UsageError(
+            f"--tiles {source} has {mpp} µm/px, coarser than the {request.spec.mpp} wanted: "
+            f"give --tile-mpp {mpp}, or --upsample to enlarge it"
+        )
+    return 1.0 if abs(zoom - 1) <= TOLERANCE else zoom
