@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from pipelines import lock as module
+from pipelines import lock_holder
 from pipelines.lock import LOCK_NAME, HeldError, LockLostError, held
 from pipelines.lock_holder import Holder
+from pipelines.processes import start_of
 
 HOLD = """
 import sys, time
@@ -54,6 +56,12 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def on_machine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """From now on this process is on a machine of that name."""
+    for of in (module, lock_holder):
+        monkeypatch.setattr(of, "process_space", lambda: name)
+
+
 @pytest.fixture
 def holding(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds `tmp_path`."""
@@ -84,7 +92,7 @@ def test_the_second_is_told_who_holds_it(tmp_path: Path, holding: subprocess.Pop
 def test_a_killed_process_holds_nothing(tmp_path: Path, holding: subprocess.Popen[str]) -> None:
     os.kill(holding.pid, signal.SIGKILL)  # not waited for: it stays as a zombie
     for _ in range(1000):
-        if module.start_of(holding.pid) is None:
+        if start_of(holding.pid) is None:
             break
         time.sleep(0.01)
     left_over = tmp_path / ".tmp-1234-run.json"
@@ -126,9 +134,9 @@ def test_a_heartbeat_on_another_machine_keeps_it_whatever_the_clocks_say(
 ) -> None:
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     monkeypatch.setattr(module, "BEAT_S", 0.02)
-    monkeypatch.setattr(module, "process_space", lambda: "there")
+    on_machine(monkeypatch, "there")
     with held(tmp_path) as theirs:
-        monkeypatch.setattr(module, "process_space", lambda: "here")
+        on_machine(monkeypatch, "here")
         ended = threading.Event()
 
         def shift_clock() -> None:
@@ -150,10 +158,10 @@ def test_who_was_suspended_too_long_finds_out_and_leaves_the_folder(
 ) -> None:
     monkeypatch.setattr(module, "SILENT_S", 0.05)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
-    monkeypatch.setattr(module, "process_space", lambda: "there")
+    on_machine(monkeypatch, "there")
     with held(tmp_path) as suspended:
         suspended.check()
-        monkeypatch.setattr(module, "process_space", lambda: "here")
+        on_machine(monkeypatch, "here")
         with held(tmp_path) as mine:
             suspended.beat()
             with pytest.raises(LockLostError, match="suspended"):

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from pipelines.channels import colourise
 from pipelines.runfolder import NotARunError
 from pipelines.viewer import server
+from pipelines.viewer.pages import THUMBNAIL_PX
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_the_outline_runs_around_the_tissue(client: TestClient, made_run: Any) -
 
 def test_thumbnails_are_small(client: TestClient, made_run: Any) -> None:
     answer = client.get(url(made_run.negative, "/thumbnail.jpg"))
-    assert max(pixels_of(answer.content).shape) == server.THUMBNAIL_PX
+    assert max(pixels_of(answer.content).shape) == THUMBNAIL_PX
     assert len(answer.content) < 20_000
 
 
