@@ -90,8 +90,8 @@ def fine_tune(
 
     A training step sees one tile of each image of its batch, turned, flipped and with varied
     stain; an answer is the mean over all tiles of an image. Patients are set aside to choose the
-    learning rate, and the network that did best on them answers. Where none can be set aside,
-    the middle rate is used and the answer's setting says so.
+    learning rate; the network that answers is trained once more, on all of `learn_from`. Where
+    none can be set aside, the middle rate is used and the answer's setting says so.
 
     Raises
     ------
@@ -104,25 +104,33 @@ def fine_tune(
     targets = dataset.targets
     parts = validation(targets[learn_from], dataset.owners[learn_from], seed=seed)
     if parts is None:
-        rate = settings.untuned
-        net = _trained(encoder, shown, learn_from, settings, rate, seed)
-        return Answer(
-            probs=_predict(net, encoder, shown, asked, settings),
-            setting=f"lr={rate:g}, not validated",
-        )
-    learn, validate = (learn_from[part] for part in parts)
-    best_loss, best_rate, best = np.inf, settings.untuned, None
+        rate, note = settings.untuned, ", not validated"
+    else:
+        learn, validate = (learn_from[part] for part in parts)
+        rate, note = _choose(encoder, shown, learn, validate, settings, seed), ""
+    net = _trained(encoder, shown, learn_from, settings, rate, seed)
+    probs = _predict(net, encoder, shown, asked, settings)
+    return Answer(probs=probs, setting=f"lr={rate:g}{note}")
+
+
+def _choose(
+    encoder: Encoder,
+    shown: Shown,
+    learn: Indices,
+    validate: Indices,
+    settings: FineTuning,
+    seed: int,
+) -> float:
+    """The rate with the least cross-entropy on `validate` of networks that learn from `learn`."""
+    targets = shown.dataset.targets[validate]
+    losses = []
     for rate in settings.learning_rates:
         net = _trained(encoder, shown, learn, settings, rate, seed)
         probs = _predict(net, encoder, shown, validate, settings).astype(np.float64)
         probs /= probs.sum(1, keepdims=True)  # float32 sums to 1 only nearly
-        loss = log_loss(targets[validate], probs, labels=np.arange(len(dataset.classes)))
-        if best is None or loss < best_loss:
-            best_loss, best_rate, best = float(loss), rate, net
-    assert best is not None  # there is at least one rate
-    return Answer(
-        probs=_predict(best, encoder, shown, asked, settings), setting=f"lr={best_rate:g}"
-    )
+        labels = np.arange(len(shown.dataset.classes))
+        losses.append(float(log_loss(targets, probs, labels=labels)))
+    return settings.learning_rates[int(np.argmin(losses))]
 
 
 def _trained(

@@ -13,6 +13,7 @@ from distill.downstream.splits import folds
 from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
 from wsi.plan import TileSpec
+from wsi.slide import Pixels
 
 Make = Callable[..., LabelledImages]
 QUICK = FineTuning(steps=12, batch_size=8, learning_rates=(1e-5, 2e-3))
@@ -38,6 +39,30 @@ def test_it_learns_and_prefers_the_rate_that_does(coloured: Make, encoder: Encod
     np.testing.assert_allclose(again.probs, answer.probs, atol=1e-5)
     other = fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=2)
     assert np.abs(other.probs - answer.probs).max() > 1e-3
+
+
+class Recording(Shown):
+    """Notes what is asked for."""
+
+    def __init__(self, dataset: LabelledImages, encoder: Encoder) -> None:
+        super().__init__(dataset, view_of(encoder))
+        self.asked: list[int] = []
+
+    def __getitem__(self, index: int) -> Pixels:
+        self.asked.append(index)
+        return super().__getitem__(index)
+
+
+def test_who_answers_has_learned_from_all_labels(coloured: Make, encoder: Encoder) -> None:
+    dataset = coloured(count=60)
+    fold = folds(dataset, seed=0)[0]
+    shown = Recording(dataset, encoder)
+    fine_tune(encoder, shown, fold.train, fold.test, QUICK, seed=1)
+    before_answer = shown.asked[: -len(fold.test)]
+    last = before_answer[-QUICK.steps * QUICK.batch_size :]
+    first = before_answer[: QUICK.steps * QUICK.batch_size]
+    assert set(last) == set(fold.train.tolist())
+    assert set(first) < set(fold.train.tolist())  # some were set aside to choose the rate
 
 
 def test_it_learns_in_half_precision(coloured: Make, encoder: Encoder) -> None:
