@@ -68,7 +68,7 @@ def _batches(
         chosen = torch.randint(len(samples), (settings.batch_size,), generator=generator)
         crops, targets = [], []
         for index in chosen.tolist():
-            top, left, turns, mirrored = (
+            top, left, turns, flipped = (
                 int(torch.randint(room, (), generator=generator))
                 for room in (
                     *(n - settings.crop_px + 1 for n in samples[index][1].shape),
@@ -78,7 +78,7 @@ def _batches(
             )
             part = np.s_[top : top + settings.crop_px, left : left + settings.crop_px]
             crop, regions = (np.rot90(of[part], turns) for of in samples[index])
-            if mirrored:
+            if flipped:
                 crop, regions = crop[:, ::-1], regions[:, ::-1]
             crops.append(torch.from_numpy(crop.copy()))
             targets.append(torch.from_numpy(_reduced(regions).astype(np.int64)))

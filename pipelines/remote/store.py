@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipelines.remote.trouble import explained_store, is_bucket, patiently
+from pipelines.remote.trouble import explained_store, lacks_bucket, patiently
 from wsi.remote import ObjectInfo, file_system, object_version
 
 AT_ONCE = 8  # files on their way from a process
@@ -49,7 +49,7 @@ def list_folders(url: Path) -> list[str]:
         try:
             found = files.ls(_key(url), detail=True)
         except FileNotFoundError as error:
-            if is_bucket(error):
+            if lacks_bucket(error):
                 raise
             return []
         return [each["name"].rpartition("/")[2] for each in found if each["type"] == "directory"]
@@ -80,7 +80,7 @@ def read_object(url: Path) -> bytes | None:
         try:
             return bytes(file_system(url).cat_file(_key(url)))
         except FileNotFoundError as error:
-            if is_bucket(error):
+            if lacks_bucket(error):
                 raise
             return None
 
@@ -96,7 +96,7 @@ def has_object(url: Path) -> bool:
             files.invalidate_cache()
             files.info(_key(url))
         except FileNotFoundError as error:
-            if is_bucket(error):
+            if lacks_bucket(error):
                 raise
             return False
         return True
@@ -135,7 +135,7 @@ def remove_objects(url: Path, names: Iterable[str]) -> None:
         try:
             files.rm_file(f"{_key(url)}/{name}")
         except FileNotFoundError as error:
-            if is_bucket(error):
+            if lacks_bucket(error):
                 raise
 
     _each(names, lambda name: patiently(url, lambda: remove(name)))

@@ -63,7 +63,7 @@ def explained_store(url: Path) -> Iterator[None]:
         cause = error.__cause__ or error
         said = f"{type(cause).__name__}: {cause}"
         if isinstance(error, FileNotFoundError):
-            if not is_bucket(error):
+            if not lacks_bucket(error):
                 raise
             raise OutputPermissionError(f"{url}: there is no such bucket: make it first") from error
         if isinstance(error, PermissionError) or type(error).__name__ in NO_CREDENTIALS:
@@ -79,6 +79,6 @@ def explained_store(url: Path) -> Iterator[None]:
         raise UnreachableOutputError(f"{url} does not answer: {said}") from error
 
 
-def is_bucket(error: FileNotFoundError) -> bool:
+def lacks_bucket(error: FileNotFoundError) -> bool:
     """Whether what is not there is the bucket itself."""
     return "NoSuchBucket" in repr(error.__cause__)
