@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.double import double
+
 OUTPUT_STRIDE = 2
 DECODER_CHANNELS = 64
 OUTPUTS = 3
@@ -123,11 +125,6 @@ def _separable(channels: int) -> nn.Sequential:
         nn.BatchNorm2d(channels),
         nn.SiLU(inplace=True),
     )
-
-
-def double(x: Tensor) -> Tensor:
-    """Twice the height and width, bilinearly."""
-    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _resize(x: Tensor, height: int, width: int) -> Tensor:

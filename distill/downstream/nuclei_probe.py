@@ -8,12 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from distill.augment import random_crop, random_geometry
+from distill.double import double
 from distill.downstream.decoder_probe import Segmenting, at_scale, mirrored, train_decoder
 from distill.encoders import Encoder, normalise
 from distill.errors import LabelledDataError
 from distill.losses import nuclei_loss
 from distill.metrics import score
-from distill.nuclei_net import OUTPUT_STRIDE, double, responses_of
+from distill.nuclei_net import OUTPUT_STRIDE, responses_of
 from distill.targets import nuclei_maps, reduce_maps
 from distill.teachers.labelled import Instances, Labelled
 from distill.teachers.postprocess import Thresholds, separate

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from distill.card import read_card
 from distill.checkpoint import NETWORK_WEIGHTS, load_encoder, load_weights
+from distill.double import double
 from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, PooledFeatures, create_backbone
 from distill.errors import ModelError
-from distill.nuclei_net import NucleiNet, double
+from distill.nuclei_net import NucleiNet
 from distill.segmentation.card import Decoder
 from distill.teachers.network import STRIDE, TeacherNet
 

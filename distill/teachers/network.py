@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.nuclei_net import OUTPUTS, double, feature_indices, responses_of
+from distill.double import double
+from distill.nuclei_net import OUTPUTS, feature_indices, responses_of
 from distill.teachers.card import WIDTHS
 
 STRIDE = 32  # of the deepest features; image sides are multiples of it
