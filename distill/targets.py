@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 
 def nuclei_maps(instances: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -22,23 +21,24 @@ def nuclei_maps(instances: NDArray[np.integer]) -> NDArray[np.float32]:
     (3, H, W) float32: nuclei 0 or 1, horizontal, vertical; 0 outside nuclei.
     """
     maps = np.zeros((3, *instances.shape), np.float32)
-    maps[0] = instances > 0
-    _, compact = np.unique(instances, return_inverse=True)
-    compact = compact.reshape(instances.shape) + (0 if (instances == 0).any() else 1)
-    for number, box in enumerate(ndimage.find_objects(compact), start=1):
-        inside = compact[box] == number
-        rows, columns = np.nonzero(inside)
-        maps[1][box][inside] = _spread(columns)
-        maps[2][box][inside] = _spread(rows)
+    inside = instances > 0
+    maps[0] = inside
+    _, nucleus = np.unique(instances[inside], return_inverse=True)
+    rows, columns = np.nonzero(inside)
+    maps[1][inside] = _spread(columns, nucleus)
+    maps[2][inside] = _spread(rows, nucleus)
     return maps
 
 
-def _spread(positions: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Offsets from the mean, each side divided by its own extent."""
-    offset = positions - positions.mean()
-    low, high = -offset.min(), offset.max()
-    scale = np.where(offset < 0, max(low, 1e-6), max(high, 1e-6))
-    return np.asarray(offset / scale, np.float32)
+def _spread(positions: NDArray[np.integer], nucleus: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Offsets from the mean of each pixel's nucleus, each side divided by its own extent."""
+    mean = np.bincount(nucleus, positions) / np.bincount(nucleus)
+    offset = positions - mean[nucleus]
+    side = (offset > 0).astype(np.intp), nucleus
+    extents = np.zeros((2, len(mean)))
+    np.maximum.at(extents, side, np.abs(offset))
+    scaled: NDArray[np.float64] = offset / np.maximum(extents[side], 1e-6)
+    return scaled
 
 
 def reduce_maps(maps: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
