@@ -1,4 +1,4 @@
-"""How well a student repeats its teacher on tiles neither was trained on."""
+"""How well a student repeats its teacher on tiles that the student was not trained on."""
 
 import numpy as np
 import torch

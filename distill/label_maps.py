@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from distill.appearance import appearance_of_nuclei
 from distill.errors import ObjectiveError
 from distill.nuclei_net import OUTPUT_STRIDE
-from distill.targets import nuclei_maps, reduce_maps
+from distill.targets import nuclei_maps, number_parts, reduce_maps
 from distill.tileset import TileSet
 
 
@@ -37,7 +37,8 @@ def label_maps(tiles: TileSet) -> LabelMaps:
     end = tiles.instances.shape[1] // OUTPUT_STRIDE - margin
     mpp = tiles.spec.mpp * OUTPUT_STRIDE
     maps = []
-    for labels, pixels in zip(tiles.instances, tiles.seen, strict=True):
+    for instances, pixels in zip(tiles.instances, tiles.seen, strict=True):
+        labels = number_parts(instances)  # the context beyond an image's edge is mirrored
         coarse = labels[::OUTPUT_STRIDE, ::OUTPUT_STRIDE]
         where = reduce_maps(nuclei_maps(labels), OUTPUT_STRIDE)
         maps.append(np.concatenate([where, appearance_of_nuclei(coarse, pixels, mpp=mpp)]))

@@ -11,7 +11,8 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import bootstrap
+
+from distill.downstream.statistics import interval, patient_weights, weighted_mean
 
 MATCH_IOU = 0.5  # above it, a match is unique
 
@@ -33,7 +34,7 @@ SCORE_NAMES = tuple(field.name for field in fields(Scores))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean over images with its 95 % bootstrap interval; NaN ends with fewer than two images."""
+    """A mean over images with its 95 % bootstrap interval; NaN ends with fewer than two cases."""
 
     mean: float
     low: float
@@ -87,26 +88,30 @@ def match_one_to_one(
     return rows[found], columns[found]
 
 
-def summarise(scores: Sequence[Scores], *, seed: int = 0) -> dict[str, Estimate]:
-    """Mean of each measure over images, with the interval from resampling images.
+def summarise(
+    scores: Sequence[Scores], *, cases: Sequence[str] | None = None, seed: int = 0
+) -> dict[str, Estimate]:
+    """Mean of each measure over images, with the interval from resampling cases.
 
-    Images where a measure is NaN do not count for it.
+    Images where a measure is NaN do not count for it. Without `cases` each image is its own.
     """
     table = np.array([astuple(of_image) for of_image in scores]).reshape(-1, len(SCORE_NAMES))
+    names = np.arange(len(table)) if cases is None else np.asarray(cases)
     return {
-        name: _estimate(column[~np.isnan(column)], seed)
+        name: _estimate(column[~np.isnan(column)], names[~np.isnan(column)], seed)
         for name, column in zip(SCORE_NAMES, table.T, strict=True)
     }
 
 
-def _estimate(values: NDArray[np.float64], seed: int) -> Estimate:
-    nan = float("nan")
-    if len(values) < 2:
-        return Estimate(mean=float(values[0]) if len(values) else nan, low=nan, high=nan)
-    interval = bootstrap(
-        (values,), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(seed)
-    ).confidence_interval
-    return Estimate(mean=float(values.mean()), low=float(interval.low), high=float(interval.high))
+def _estimate(values: NDArray[np.float64], cases: NDArray[np.generic], seed: int) -> Estimate:
+    _, patients = np.unique(cases, return_inverse=True)
+    count = int(patients.max(initial=-1)) + 1
+    if count < 2:
+        nan = float("nan")
+        return Estimate(mean=float(values.mean()) if count else nan, low=nan, high=nan)
+    means = weighted_mean(values, patients, patient_weights(count, seed=seed))
+    found = interval(means)
+    return Estimate(mean=found.value, low=found.low, high=found.high)
 
 
 def count_overlap(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -82,11 +82,6 @@ class NucleiNet(nn.Module):
         maps: Tensor = self.head(self.refine(double(merged)))
         return maps
 
-    @torch.inference_mode()
-    def respond(self, x: Tensor) -> Tensor:
-        """What a student is taught: (B, 3, S/2, S/2) nuclei probability and distances."""
-        return responses_of(self(x))
-
     def features(self, x: Tensor) -> list[Tensor]:
         """Feature maps from fine to coarse; the last is what an embedding is pooled from."""
         last, features = self.backbone.forward_intermediates(x, indices=self.indices)  # type: ignore[operator]

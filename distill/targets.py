@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.measure import label
 
 
 def nuclei_maps(instances: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -28,6 +29,16 @@ def nuclei_maps(instances: NDArray[np.integer]) -> NDArray[np.float32]:
     maps[1][inside] = _spread(columns, nucleus)
     maps[2][inside] = _spread(rows, nucleus)
     return maps
+
+
+def number_parts(instances: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Number each connected part of an (H, W) instance map by itself, from 1.
+
+    Mirroring at an image's edge doubles a nucleus, reflecting and bending can tear one: each part
+    has its own centre then.
+    """
+    parts: NDArray[np.int32] = label(instances, connectivity=1)  # type: ignore[no-untyped-call]
+    return parts
 
 
 def _spread(positions: NDArray[np.integer], nucleus: NDArray[np.integer]) -> NDArray[np.float64]:

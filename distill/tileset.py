@@ -1,5 +1,6 @@
 """Tiles to pretrain on, with what they are of, split so that nothing is seen twice."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -58,6 +59,15 @@ class TileSet:
         """Some of the tiles."""
         labels = None if self.instances is None else self.instances[index]
         return replace(self, seen=self.seen[index], sources=self.sources[index], instances=labels)
+
+    def digest(self) -> str:
+        """SHA-256 of the tiles, of their labels, and of which are of one source."""
+        total = hashlib.sha256(self.sources.tobytes())
+        for number, tile in enumerate(self.seen):
+            total.update(tile.tobytes())
+            if self.instances is not None:
+                total.update(self.instances[number].tobytes())
+        return total.hexdigest()
 
     def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Numbers of the tiles to train on and of those held out, whole sources each.

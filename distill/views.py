@@ -4,7 +4,7 @@ What pathology needs otherwise than photographs, after Kang et al., Benchmarking
 Learning on Diverse Pathology Datasets, CVPR 2023: tissue has no upright, so all turns and both
 flips; colour varies by the stain, so haematoxylin and eosin are varied (Tellez et al., IEEE Trans
 Med Imaging 37:2126, 2018) more than hue. All tiles of a batch are done at once; each has its own
-draw.
+draw, but for the place both views are cut from, which is one for the batch.
 """
 
 import math

@@ -13,7 +13,7 @@ from distill.segmentation.rounds import ROUND_FOLDER
 from distill.segmentation.settings import SegmenterSettings
 from distill.teachers.labelled import Labelled
 from distill.teachers.train import TeacherSettings
-from distill.teachers.watch import CHECKPOINT_NAME
+from distill.teachers.watch import BEST_NAME, CHECKPOINT_NAME
 from pipelines.same_job import remember
 from wsi.atomic import remove
 
@@ -34,7 +34,8 @@ def begin_training(
     """Keep what decides a training in `JOB_NAME`; one that is resumed has to be the same.
 
     With other data, seed or share, cases that were learned from would be held out. A training
-    that starts anew forgets the checkpoints of the last one, with which a later one would go on.
+    that starts anew forgets the last one's checkpoints, with which it would go on, and its best
+    weights, which it would take for its own.
 
     Parameters
     ----------
@@ -51,6 +52,7 @@ def begin_training(
     if not resume:
         for of_round in (folder, *folder.glob(ROUND_FOLDER.format("*"))):
             remove(of_round / CHECKPOINT_NAME)
+            remove(of_round / BEST_NAME)
     given = asdict(settings)
     schedule = {name: value for name, value in given["schedule"].items() if math.isfinite(value)}
     job = {

@@ -1,9 +1,9 @@
 """The resources table: what the task of each step takes of a node, and how to change it."""
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster.resources import Needs
 
@@ -35,7 +35,7 @@ class ResourcesConfig(BaseModel):
     """The table, by step; a key is a step whose tasks can be of their own.
 
     The defaults are above what tasks with small networks were seen to hold on a CPU, and no more
-    than that: see docs/cluster.md.
+    than that: see docs/cluster.md. What is not given of a step is that step's default.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -45,6 +45,18 @@ class ResourcesConfig(BaseModel):
     pyramid: StepResources = StepResources(memory_gb=1.5)
     nuclei: StepResources = StepResources(gpus=0.25, memory_gb=2.0)
     segmentation: StepResources = StepResources(gpus=0.25, memory_gb=2.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, table: Any) -> Any:
+        def of_step(name: str, given: Any) -> Any:
+            if name not in cls.model_fields or not isinstance(given, dict):
+                return given
+            return cls.model_fields[name].default.model_dump() | given
+
+        if not isinstance(table, dict):
+            return table
+        return {name: of_step(name, given) for name, given in table.items()}
 
 
 def task_needs(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.random import Generator
 
+from distill.teachers.labelled import case_of
 from pipelines.manifest import Entry
 from pipelines.pretraining.places import Place
 from pipelines.steps.look import look
@@ -19,22 +20,24 @@ def place_in_slides(
 ) -> list[Place]:
     """Choose tiles at random places of tissue, the same number from each slide.
 
-    Each slide is a source of its own. There are at most `count` tiles, fewer where slides have
-    less tissue.
+    Slides of one patient are of one source. There are at most `count` tiles, fewer where slides
+    have less tissue.
     """
+    cases = [entry.patient_id or case_of(entry.ref.slide_id) for entry in entries]
+    sources = np.unique(cases, return_inverse=True)[1].tolist()
     generator = np.random.default_rng(seed)
     each = -(-count // len(entries))
     left = count
     places = []
-    for number, entry in enumerate(entries):
-        place = _place(entry, spec, min(each, left), context_px, number, generator)
+    for entry, case, source in zip(entries, cases, sources, strict=True):
+        place = _place(entry, spec, min(each, left), context_px, source, generator)
         left -= len(place)
-        places.append(place)
+        places.append(replace(place, case=case))
     return places
 
 
 def _place(
-    entry: Entry, spec: TileSpec, count: int, context_px: int, number: int, generator: Generator
+    entry: Entry, spec: TileSpec, count: int, context_px: int, source: int, generator: Generator
 ) -> Place:
     seen = replace(spec, size_px=spec.size_px + 2 * context_px)
     with open_slide(entry.ref) as slide:
@@ -47,7 +50,7 @@ def _place(
         slide=entry.ref,
         coords=grid.coords[chosen] + round(context_px * spec.mpp / mpp),
         numbers=np.zeros(len(chosen), np.int64),
-        sources=np.full(len(chosen), number, np.int64),
+        sources=np.full(len(chosen), source, np.int64),
         spec=spec,
         context_px=context_px,
         level0_mpp=mpp,

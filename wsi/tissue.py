@@ -22,7 +22,7 @@ SMALL_SLIDE_PX = 512  # a slide is not reduced below this length, so that a sing
 SMOOTH_UM = 8.0  # saturation is averaged, and gaps are closed, over about a cell
 SATURATION = (0.04, 0.12)  # Otsu's threshold is kept in here: paler is glass, more is tissue
 DENSE_SATURATION = 0.06  # faint colour is enough where …
-DENSE_GREEN = 155  # … a quarter of the green light and more is missing: grey-blue IHC, dense lymph
+DENSE_GREEN = 155  # … two fifths of the green light or more are missing: grey-blue IHC, dense lymph
 DARK = (0.25, 0.5)  # luminance: if the median and nine tenths are darker, no light came through
 SMALLEST_UM = 30.0  # edge of the smallest piece of tissue, or hole in it, that counts
 

@@ -22,7 +22,7 @@ from distill.downstream.splits import Fold, divide, take_fraction
 from distill.encoders import Encoder, PooledFeatures
 from distill.teachers.labelled import Labelled
 
-PROTOCOL = 3  # raised when the same settings would give other predictions
+PROTOCOL = 4  # raised when the same settings would give other predictions
 SEGMENTING = {
     "segment-frozen": Segmenting(mode="frozen"),
     "segment-finetune": Segmenting(mode="finetune", learning_rate=1e-3),

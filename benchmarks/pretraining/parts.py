@@ -66,6 +66,12 @@ class NoResultsError(RayPathError, FileNotFoundError):
     kind = "no_results"
 
 
+class MixedResultsError(RayPathError, ValueError):
+    """Predictions that would be pooled were made from other weights, data or settings."""
+
+    kind = "mixed_results"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What is computed, stored and skipped as a whole."""
@@ -115,6 +121,9 @@ def read_parts(out: Path, kind: Kind) -> pd.DataFrame:
     ------
     NoResultsError
         If there is none.
+    MixedResultsError
+        If the seeds of a probe and share of the labels are not all of the same weights, data and
+        settings.
     """
     paths = sorted((out / kind).rglob("*.parquet"))
     paths = [path for path in paths if not path.name.startswith(".")]
@@ -122,10 +131,28 @@ def read_parts(out: Path, kind: Kind) -> pd.DataFrame:
         raise NoResultsError(
             f"no Parquet in {out / kind}: run 'raypath benchmark pretraining' first"
         )
-    table = pa.concat_tables(pq.read_table(path).replace_schema_metadata() for path in paths)
+    tables = [pq.read_table(path) for path in paths]
+    _refuse_mixed(paths, tables)
+    table = pa.concat_tables(table.replace_schema_metadata() for table in tables)
     frame = table.to_pandas(categories=TEXT)
     frame["fraction"] = frame["fraction"].astype(float).round(4)
     return frame
+
+
+def _refuse_mixed(paths: Sequence[Path], tables: Sequence[pa.Table]) -> None:
+    """Refuse seeds that an earlier run left and a later one, with fewer seeds, did not replace."""
+    firsts: dict[Path, tuple[Path, bytes | None]] = {}
+    for path, table in zip(paths, tables, strict=True):
+        key = (table.schema.metadata or {}).get(KEY)
+        # Shares of the labels are not pooled, and may be measured by settings of their own.
+        pooled = path.with_name(path.stem.rpartition("-seed")[0])
+        first, expected = firsts.setdefault(pooled, (path, key))
+        if key != expected:
+            raise MixedResultsError(
+                f"{path.parent}: {path.name} is of other weights, data or settings than "
+                f"{first.name}: run 'raypath benchmark pretraining' again with at least as many "
+                "--seeds as before, or remove the files of the earlier run"
+            )
 
 
 def read_seconds(out: Path) -> dict[str, float]:

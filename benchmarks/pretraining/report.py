@@ -43,6 +43,8 @@ def write_report(out: Path, *, resamples: int) -> str:
     ------
     NoResultsError
         If the folder holds no predictions.
+    MixedResultsError
+        If it holds predictions of other weights, data or settings that would be pooled.
     """
     measured = _measure_all(out, resamples)
     scores = with_seen(score_table(measured), out)

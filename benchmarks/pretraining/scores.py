@@ -39,7 +39,8 @@ class Measured:
     n_patients
         0 where they are not told.
     samples
-        Digest of (probe seed, fold, sample), equal for methods that can be paired.
+        Digest of (probe seed, fold, sample), equal for methods that can be paired; None where the
+        pretraining seeds differ in it.
     """
 
     key: tuple[Any, ...]
@@ -50,7 +51,7 @@ class Measured:
     n_patients: int
     values: Mapping[str, Floats]
     spread: Mapping[str, float]
-    samples: int
+    samples: int | None
 
 
 def measure(rows: pd.DataFrame, *, resamples: int) -> list[Measured]:
@@ -82,7 +83,7 @@ def _task(rows: pd.DataFrame, resamples: int) -> Iterator[Measured]:
             if len(each) > 1
             else {}
         )
-        identity = group[["seed", "fold", "sample_id"]].drop_duplicates()
+        samples = {_digest(part) for _, part in group.groupby("encoder_seed", observed=True)}
         yield Measured(
             key=key[:-1],
             objective=str(key[-1]),
@@ -92,17 +93,24 @@ def _task(rows: pd.DataFrame, resamples: int) -> Iterator[Measured]:
             n_patients=group["patient_id"].nunique(),
             values=values,
             spread=spread,
-            samples=int(pd.util.hash_pandas_object(identity.astype(str), index=False).sum()),
+            samples=samples.pop() if len(samples) == 1 else None,
         )
+
+
+def _digest(rows: pd.DataFrame) -> int:
+    """Equal for the same probe seeds, folds and samples, in any order."""
+    identity = rows[["seed", "fold", "sample_id"]].astype(str)
+    return int(pd.util.hash_pandas_object(identity, index=False).sum())
 
 
 def _measures(rows: pd.DataFrame, weights: Floats) -> dict[str, Floats]:
     patients = rows["patient"].to_numpy()
     if "both_px" in rows:
         both = rows["predicted_px"] + rows["actual_px"]
-        # An image without nuclei in which none is seen is right.
+        # An image without nuclei in which none is seen is right. Dice counts pixels, AJI nuclei: a
+        # few pixels are no nucleus, so that Dice is 0 where AJI is not defined.
         dice = np.where(both > 0, 2 * rows["both_px"] / both.clip(lower=1), 1.0)
-        aji = np.where(both > 0, rows["aji"], 1.0)
+        aji = rows["aji"].fillna(1.0).to_numpy(float)
         return {
             "dice": statistics.weighted_mean(dice, patients, weights),
             "aji": statistics.weighted_mean(aji, patients, weights),
@@ -171,8 +179,11 @@ def difference_table(measured: list[Measured]) -> pd.DataFrame:
     rows = []
     for other in measured:
         mine = ours.get(other.key)
-        # Methods that did not predict the same samples (a run that is not finished) do not pair.
-        if mine is None or other is mine or mine.samples != other.samples:
+        if mine is None or other is mine:
+            continue
+        # Methods that did not predict the same samples (a run that is not finished) do not pair,
+        # nor does one whose pretraining seeds did not: its values are the mean over all of them.
+        if mine.samples is None or mine.samples != other.samples:
             continue
         for name in set(COMPARED) & set(mine.values):
             found = statistics.difference(mine.values[name], other.values[name])

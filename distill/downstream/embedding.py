@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.view import View
@@ -86,14 +85,7 @@ def cached_embeddings(
 
 def embedder(encoder: Encoder, device: str = "cpu") -> Embed:
     """What `Encoder.embed` does, on a device that PyTorch names."""
-    module = deepcopy(encoder.module).to(device)
-
-    @torch.inference_mode()
-    def embed(pixels: Pixels) -> NDArray[np.float32]:
-        rows: Tensor = module(encoder.normalise(pixels).to(device))
-        return np.asarray(rows.float().cpu())
-
-    return embed
+    return replace(encoder, module=deepcopy(encoder.module)).on(device).embed
 
 
 def encoder_digest(encoder: Encoder) -> str:

@@ -15,7 +15,7 @@ from distill.errors import LabelledDataError
 from distill.losses import nuclei_loss
 from distill.metrics import score
 from distill.nuclei_net import OUTPUT_STRIDE, responses_of
-from distill.targets import nuclei_maps, reduce_maps
+from distill.targets import nuclei_maps, number_parts, reduce_maps
 from distill.teachers.labelled import Instances, Labelled
 from distill.teachers.postprocess import Thresholds, separate
 from distill.train import Batch
@@ -67,7 +67,7 @@ def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor, 
     What is left over at the right and the bottom, less than 32 pixels, is mirrored.
     """
     pixels, instances = at_scale(image.pixels, image.instances, _mpp(image) / mpp)
-    maps = nuclei_maps(mirrored(instances, smallest_px))
+    maps = nuclei_maps(number_parts(mirrored(instances, smallest_px)))
     reduced = torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))
     return torch.from_numpy(mirrored(pixels, smallest_px)), reduced, instances
 

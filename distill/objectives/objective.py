@@ -93,9 +93,18 @@ def predict_nuclei(
 
 
 def match_views(
-    backbone: nn.Module, tiles: TileSet, *, method: str, crop_px: int, colour: float = 1.0
+    backbone: nn.Module,
+    tiles: TileSet,
+    *,
+    method: str,
+    crop_px: int,
+    count: int,
+    colour: float = 1.0,
 ) -> Objective:
-    """Self-supervision, ``"barlow"`` or ``"moco"``; `colour` as for `predict_nuclei`."""
+    """Self-supervision, ``"barlow"`` or ``"moco"``; `colour` as for `predict_nuclei`.
+
+    `count` is how many of the tiles are trained on.
+    """
     encoder = PooledFeatures(backbone)
     dim = int(backbone.num_features)  # type: ignore[arg-type]
     loss: Callable[[Tensor], Tensor]
@@ -103,7 +112,7 @@ def match_views(
         model: nn.Module = BarlowTwins(encoder, dim=dim)
         loss = barlow_loss
     elif method == "moco":
-        model = MomentumContrast(encoder, dim=dim, queue=queue_length(len(tiles)))
+        model = MomentumContrast(encoder, dim=dim, queue=queue_length(count))
         loss = info_nce
     else:
         raise ModelError(f"no way to match views is called {method!r}: known are barlow, moco")

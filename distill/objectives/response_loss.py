@@ -19,7 +19,9 @@ from distill.quantise import PROBABILITY_ERROR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseLoss:
-    """A loss of predicted maps and a teacher's; the default is `distill.losses.nuclei_loss`.
+    """A loss of predicted maps and a teacher's.
+
+    The default is that of `distill.losses.nuclei_loss` and `appearance_loss` together.
 
     Attributes
     ----------

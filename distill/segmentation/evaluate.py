@@ -39,6 +39,7 @@ def evaluate_segmenter(
 def cases_seen(weights: Path, cases: Sequence[str]) -> frozenset[str]:
     """Which cases the segmenter was trained on or its weights were chosen by, as `split.csv` says.
 
+    Trained on are also those whose images it labelled itself.
     Patients are told by their name alone: two sets that number them alike are taken for one.
     """
     path = (weights.parent if weights.is_file() else weights) / SPLIT_NAME

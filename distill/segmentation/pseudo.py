@@ -5,12 +5,14 @@ it is not sure of stay unknown. The network's mistakes of which it is sure are l
 it comes to is judged on images that people labelled, round by round, and the best round is kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.errors import LabelledDataError
+from distill.seen import image_digest, list_images
 from distill.segmentation.images import UNKNOWN, ClassImage
 
 
@@ -25,6 +27,36 @@ class SelfTeaching:
     def __post_init__(self) -> None:
         if self.rounds < 1 or not 0 < self.confidence < 1:
             raise ValueError(f"rounds from 1, confidence between 0 and 1 are wanted, got {self}")
+
+    def without(self, held_out: Iterable[ClassImage]) -> "SelfTeaching":
+        """The same, but for images of a held-out case, and copies of one's images by any name.
+
+        What was learned from them would be judged by them.
+
+        Parameters
+        ----------
+        held_out
+            All images of the held-out cases; like `images` as they were read, before any
+            resampling.
+
+        Raises
+        ------
+        LabelledDataError
+            If none is left.
+        """
+        held = list(held_out)
+        cases = {image.case for image in held}
+        copies = list_images(image.pixels for image in held).images
+        kept = [
+            image
+            for image in self.images
+            if image.case not in cases and image_digest(image.pixels) not in copies
+        ]
+        if not kept:
+            raise LabelledDataError(
+                f"none of the {len(self.images)} images to label is left: all are of held-out cases"
+            )
+        return replace(self, images=kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Labelled images from a folder: images/ + masks/, or GlaS as it was published."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from distill.downstream.loaders import glas
 from distill.downstream.loaders.layout import images_below, read_table
 from distill.errors import LabelledDataError
 from distill.segmentation.images import UNKNOWN, ClassImage, ClassImages
-from distill.teachers.cases import cases_of
-from distill.teachers.labelled import case_of, read_numbers, read_pixels
+from distill.teachers.cases import CASES_NAME, cases_of
+from distill.teachers.labelled import read_numbers, read_pixels
+from wsi.atomic import replacing
 
 CLASSES_NAME = "classes.csv"  # value,name: what the numbers in the masks mean
 UNKNOWN_NAMES = ("unknown", "ignore")  # of pixels that nobody labelled
@@ -50,26 +52,43 @@ def read_class_images(
 
 
 def read_unlabelled(folder: Path, *, mpp: float | None = None) -> list[ClassImage]:
-    """Read the images of a folder, with every pixel `UNKNOWN`.
+    """Read the images of a folder, with every pixel `UNKNOWN`; labels beside them are not used.
+
+    Parameters
+    ----------
+    folder
+        Of images, with `cases.csv` among them; or any layout of `read_class_images`, or the
+        ``images/`` of one, so that each image is of the same case here and there.
+    mpp
+        µm per pixel of images whose layout does not say it.
 
     Raises
     ------
     LabelledDataError
-        If there is none.
+        If there is none, or `cases.csv` does not fit them.
     """
-    paths = images_below(folder)
+    if any(folder.glob("*_anno.bmp")):
+        return [_without_labels(image) for image in _read_glas(folder).images]
+    root = folder / "images" if (folder / "images").is_dir() else folder
+    paths = images_below(root)
     if not paths:
         raise LabelledDataError(f"{folder} holds no images to label")
+    beside = root.name == "images" and not (root / CASES_NAME).is_file()
+    cases = cases_of(root.parent if beside else root, [path.stem for path in paths])
     images = []
     for path in paths:
         pixels = read_pixels(path)
         classes = np.full(pixels.shape[:2], UNKNOWN, np.int32)
         images.append(
             ClassImage(
-                pixels=pixels, classes=classes, name=path.stem, case=case_of(path.stem), mpp=mpp
+                pixels=pixels, classes=classes, name=path.stem, case=cases[path.stem], mpp=mpp
             )
         )
     return images
+
+
+def _without_labels(image: ClassImage) -> ClassImage:
+    return replace(image, classes=np.full_like(image.classes, UNKNOWN), objects=None)
 
 
 def _read_glas(folder: Path) -> ClassImages:
@@ -162,9 +181,9 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in images_below(folder)} if folder.is_dir() else {}
 
 
-def write_split(path: Path, rows: Sequence[tuple[str, str, str]]) -> None:
+def write_split(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
     """Write which image was of whom and on which side: image, case, split."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as tmp, tmp.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(("image", "case", "split"))
         writer.writerows(rows)

@@ -101,11 +101,6 @@ def score_image(
     )
 
 
-def miou(confusion: Floats) -> Floats:
-    """Mean IoU of (R, K, K) confusions, (R,), over the classes that occur in each."""
-    return mean_present(iou(confusion))
-
-
 def iou(confusion: Floats) -> Floats:
     """IoU of each class of (R, K, K) confusions, (R, K); NaN where a class does not occur."""
     shared, truth, predicted = _counts(confusion)

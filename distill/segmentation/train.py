@@ -23,7 +23,7 @@ from distill.segmentation.settings import SegmenterSettings
 from distill.teachers.split import split_by_case
 from distill.teachers.watch import BEST_NAME
 
-SPLIT_NAME = "split.csv"  # which image was learned from, and which was held out
+SPLIT_NAME = "split.csv"  # which image was learned from, with whose labels, and which held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +60,22 @@ def train_segmenter(
     """Train, keep the best averaged weights, and write the segmenter's folder.
 
     Beside card and weights the folder gets `loss.csv` (a row a step), `metrics.csv` (a row a
-    check), `split.csv` (which image was on which side) and what is needed to `resume`. With
-    `teaching`, each further round has a folder of its own with the same, and `rounds.csv` says
-    what each took and came to. The measures on the held-out images are those by which the
-    weights were chosen: a little better than on others.
+    check), `split.csv` (which image was on which side, or pseudo-labelled) and what is needed to
+    `resume`. With `teaching`, each further round has a folder of its own with the same, and
+    `rounds.csv` says what each took and came to. The measures on the held-out images are those by
+    which the weights were chosen: a little better than on others.
 
     Parameters
     ----------
     sources
         By name; all have the same classes.
+    teaching
+        Its images of held-out cases are left out, and `report` told how many they are.
 
     Raises
     ------
     LabelledDataError
-        If there is too little to learn from or to judge by.
+        If there is too little to learn from, to judge by or to label.
     ModelError
         If the encoder or device cannot be used, or the checkpoint is of another training.
     """
@@ -83,12 +85,24 @@ def train_segmenter(
         name: [image.resampled(settings.mpp) for image in of.images] for name, of in sources.items()
     }
     split = split_by_case(resampled, validation=settings.validation, seed=settings.seed)
-    folder.mkdir(parents=True, exist_ok=True)
     held_out = [image for images in split.held_out.values() for image in images]
+    if teaching:
+        cases = {image.case for image in held_out}
+        asked = len(teaching.images)
+        teaching = teaching.without(
+            i for of in sources.values() for i in of.images if i.case in cases
+        )
+        if left_out := asked - len(teaching.images):
+            report(f"{left_out} of {asked} images to label are of held-out cases: left out")
+    folder.mkdir(parents=True, exist_ok=True)
+    sides = {
+        "train": split.train,
+        "held out": held_out,
+        "pseudo-labelled": teaching.images if teaching else [],
+    }
     write_split(
         folder / SPLIT_NAME,
-        [(i.name, i.case, "train") for i in split.train]
-        + [(i.name, i.case, "held out") for i in held_out],
+        [(image.name, image.case, side) for side, images in sides.items() for image in images],
     )
     start = start_network(
         settings.encoder,

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
 from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, normalise
-from distill.targets import nuclei_maps
+from distill.targets import nuclei_maps, number_parts
 from distill.teachers.colour import vary_colour
 from wsi.slide import Pixels
 
@@ -122,8 +121,7 @@ def target_of(instances: NDArray[np.int32]) -> NDArray[np.float32]:
 
     Nuclei map, horizontal and vertical distance, and where the distances are known.
     """
-    # Reflection and bending can tear a nucleus: each part has its own centre.
-    parts = label(np.maximum(instances, 0), connectivity=1)  # type: ignore[no-untyped-call]
+    parts = number_parts(np.maximum(instances, 0))
     parts[(np.bincount(parts.ravel()) < LEAST_PX)[parts]] = 0
     maps = nuclei_maps(parts)
     known = maps[:1].copy()

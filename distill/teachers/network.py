@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.double import double
-from distill.nuclei_net import OUTPUTS, feature_indices, responses_of
+from distill.nuclei_net import OUTPUTS, feature_indices
 from distill.teachers.card import WIDTHS
 
 STRIDE = 32  # of the deepest features; image sides are multiples of it
@@ -70,11 +70,6 @@ class TeacherNet(nn.Module):
             merged = block(larger if skip is None else torch.cat([larger, skip], dim=1))
         maps: Tensor = self.head(merged)
         return maps
-
-    @torch.inference_mode()
-    def respond(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) nuclei probability and distances, those within −1 and 1."""
-        return responses_of(self(x).float())
 
 
 def _convolution(of: int, to: int) -> nn.Sequential:

@@ -32,9 +32,14 @@ def score_all(held_out: Sources, maps: Maps, thresholds: Thresholds) -> dict[str
 
 
 def merit(scores: Mapping[str, Sequence[Scores]]) -> float:
-    """One number to choose by: the mean of AJI and PQ, each source counting alike."""
-    by_source = [np.nanmean([(s.aji + s.pq) / 2 for s in images]) for images in scores.values()]
-    return float(np.mean(by_source))
+    """One number to choose by: the mean of AJI and PQ, each source counting alike.
+
+    Where there is no nucleus and none was found, nothing is measured; 0 if that is everywhere.
+    """
+    values = ([(s.aji + s.pq) / 2 for s in images] for images in scores.values())
+    measured = (np.array(of)[np.isfinite(of)] for of in values)
+    by_source = [of.mean() for of in measured if len(of)]
+    return float(np.mean(by_source)) if by_source else 0.0
 
 
 def tune(held_out: Sources, maps: Maps, *, start: Thresholds | None = None) -> Thresholds:

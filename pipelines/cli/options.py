@@ -42,7 +42,10 @@ Executor = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a slide on standard output.")]
 ImageMpp = Annotated[
     list[float] | None,
-    typer.Option(help="µm per pixel of images that do not say it: one for all, or one a folder."),
+    typer.Option(
+        help="µm per pixel of images that do not say it: one for all, or one a folder. Of slides, "
+        "instead of what they say."
+    ),
 ]
 
 Half = Annotated[

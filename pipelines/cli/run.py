@@ -27,7 +27,7 @@ def run(
         Path | None,
         typer.Option(
             help="Model folder; 'raypath demo' makes one in demo/model.",
-            show_default="none; without --teacher and --segmenter too, nuclei",
+            show_default="none; without --teacher and --segmenter too, nuclei and embeddings",
         ),
     ] = None,
     also: Annotated[
@@ -82,8 +82,8 @@ def run(
 ) -> None:
     """Run slides through a model: pyramids, embeddings, nuclei, predictions, heatmaps, report.
 
-    Without --model, --teacher and --segmenter the teacher that comes with raypath gives nuclei
-    and their density on H&E slides.
+    Without --model, --teacher and --segmenter the networks that come with raypath give nuclei,
+    their density and embeddings of H&E slides.
 
     Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
     others are finished. 2: the request was wrong and nothing was done. 143 or 130: it was asked

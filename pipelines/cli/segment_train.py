@@ -79,7 +79,10 @@ def train(
     learning_rate: LearningRate = 1e-3,
     pseudo_label: Annotated[
         Path | None,
-        typer.Option(help="Images without labels, to be labelled by the network and learned from."),
+        typer.Option(
+            help="Images without labels, to be labelled by the network and learned from; those "
+            "of held-out cases are left out."
+        ),
     ] = None,
     pseudo_mpp: Annotated[
         float | None,

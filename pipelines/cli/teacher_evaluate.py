@@ -37,7 +37,8 @@ def evaluate(
     loaded, labelled = load_teacher(weights, device=device), read_labelled(images, mpp=mpp)
     say_assumed(labelled, loaded.mpp, whose="the teacher's")
     scores = evaluate_teacher(loaded, labelled, turns=turns)
-    summary = summarise(list(scores.values()))
+    cases = [image.case for image in labelled if image.complete]
+    summary = summarise(list(scores.values()), cases=cases)
     if as_json:
         answer = {
             "images": [

@@ -67,8 +67,9 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
         raise ManifestError(f"labels {path}: {error}") from error
     slide = next(iter(_called(columns, SLIDES)), SLIDES[0])
     patients = _called(columns, PATIENTS)
+    label = next(iter(_called(columns, (LABEL,))), LABEL)
     patient = patients[0] if patients else None
-    wanted = [slide, LABEL] + ([split] if split else [])
+    wanted = [slide, label] + ([split] if split else [])
     missing = [name for name in wanted if name not in columns]
     taken = [name for name in columns if name in RESERVED]
     if missing or taken:
@@ -79,8 +80,10 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
                 + [f"{name!r} is what the predictions call theirs: rename it" for name in taken]
             )
         )
-    column = split or SPLIT
-    extra = [name for name in columns if name not in (slide, *patients, LABEL, SPLIT, column)]
+    splits = _called(columns, (SPLIT,))
+    column = split or next(iter(splits), SPLIT)
+    used = (slide, *patients, label, *splits, column)
+    extra = [name for name in columns if name not in used]
     uneven = [n for n, row in enumerate(table, start=2) if None in row or None in row.values()]
     if uneven or len(set(columns)) < len(columns):
         raise ManifestError(
@@ -90,7 +93,7 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
     rows = [{name: value.strip() for name, value in row.items()} for row in table]
     for row in rows:
         row[slide] = row[slide].removesuffix(".h5")
-    problems = list(_problems(rows, slide, patients))
+    problems = list(_problems(rows, slide, label, patients))
     if problems:
         raise ManifestError(f"labels {path}: {'; '.join(problems)}")
     return Labels(
@@ -98,7 +101,7 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
             Labelled(
                 slide_id=row[slide],
                 patient_id=row[patient or slide],
-                target=row[LABEL],
+                target=row[label],
                 split=row.get(column),
                 carried={name: row[name] for name in extra},
             )
@@ -116,13 +119,13 @@ def _called(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _problems(
-    rows: Sequence[Mapping[str, str]], slide: str, patients: Sequence[str]
+    rows: Sequence[Mapping[str, str]], slide: str, label: str, patients: Sequence[str]
 ) -> Iterator[str]:
     """What is wrong in the rows."""
     times = Counter(row[slide] for row in rows)
     yield from (f"{slide} {name!r} occurs {n} times" for name, n in times.items() if n > 1)
     for number, row in enumerate(rows, start=2):
-        needed = (slide, LABEL, *patients)
+        needed = (slide, label, *patients)
         yield from (f"row {number} has no {name}" for name in needed if not row[name])
     differ = [n for n, row in enumerate(rows, 2) if len({row[name] for name in patients}) > 1]
     if differ:

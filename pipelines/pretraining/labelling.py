@@ -9,8 +9,7 @@ from PIL import Image
 from distill.errors import LabelledDataError
 from distill.teachers.cases import write_cases
 from distill.teachers.haematoxylin import label_by_haematoxylin
-from distill.teachers.labelled import case_of
-from pipelines.pretraining.places import ARRAYS, Place, read_place
+from pipelines.pretraining.places import Place, read_place
 from wsi.atomic import replacing
 from wsi.stain import NotEstimable
 
@@ -64,10 +63,5 @@ def write_labelled(
 
 
 def _case(place: Place, source: int) -> str:
-    """The patient of a TCGA name, otherwise the slide or image; of arrays, the number in them."""
-    if place.slide is not None:
-        return case_of(place.slide.slide_id)
-    assert place.path is not None
-    return (
-        f"{place.path.stem}-{source}" if place.path.suffix == ARRAYS else case_of(place.path.stem)
-    )
+    """The patient, slide or image; of arrays, the number in them."""
+    return place.case or f"{Path(place.path or '').stem}-{source}"

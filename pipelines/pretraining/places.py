@@ -37,7 +37,9 @@ class Place:
         (N, 2) int64, x and y of the corner of each tile without its context: level-0 pixels of a
         slide; pixels of an image as resampled, where what lies outside is mirrored.
     sources
-        (N,) int64: the case each tile is of.
+        (N,) int64: the number of the case each tile is of.
+    case
+        Its name, where all tiles are of one: a patient, or a slide or image of no known one.
     spec, context_px
         Size and resolution of the tiles, and their margin on each side.
     zoom
@@ -53,6 +55,7 @@ class Place:
     context_px: int = 0
     path: Path | None = None
     slide: SlideRef | None = None
+    case: str = ""
     zoom: float = 1.0
     level0_mpp: float = 0.0
 

@@ -1,11 +1,13 @@
 """One pretraining: tiles and an objective in, a model's folder out."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from distill import group
-from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
-from distill.checkpoint import NETWORK_WEIGHTS, save_weights
+from distill.card import ModelCard, TileCard, TrainingCard
+from distill.checkpoint import NETWORK_WEIGHTS, describe_encoder, save_weights
 from distill.curves import write_curves
 from distill.encoders import create_backbone, encoder_of
 from distill.label_maps import LabelMaps, label_maps
@@ -25,6 +27,7 @@ from pipelines.pretraining.seen import seen_in
 from pipelines.pretraining.tiles import read_tileset
 from pipelines.pretraining.watching import Report, watching
 from pipelines.same_job import remember
+from wsi.atomic import remove
 from wsi.plan import TileSpec
 
 CHECKPOINT_NAME = "checkpoint.pt"
@@ -54,9 +57,11 @@ def run_pretraining(
     if settings.objective != "random":
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)  # for the weights of decoder or projector
-            objective = _make(backbone, tiles, job)
+            kept, held_out = tiles.split(settings.seed)
+            kept = share_of(kept, settings.share, settings.seed)
+            objective = _make(backbone, tiles, len(kept), job)
         objective.model.to(settings.device).to(memory_format=torch.channels_last)
-        progress = _train(objective, tiles, job, report)
+        progress = _train(objective, tiles, kept, held_out, job, report)
         measures |= progress.measures | {"tiles": len(tiles)}
         training = _describe(job)
         objective.model.to("cpu")
@@ -80,12 +85,14 @@ def _nuclei_net(model: nn.Module) -> NucleiNet | None:
     return model if isinstance(model, NucleiNet) else None
 
 
-def _make(backbone: nn.Module, tiles: TileSet, job: PretrainJob) -> Objective:
+def _make(backbone: nn.Module, tiles: TileSet, count: int, job: PretrainJob) -> Objective:
     settings = job.settings
     colour, crop_px = settings.colour, settings.crop_px
     if settings.objective in ("barlow", "moco"):
         method = settings.objective
-        return match_views(backbone, tiles, method=method, crop_px=crop_px, colour=colour)
+        return match_views(
+            backbone, tiles, method=method, crop_px=crop_px, count=count, colour=colour
+        )
     if settings.objective == "supervised-nuclei":
         maps: Responses | LabelMaps = label_maps(tiles)
     elif job.responses is None or job.origin is None:
@@ -98,15 +105,18 @@ def _make(backbone: nn.Module, tiles: TileSet, job: PretrainJob) -> Objective:
 def _train(
     objective: Objective,
     tiles: TileSet,
+    kept: NDArray[np.int64],
+    held_out: NDArray[np.int64],
     job: PretrainJob,
     report: Report | None,
 ) -> Progress:
     settings = job.settings
-    kept, held_out = tiles.split(settings.seed)
-    kept = share_of(kept, settings.share, settings.seed)
     check_batch(settings.batch_size, len(kept))  # before anything is written
     if group.rank() == 0:
-        remember(job.out / JOB_NAME, job.as_attributes(), resume=job.resume)
+        if not job.resume:
+            remove(job.out / CHECKPOINT_NAME)  # with which a later training would go on
+        seen = {"tiles": {"count": len(tiles), "sha256": tiles.digest()[:12]}}
+        remember(job.out / JOB_NAME, job.as_attributes() | seen, resume=job.resume)
     title = f"{settings.architecture}, {settings.objective}"
     with watching(job.out, title=title, tensorboard=job.tensorboard, report=report) as follow:
         progress = pretrain(
@@ -163,14 +173,7 @@ def _write(
         licence=settings.licence,
     )
     card = ModelCard(
-        encoder=EncoderCard(
-            architecture=settings.architecture,
-            identifier=encoder.identifier,
-            dim=encoder.dim,
-            mean=encoder.mean,
-            std=encoder.std,
-            licence=encoder.licence,
-        ),
+        encoder=describe_encoder(encoder, architecture=settings.architecture),
         tile=TileCard(size_px=encoder.spec.size_px, mpp=encoder.spec.mpp),
         training=TrainingCard(
             data=f"{tiles} tiles of {settings.data}",

@@ -16,7 +16,8 @@ def seen_in(sources: Sequence[str], *, labelled: bool) -> Seen:
     """All images in what `read_tileset` reads, held out or not; slides are not listed."""
     seen = Seen()
     for source in map(Path, sources):
-        is_listed = source.is_dir() or source.suffix == ARRAYS
+        is_folder = source.is_dir() and (labelled or image_paths(source))
+        is_listed = is_folder or source.suffix == ARRAYS
         slides = Seen(unlisted=(f"slides of {source.name}",))
         seen |= list_images(_images(source, labelled=labelled)) if is_listed else slides
     return seen

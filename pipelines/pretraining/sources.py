@@ -1,4 +1,4 @@
-"""Where tiles to pretrain on lie: in folders of images, arrays, slides and manifests."""
+"""Where tiles to pretrain on lie: in folders of images or slides, arrays, slides, manifests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -61,11 +61,17 @@ def find_tiles(
 
 def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
     path = Path(source)
-    if path.is_dir():
-        return _find_images(path, mpp, request)
+    if path.is_dir() and (paths := image_paths(path)):
+        return _find_images(path, paths, mpp, request)
     if path.suffix == ARRAYS:
         return [find_arrays(path, mpp, request)]
-    entries = read_cohort([source], mpp=mpp)
+    try:
+        entries = read_cohort([source], mpp=mpp)
+    except UsageError as error:
+        if not path.is_dir():
+            raise
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UsageError(f"--tiles {source} holds no images ({suffixes}), and {error}") from error
     return place_in_slides(
         entries,
         spec=request.spec,
@@ -76,33 +82,24 @@ def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
 
 
 def image_paths(folder: Path) -> list[Path]:
-    """The images of a folder, sorted.
-
-    Raises
-    ------
-    UsageError
-        If there is none.
-    """
+    """The images of a folder, sorted; a folder without any is one of slides."""
     root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise UsageError(
-            f"--tiles {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); slides are "
-            "given as files or as a manifest"
-        )
-    return paths
+    return sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _find_images(folder: Path, mpp: float | None, request: TileRequest) -> list[Place]:
-    paths = image_paths(folder)
+def _find_images(
+    folder: Path, paths: Sequence[Path], mpp: float | None, request: TileRequest
+) -> list[Place]:
     zoom = zoom_of(str(folder), mpp, request)
     cases_by_name = cases_of(folder, [path.stem for path in paths])
-    cases = numbered([cases_by_name[path.stem] for path in paths])
+    cases = [cases_by_name[path.stem] for path in paths]
     places = []
-    for path, case in zip(paths, cases.tolist(), strict=True):
+    for path, case, source in zip(paths, cases, numbered(cases).tolist(), strict=True):
         with open_image(path) as image:
             coords = tile_coords(*resampled_size(image, zoom), request.spec.size_px)
-        places.append(_place(path, coords, np.zeros(len(coords), np.int64), case, zoom, request))
+        numbers = np.zeros(len(coords), np.int64)
+        place = _place(path, coords, numbers, source, zoom, request)
+        places.append(replace(place, case=case))
     return places
 
 

@@ -29,7 +29,7 @@ from wsi.scratch import room_for
 def read_tileset(
     sources: Sequence[str], mpps: Sequence[float | None], request: TileRequest
 ) -> TileSet:
-    """Read tiles from folders of images, ``.npz`` files, slides or manifests.
+    """Read tiles from folders of images or of slides, ``.npz`` files, slides or manifests.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def read_tileset(
     Raises
     ------
     UsageError
-        If a source holds no images, or its resolution is unknown or coarser than wanted.
+        If a source holds neither images nor slides, or its resolution is unknown or coarser than
+        wanted.
     """
     if request.labelled:
         pairs = zip(sources, mpps, strict=True)
@@ -87,7 +88,7 @@ def _read_labelled(source: Path, mpp: float | None, request: TileRequest) -> Til
         raise UsageError(f"--tiles {source}: of no image are all nuclei labelled")
     seen, labels = [], []
     for image in images:
-        zoom = zoom_of(str(source), mpp or image.mpp, request)
+        zoom = zoom_of(str(source), image.mpp or mpp, request)
         pixels = resample(Image.fromarray(image.pixels), zoom)
         coords = tile_coords(pixels.shape[1], pixels.shape[0], request.spec.size_px)
         seen.append(cut(pixels, coords, request.spec, request.context_px))

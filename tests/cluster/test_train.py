@@ -57,7 +57,7 @@ def curve(folder: Path, objective: str) -> None:
     made = (
         predict_nuclei(backbone, tiles, label_maps(tiles), crop_px=64)
         if objective == "rckd"
-        else match_views(backbone, tiles, method=objective, crop_px=64)
+        else match_views(backbone, tiles, method=objective, crop_px=64, count=len(tiles))
     )
     kept, held_out = tiles.split(0)
     progress = pretrain(made, kept, held_out, Schedule(steps=STEPS), batch_size=16, checks=2)

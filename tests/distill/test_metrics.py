@@ -136,6 +136,20 @@ def test_the_mean_over_images_and_its_interval() -> None:
     assert summarise(of_images) == summary
 
 
+def test_the_interval_is_over_cases_not_their_images() -> None:
+    def of(value: float) -> Scores:
+        return Scores(dice=value, aji=value, aji_plus=value, dq=value, sq=value, pq=value)
+
+    each = [of(v) for v in (0.2, 0.4, 0.6, 0.8)]
+    many = [image for image in each for _ in range(50)]
+    alone, together = summarise(each), summarise(many, cases=[str(i // 50) for i in range(200)])
+    assert together["aji"].mean == pytest.approx(0.5)
+    assert (together["aji"].low, together["aji"].high) == pytest.approx(
+        (alone["aji"].low, alone["aji"].high)
+    )
+    assert math.isnan(summarise(each, cases=["one"] * 4)["aji"].low)
+
+
 def test_images_without_a_score_do_not_count() -> None:
     nothing = score(row("00"), row("00"))
     one = score(row("11"), row("11"))

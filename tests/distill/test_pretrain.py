@@ -45,7 +45,7 @@ def make(request: pytest.FixtureRequest, labelled: tuple[TileSet, LabelMaps]) ->
         torch.manual_seed(0)
         if request.param == "rckd":
             return predict_nuclei(backbone, tiles, truth, crop_px=CROP_PX)
-        return match_views(backbone, tiles, method=request.param, crop_px=CROP_PX)
+        return match_views(backbone, tiles, method=request.param, crop_px=CROP_PX, count=len(tiles))
 
     return make
 
@@ -128,16 +128,19 @@ def test_a_student_learns_from_maps(labelled: tuple[TileSet, LabelMaps]) -> None
 
 
 def test_mocos_queue_is_shorter_than_the_tiles(labelled: tuple[TileSet, LabelMaps]) -> None:
-    made = match_views(create_backbone("resnet10t"), labelled[0], method="moco", crop_px=CROP_PX)
-    assert isinstance(made.model, MomentumContrast)
-    assert len(made.model.queue) == 20
+    """And than those that are trained on, where that is a share of them."""
+    backbone, tiles = create_backbone("resnet10t"), labelled[0]
+    for count in (40, 9):
+        made = match_views(backbone, tiles, method="moco", crop_px=CROP_PX, count=count)
+        assert isinstance(made.model, MomentumContrast)
+        assert len(made.model.queue) == count // 2
 
 
 def test_what_cannot_be_is_refused(labelled: tuple[TileSet, LabelMaps]) -> None:
     tiles, truth = labelled
     backbone = create_backbone("resnet10t")
     with pytest.raises(ModelError, match="known are barlow, moco"):
-        match_views(backbone, tiles, method="dino", crop_px=CROP_PX)
+        match_views(backbone, tiles, method="dino", crop_px=CROP_PX, count=3)
     made = predict_nuclei(backbone, tiles, truth, crop_px=CROP_PX)
     with pytest.raises(ObjectiveError, match="batches of 31: 2 to 30 is wanted"):
         pretrain(made, np.arange(30), np.arange(30, 40), Schedule(steps=1), batch_size=31)

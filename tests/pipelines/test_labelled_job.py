@@ -10,7 +10,7 @@ import pytest
 from distill.segmentation.settings import SegmenterSettings
 from distill.teachers.labelled import Labelled
 from distill.teachers.train import TeacherSettings
-from distill.teachers.watch import CHECKPOINT_NAME
+from distill.teachers.watch import BEST_NAME, CHECKPOINT_NAME
 from distill.train import Schedule
 from pipelines.errors import UsageError
 from pipelines.labelled_job import JOB_NAME, begin_training
@@ -86,7 +86,8 @@ def test_a_segmenters_data_is_remembered_too(tmp_path: Path) -> None:
 
 def test_a_new_training_forgets_where_the_last_one_was(tmp_path: Path) -> None:
     """Killed before its first check, it would otherwise go on from the last one's weights."""
-    stale = [tmp_path / CHECKPOINT_NAME, tmp_path / "round-1" / CHECKPOINT_NAME]
+    names = (CHECKPOINT_NAME, BEST_NAME)
+    stale = [folder / name for folder in (tmp_path, tmp_path / "round-1") for name in names]
     others = tmp_path / "other" / CHECKPOINT_NAME
     for path in (*stale, others):
         path.parent.mkdir(exist_ok=True)

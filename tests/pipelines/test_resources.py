@@ -49,7 +49,9 @@ def test_every_kind_of_task_has_a_row_which_the_configuration_changes(tmp_path: 
     for on_gpu in (False, True):
         needs = {k: task_needs(config.resources, step_of, on_gpu, t) for k, t in made.items()}
         assert needs["embed"] == Needs(gpus=float(on_gpu), memory_bytes=int(3.5 * GIB))
-        assert needs["slide"].cpus == 2
+        usual = ResourcesConfig().slide  # of which only the number of CPUs is given
+        share = usual.gpus if on_gpu else 0.0
+        assert needs["slide"] == Needs(cpus=2, gpus=share, memory_bytes=int(usual.memory_gb * GIB))
         usual = ResourcesConfig().nuclei
         share = usual.gpus if on_gpu else 0.0
         assert needs["nuclei"] == Needs(gpus=share, memory_bytes=int(usual.memory_gb * GIB))

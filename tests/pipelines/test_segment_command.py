@@ -50,19 +50,27 @@ def test_glas_by_its_own_split(tmp_path: Path) -> None:
 
 def test_a_folder_with_images_to_learn_from_unlabelled(tmp_path: Path) -> None:
     data, out = write_folder(tmp_path / "data", 6), tmp_path / "out"
-    more = write_folder(tmp_path / "more", 2) / "images"
+    more = write_folder(tmp_path / "more", 8) / "images"  # the six of `data`, and two of patient p3
     train = ("train", "--data", data, "-o", out, "--image-mpp", 0.5, "--validation", 0.34,
              "--pseudo-label", more, "--rounds", 1, "--confidence", 0.5, "--licence", "CC0",
              *SMALL)  # fmt: skip
     _, said = run(*train)
-    assert "round 1: 2 of 2 images" in said
+    assert "2 of 8 images" in said  # of the held-out patient
+    assert "round 1: 6 of 6 images" in said
     assert "round 1: held-out mIoU" in said
     assert (out / "rounds.csv").is_file()
     assert read_segmenter_card(out).training.data_licence == "CC0"
     for other in (("--seed", 1), ("--confidence", 0.6)):
         with pytest.raises(UsageError, match="holds another training"):
             run(*train, *other, "--resume")
+    split = (out / "split.csv").read_text()
     run(*train, "--resume")
+    assert (out / "split.csv").read_text() == split
+    answer = json.loads(
+        run("evaluate", "--images", more.parent, "--weights", out, "--image-mpp", 0.5, "--json")[0]
+    )
+    assert [of["image"] for of in answer["images"] if of["case"] == "p3"] == ["6", "7"]
+    assert all(of["seen_in_training"] for of in answer["images"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from distill.downstream.dataset import LabelledImages, index_classes
@@ -144,16 +143,21 @@ def read_outlines(path: Path) -> dict[str, BaseGeometry]:
 
 
 def classify(grid: TileGrid, outlines: dict[str, BaseGeometry]) -> list[str | None]:
-    """The class of each tile of a grid: what covers most of it, None where nothing does."""
+    """The class of each tile of a grid: what covers most of it, None where nothing does.
+
+    Where outlines overlap, the later of `CLASSES` holds, which is the graver.
+    """
     size = grid.plan.level0_px
     x, y = grid.coords.T.astype(np.float64)
     tiles = shapely.box(x, y, x + size, y + size)
-    covered: dict[str, NDArray[np.float64]] = {
-        name: shapely.area(shapely.intersection(tiles, shape)) / size**2
-        for name, shape in outlines.items()
-    }
-    covered["normal"] = 1 - np.sum([np.zeros(len(tiles)), *covered.values()], axis=0)
-    shares = np.stack([covered.get(name, np.zeros(len(tiles))) for name in CLASSES])
+    shares = np.zeros((len(CLASSES), len(tiles)))
+    graver: BaseGeometry = shapely.Polygon()
+    for number, name in reversed(list(enumerate(CLASSES))):
+        if name in outlines:
+            alone = shapely.difference(outlines[name], graver)
+            shares[number] = shapely.area(shapely.intersection(tiles, alone)) / size**2
+            graver = shapely.union(graver, outlines[name])
+    shares[CLASSES.index("normal")] = 1 - shares.sum(0)
     best = shares.argmax(0)
     return [
         CLASSES[number] if share > MOST else None

@@ -20,7 +20,6 @@ from distill.errors import ModelError
 LOST_PX = 46  # on each side of the input, by convolutions that do not pad
 STRIDE = 8  # of the deepest features; the network's input has sides of multiples of it
 PAD_PX = 48  # what is added on each side, so that multiples of `STRIDE` stay multiples
-BRANCHES = ("np", "hv", "tp")
 UNPOOLING = "upsample2x.unpool_mat"  # a constant that checkpoints hold and this network does not
 
 

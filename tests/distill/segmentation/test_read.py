@@ -1,5 +1,6 @@
 """Labelled images come as they were published, and what does not fit is named."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from distill.errors import LabelledDataError
 from distill.segmentation.images import UNKNOWN, ClassImages
-from distill.segmentation.read import read_class_images, read_unlabelled
+from distill.segmentation.read import read_class_images, read_unlabelled, write_split
 from tests.distill.segmentation.made import CLASSES, draw, image_of, write_folder, write_glas
 
 
@@ -84,6 +85,42 @@ def test_images_without_labels_are_all_unknown(tmp_path: Path) -> None:
     (image, _) = read_unlabelled(write_folder(tmp_path / "d", 2) / "images", mpp=0.25)
     assert (image.classes == UNKNOWN).all()
     assert not image.complete
+
+
+def test_images_without_labels_are_of_whom_the_table_says(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "d", 4)
+    told = [("0", "p0"), ("1", "p0"), ("2", "p1"), ("3", "p1")]
+    assert [(i.name, i.case) for i in read_unlabelled(folder)] == told
+    assert [(i.name, i.case) for i in read_unlabelled(folder / "images")] == told
+    (folder / "cases.csv").rename(folder / "images" / "cases.csv")
+    assert [(i.name, i.case) for i in read_unlabelled(folder / "images")] == told
+    (folder / "images" / "cases.csv").write_text("name,case\n0,p0\n")
+    with pytest.raises(LabelledDataError, match=r"cases.csv: no row, or no case: 1, 2, 3"):
+        read_unlabelled(folder / "images")
+
+
+def test_glas_without_its_labels_keeps_its_patients(tmp_path: Path) -> None:
+    folder = write_glas(tmp_path / "glas", 4)
+    labelled, unlabelled = read_class_images(folder).images, read_unlabelled(folder, mpp=1.0)
+    assert [(i.name, i.case, i.mpp) for i in unlabelled] == [
+        (i.name, i.case, i.mpp) for i in labelled
+    ]
+    assert not any(image.complete for image in unlabelled)
+
+
+def test_a_split_that_cannot_be_written_leaves_the_last_one(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    write_split(path, [("a", "p0", "train")])
+    before = path.read_text()
+    assert before == "image,case,split\na,p0,train\n"
+
+    def stopped() -> Iterator[tuple[str, str, str]]:
+        yield ("b", "p1", "train")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_split(path, stopped())
+    assert path.read_text() == before
 
 
 def test_another_resolution_moves_pixels_and_labels_together() -> None:

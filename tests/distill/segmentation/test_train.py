@@ -173,12 +173,56 @@ def test_only_confident_pixels_are_taken() -> None:
     assert "1 of 2 images, 25.0% of their pixels" in taken.describe()
 
 
+def without_labels(image: ClassImage) -> ClassImage:
+    unknown = np.full(image.classes.shape, UNKNOWN, np.int32)
+    return replace(image, classes=unknown, objects=None)
+
+
+def test_it_is_not_judged_by_what_it_labelled_itself(data: ClassImages, tmp_path: Path) -> None:
+    """Held-out patients, and held-out images under other names and at other resolutions."""
+    trained(data, tmp_path / "alone", FEW)
+    alone = rows_of(tmp_path / "alone" / "split.csv")
+    held = {row["case"] for row in alone if row["split"] == "held out"}
+    (learned_from, judged_by) = (
+        [image for image in data.images if (image.case in held) == wanted]
+        for wanted in (False, True)
+    )
+    more = [
+        image_of(50, case="another"),
+        image_of(51, case=judged_by[0].case),  # another image of a held-out patient
+        replace(judged_by[0], name="copy", case="nobody knows", mpp=0.25),
+        replace(judged_by[1], name="copy 2", case="nobody knows"),
+        learned_from[0],
+    ]
+    teaching = SelfTeaching(images=[without_labels(image) for image in more], confidence=0.5)
+    said: list[str] = []
+    settings = replace(FEW, mpp=0.35)  # pixels are compared before they are resampled
+    for resume in (False, True):
+        trained(
+            data,
+            tmp_path / "taught",
+            settings,
+            teaching=teaching,
+            resume=resume,
+            report=said.append,
+        )
+        rows = rows_of(tmp_path / "taught" / "split.csv")
+        assert rows[: len(alone)] == alone
+        assert [(row["case"], row["split"]) for row in rows[len(alone) :]] == [
+            ("another", "pseudo-labelled"),
+            (learned_from[0].case, "pseudo-labelled"),
+        ]
+    assert sum("3 of 5 images" in line and "left out" in line for line in said) == 2
+    assert sum("round 1: 2 of 2 images" in line for line in said) == 2
+    assert "1 rounds on 2 images" in read_segmenter_card(tmp_path / "taught").training.method
+    assert cases_seen(tmp_path / "taught", ["another", "nobody knows"]) == {"another"}
+    only_held = replace(teaching, images=teaching.images[1:4])
+    with pytest.raises(LabelledDataError, match="none of the 3 images to label"):
+        trained(data, tmp_path / "none", FEW, teaching=only_held)
+
+
 def test_it_teaches_itself_in_rounds(data: ClassImages, tmp_path: Path) -> None:
-    unlabelled = []
-    for seed in range(50, 54):
-        image = image_of(seed, mpp=0.5)
-        unknown = np.full(image.classes.shape, UNKNOWN, np.int32)
-        unlabelled.append(replace(image, classes=unknown, objects=None))
+    unlabelled = [without_labels(image_of(seed)) for seed in range(50, 54)]
     teaching = SelfTeaching(images=unlabelled, rounds=2, confidence=0.7)
     said: list[str] = []
     settings = replace(SETTINGS, schedule=Schedule(steps=60, learning_rate=3e-3))

@@ -1,6 +1,7 @@
 """Training a teacher in small: split by case, kept, resumed, saved, loaded, measured."""
 
 import csv
+import math
 import re
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from distill.card import TrainingCard
 from distill.device import device_of
 from distill.errors import LabelledDataError, ModelError
-from distill.metrics import score
+from distill.metrics import Scores, score
 from distill.seen import TEACHER_SEEN_NAME, list_images, read_seen
 from distill.targets import nuclei_maps
 from distill.teachers.card import CARD_NAME, TeacherCard, read_teacher_card
@@ -147,6 +148,16 @@ def test_tuning_finds_what_the_maps_need(tissue: list[Labelled]) -> None:
     tuned = tune(held_out, maps)
     assert tuned.nuclei < 0.42
     assert merit(score_all(held_out, maps, tuned)) > 0.7
+
+
+def test_a_source_without_nuclei_decides_nothing_unless_some_are_found() -> None:
+    def scores(aji: float) -> Scores:
+        return Scores(dice=aji, aji=aji, aji_plus=aji, dq=aji, sq=aji, pq=aji)
+
+    nothing, half = scores(math.nan), scores(0.5)
+    assert merit({"made": [half, nothing], "empty": [nothing]}) == 0.5
+    assert merit({"made": [half], "empty": [nothing, scores(0)]}) == 0.25
+    assert merit({"empty": [nothing]}) == 0
 
 
 def test_thresholds_are_chosen_on_the_view_that_slides_use(

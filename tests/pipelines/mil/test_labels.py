@@ -51,7 +51,7 @@ def test_without_patients_a_slide_is_its_own(tmp_path: Path) -> None:
     [
         ("slide_id,label,case_id", "case_id"),  # CLAM
         ("FILENAME,label,PATIENT", "PATIENT"),  # STAMP
-        ("SLIDE,label,Patient ID", "Patient ID"),
+        ("SLIDE,Label,Patient ID", "Patient ID"),
         ("slide_id,label,case", "case"),
     ],
 )
@@ -86,6 +86,12 @@ def test_the_split_may_have_another_name(tmp_path: Path) -> None:
     path = write(tmp_path, "slide_id,label,fold_3\na,x,val\n")
     assert read_labels(path, split="fold_3").rows[0].split == "val"
     assert read_labels(path, split="fold_3").rows[0].carried == {}
+
+
+def test_capitals_of_the_split_do_not_matter(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path, "slide_id,label,Split\na,x,val\n"))
+    assert labels.has_split
+    assert labels.rows == (Labelled(slide_id="a", patient_id="a", target="x", split="val"),)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,32 @@ def test_a_training_is_not_resumed_with_other_flags(tiles: Path, tmp_path: Path)
         run("supervised-nuclei", tiles, tmp_path / "m", "--resume", "--seed", "1")
 
 
+def test_a_training_is_not_resumed_with_other_tiles(tiles: Path, tmp_path: Path) -> None:
+    """One image more, and others would be held out: some that were learned from."""
+    copy = tmp_path / "tiles.npz"
+    shutil.copyfile(tiles, copy)
+    run("barlow", copy, tmp_path / "m")
+    pixels, _ = nuclei_crops(count=13, size_px=64, seed=0)
+    np.savez(copy, pixels=pixels)
+    with pytest.raises(UsageError, match=r"tiles\.count 12 instead of 13; tiles\.sha256"):
+        run("barlow", copy, tmp_path / "m", "--resume")
+
+
+def test_a_training_begun_anew_forgets_where_the_last_one_was(
+    tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its first checkpoint, it would else go on from the last training's weights."""
+    run("barlow", tiles, tmp_path)
+    assert (tmp_path / "checkpoint.pt").is_file()
+
+    def killed(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.pretraining.run.pretrain", killed)
+    CliRunner().invoke(cli, arguments("barlow", tiles, tmp_path, "--seed", "1"))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
 @pytest.mark.parametrize(
     ("objective", "more", "says"),
     [

@@ -22,3 +22,8 @@ def test_images_arrays_and_slides(tmp_path: Path, locating_slide: Path) -> None:
     task = load_crc_val_sample(folder)
     of_task = list_images(task.images.read(number) for number in range(4))
     assert seen == of_task | list_images(pixels[4:]) | Seen(unlisted=("slides of locating.svs",))
+
+
+def test_slides_of_a_folder_are_not_listed(locating_slide: Path) -> None:
+    folder = locating_slide.parent
+    assert seen_in([str(folder)], labelled=False) == Seen(unlisted=(f"slides of {folder.name}",))

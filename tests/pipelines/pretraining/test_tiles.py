@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from distill.errors import LabelledDataError
+from distill.teachers.labelled import Labelled
 from pipelines.errors import UsageError
+from pipelines.pretraining import tiles
 from pipelines.pretraining.places import Place, cut, read_place, take_tiles, tile_coords
 from pipelines.pretraining.sources import TileRequest, find_tiles
 from pipelines.pretraining.tiles import read_tileset
@@ -104,6 +106,17 @@ def test_sources_of_several_kinds_are_joined(tmp_path: Path, synthetic: MadeUp) 
     assert tiles.pixels[-5:].std() > 5
 
 
+def test_a_folder_without_images_is_one_of_slides(tmp_path: Path, synthetic: MadeUp) -> None:
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / synthetic.path.name).symlink_to(synthetic.path)
+    request = replace(REQUEST, slide_tiles=5)
+    tiles, of_slide = (
+        read_tileset([str(source)], [None], request)
+        for source in (tmp_path / "slides", synthetic.path)
+    )
+    np.testing.assert_array_equal(tiles.seen, of_slide.seen)
+
+
 def test_labels_are_cut_with_their_pixels(tmp_path: Path) -> None:
     pixels = located(64, 64)
     labels = np.zeros((64, 64), np.uint16)
@@ -119,6 +132,35 @@ def test_labels_are_cut_with_their_pixels(tmp_path: Path) -> None:
     assert tiles.seen[tiles.instances == 0][:, 2].mean() < 30
 
 
+def test_slides_of_one_patient_are_of_one_source(tmp_path: Path, synthetic: MadeUp) -> None:
+    rows = [("a", "p1"), ("b", "p2"), ("c", "p1"), ("TCGA-21-5784-01", ""), ("TCGA-21-5784-02", "")]
+    manifest = tmp_path / "manifest.csv"
+    lines = (f"{synthetic.path},{slide},{patient}" for slide, patient in rows)
+    manifest.write_text("\n".join(["path,slide_id,patient_id", *lines]))
+    places = find_tiles([str(manifest)], [None], replace(REQUEST, slide_tiles=2))
+    assert [place.case for place in places] == ["p1", "p2", "p1", *["TCGA-21-5784"] * 2]
+    sources = [set(place.sources.tolist()) for place in places]
+    assert sources[0] == sources[2]
+    assert sources[3] == sources[4]
+    assert len(set().union(*sources)) == 3
+
+
+def test_what_images_say_of_themselves_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CoNSeP's layout says 0.25 µm; one --mpp for all folders is for the others."""
+    image = Labelled(
+        pixels=located(64, 64),
+        instances=np.eye(64, dtype=np.int32),
+        name="a",
+        case="a",
+        mpp=0.25,
+    )
+    monkeypatch.setattr(tiles, "read_labelled", lambda source: [image])
+    read = read_tileset([str(tmp_path)], [0.5], replace(REQUEST, labelled=True))
+    assert len(read) == 1  # 64 px at 0.25 µm are 32 px at 0.5
+
+
 def test_what_cannot_be_cut_is_refused_with_the_way_out(tmp_path: Path) -> None:
     folder, empty = tmp_path / "images", tmp_path / "empty"
     save(folder / "a.png", located(64, 64))
@@ -128,7 +170,7 @@ def test_what_cannot_be_cut_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--tile-mpp 0\.62, or --upsample"):
         read_tileset([str(folder)], [0.62], REQUEST)
     assert len(read_tileset([str(folder)], [0.62], replace(REQUEST, upsample=True))) == 9
-    with pytest.raises(UsageError, match="holds no images"):
+    with pytest.raises(UsageError, match=r"holds no images .*, and no slides below"):
         read_tileset([str(empty)], [0.5], REQUEST)
     with pytest.raises(LabelledDataError, match="no labelled nuclei"):
         read_tileset([str(folder)], [0.5], replace(REQUEST, labelled=True))

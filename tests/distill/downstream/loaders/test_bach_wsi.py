@@ -57,6 +57,30 @@ def test_a_tile_has_the_class_that_covers_most_of_it(folder: Path) -> None:
     assert dataset.images.read(0).shape == (512, 512, 3)
 
 
+def test_an_outline_within_another_counts_once_and_as_the_graver(folder: Path) -> None:
+    boxes = [
+        ("Benign", 512, 0, 1536, 2600),
+        ("Carcinoma invasive", 512, 0, 1024, 2600),
+        ("Carcinoma in situ", 1024, 0, 1536, 2600),
+        ("Benign", 1536, 0, 1690, 2600),  # 30 % of a tile, and the same 30 % again
+        ("Carcinoma in situ", 1536, 0, 1690, 2600),
+        ("Benign", 2048, 0, 2560, 2600),
+    ]
+    write_outlines(folder / "WSI" / "A01.xml", boxes)
+    dataset = load_bach_wsi(folder)
+    found = {
+        (int(sample.split("-")[1]), CLASSES[target])
+        for sample, target in zip(dataset.sample_ids, dataset.targets.tolist(), strict=True)
+    }
+    assert found == {
+        (512, "invasive"),
+        (1024, "in situ"),
+        (1536, "normal"),
+        (2048, "benign"),
+        (2560, "normal"),
+    }
+
+
 def test_outlines_of_a_class_are_united_and_other_names_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     write_outlines(path, [("Benign", 0, 0, 10, 10), ("Benign", 5, 0, 15, 10)])
