@@ -65,10 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(folder: Path, count: int, executor: str, workers: int) -> dict[str, float]:
     """Run `count` stub slides; what it took of this process."""
     manifest = write_manifest(folder, count)
-    config = load_config(None, {"executor": executor, "workers": workers})
+    in_ray = {"workers": workers} if executor == "ray" else {}
+    config = load_config(None, {"executor": executor} | in_ray)
     with (
         mock.patch.object(pipelines.run, "do", stub),
-        make_executor(executor, address=None, workers=workers) as runner,
+        make_executor(executor, address=None, workers=config.workers) as runner,
     ):
         before, started = _resident_mib(), (time.process_time(), time.perf_counter())
         entries = read_cohort([str(manifest)])

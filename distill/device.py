@@ -14,8 +14,12 @@ def check_device(device: str) -> None:
     Raises
     ------
     ModelError
-        If this process sees no GPU, and one is asked for.
+        If there is no such device, or this process sees no GPU and one is asked for.
     """
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f"no device is called {device!r}: cpu, cuda, cuda:0 and so on") from error
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(
             f"a network is to compute on {device}, and no GPU is visible to this process: "

@@ -17,6 +17,7 @@ from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions
 
+KNOWN = ("ray", "serial", "threads")
 # Ray takes seconds to start. One process copies this much, or decodes this much, in less time
 # than a person minds.
 COPIED_ALONE_BYTES = 2 << 30
@@ -40,8 +41,20 @@ def make_executor(
     Raises
     ------
     UsageError
-        If it is none of them.
+        If it is none of them, or cannot work where, or as many at a time as, was asked for.
     """
+    if executor not in KNOWN:
+        raise UsageError(f"--executor {executor}: known are {', '.join(KNOWN)}")
+    if address is not None and executor != "ray":
+        raise UsageError(
+            f"--address {address} is a Ray's, and --executor {executor} works in this process: "
+            "give --executor ray with it"
+        )
+    if executor == "serial" and workers not in (None, 1):
+        raise UsageError(
+            f"--workers {workers}: --executor serial works on one task at a time, "
+            "--executor ray on several"
+        )
     if executor == "serial":
         return nullcontext(SerialExecutor())
     if executor == "threads":

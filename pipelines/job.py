@@ -13,6 +13,7 @@ from pipelines.config import RunConfig
 from pipelines.manifest import Entry
 from pipelines.memory import NOTHING, Held
 from wsi.ref import SlideRef
+from wsi.source import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +21,15 @@ class SlideJob:
     """A slide to work on, the folder for its results, and the settings.
 
     `hands_out` says whether others may do its blocks first; `held` is what their processes held,
-    and `seconds` the time they took, by step.
+    and `seconds` the time they took, by step. `source` is the slide as it was when they were
+    planned; None where none were.
     """
 
     entry: Entry
     folder: Path
     config: RunConfig
     hands_out: bool = False
+    source: Source | None = None
     held: Held = NOTHING
     seconds: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -40,10 +43,12 @@ class SlideJob:
 class HandedOut:
     """The work of a slide whose blocks are to be done before the slide is.
 
-    `held` is what the process held that looked at the slide.
+    `source` is the slide as it was before they were planned, and `held` what the process held that
+    looked at it.
     """
 
     plans: tuple[SealedPlan, ...]
+    source: Source | None = None
     held: Held = NOTHING
 
 

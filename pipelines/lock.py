@@ -60,9 +60,16 @@ class Lock:
         Raises
         ------
         LockLostError
-            If another process has taken it over.
+            If another process has taken it over, also where that one has given it up since.
         """
-        found = said_in(self._file.glance())
+        text = self._file.glance()
+        if text is None and not self._ended.is_set():  # we did not remove it
+            raise LockLostError(
+                f"{self.path} is gone: another process took {self.path.parent} over because this "
+                f"one gave no sign of life for {SILENT_S:g} s (was it suspended?), and ended, or "
+                "somebody removed it: give the same command again, which keeps what is finished"
+            )
+        found = said_in(text)
         if found is not None and found[0].token != self.holder.token:
             raise LockLostError(
                 f"{self.path.parent} was taken over by {found[0]} because this process gave "

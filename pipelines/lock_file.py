@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipelines.lock_holder import said_in
 from pipelines.remote.store import create_object, read_object, remove_objects, write_object
 from wsi.remote import is_remote
 
@@ -24,7 +25,7 @@ class LockFile(Protocol):
         """The text as it was not long ago: asked for often."""
 
     def rewrite(self, text: bytes) -> None:
-        """Change the text we created, and not that of whoever took our place."""
+        """Change the text we created, and not that of whoever took our place: another holder's."""
 
     def take_place_of(self, path: Path) -> None:
         """Become what is at `path`, which nobody holds any more."""
@@ -105,7 +106,9 @@ class _Object:
         return self._seen
 
     def rewrite(self, text: bytes) -> None:
-        if self.read() == self._ours:
+        # By the holder it names: of a change whose answer was lost nobody knows if it was made.
+        found, ours = said_in(self.read()), said_in(text)
+        if found is not None and ours is not None and found[0] == ours[0]:
             self._write(self.path, text)
 
     def take_place_of(self, path: Path) -> None:

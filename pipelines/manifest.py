@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from pipelines.conversion.tasks import PARTIAL
+from pipelines.dicom_series import of_same_series, one_a_series
 from pipelines.errors import ManifestError, UsageError
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME
 from wsi.atomic import TMP_MARK
@@ -20,6 +22,7 @@ from wsi.remote import file_system, is_remote, slide_path
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
+UNFINISHED = (TMP_MARK, PARTIAL)  # begin names of what a killed run or conversion left
 FORBIDDEN_IN_ID = frozenset('/\\:*?"<>|')  # they would end a file name on some system
 # Bytes. File systems have room for 255, and what is being written has a longer name.
 LONGEST_ID = 200
@@ -182,14 +185,17 @@ def find_slides(given: Path) -> list[Path]:
 
 
 def _slides_below(folder: Path) -> Iterator[Path]:
-    """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into."""
+    """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into.
+
+    Of DICOM files, the first of each series: they are one slide.
+    """
     for parent, folders, files in os.walk(folder):
-        inside = [Path(parent, name) for name in folders if not name.startswith(TMP_MARK)]
+        inside = [Path(parent, name) for name in folders if not name.startswith(UNFINISHED)]
         pyramids = [path for path in inside if _is_pyramid(path)]
         folders[:] = [path.name for path in inside if path not in pyramids]
         yield from (p for p in pyramids if p.name != HEATMAP_NAME)
-        suffixed = (Path(parent, name) for name in files)
-        yield from (p for p in suffixed if p.suffix.lower() in SLIDE_SUFFIXES)
+        beside = (Path(parent, name) for name in files)
+        yield from one_a_series(p for p in beside if p.suffix.lower() in SLIDE_SUFFIXES)
 
 
 def _is_pyramid(path: Path) -> bool:
@@ -216,6 +222,10 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
         if len(of_id) > 1:
             name, files = of_id[0].slide_id, ", ".join(str(ref.path) for ref in of_id)
             problems.append(f"slide_id {name!r} is used {len(of_id)} times: {files}: {with_ids}")
+    local = (entry.ref.path for entry in entries if not is_remote(entry.ref.path))
+    for of_series in of_same_series(local):
+        files = ", ".join(map(str, of_series))
+        problems.append(f"{files} are of one DICOM series, so of one slide: name one of them")
     for patient, of_patient in splits.items():
         if len(of_patient) > 1:
             problems.append(f"patient {patient!r} is in splits {', '.join(sorted(of_patient))}")

@@ -31,7 +31,7 @@ class SlideRecord:
     n_excluded_tiles, excluded
         Tiles left out for their quality: how many, and how many by measure.
     n_reused_tiles
-        Tiles of both kinds that an earlier run in the same folder had dealt with.
+        Tiles, embedded or not, that an earlier run in the same folder had dealt with.
     tissue_mm2
         Area of tissue found.
     n_nuclei, nuclei_per_mm2
@@ -94,8 +94,14 @@ class SlideRecord:
 
     @property
     def new_tiles(self) -> int:
-        """Tiles embedded by this run, not an earlier one in the same folder."""
-        return max(0, (self.n_tiles or 0) - (self.n_reused_tiles or 0))
+        """Tiles embedded by this run, not an earlier one in the same folder.
+
+        Of a slide of which only some were known, tiles that this run left out may be counted in:
+        nobody noted of which kind the known ones were.
+        """
+        kept = self.n_tiles or 0
+        dealt_with = kept + (self.n_invalid_tiles or 0) + (self.n_excluded_tiles or 0)
+        return max(0, min(kept, dealt_with - (self.n_reused_tiles or 0)))
 
     @property
     def is_reused(self) -> bool:

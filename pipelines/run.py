@@ -27,6 +27,7 @@ from pipelines.remote.store import check_store
 from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
+from pipelines.stride import check_stride
 from wsi.atomic import replacing
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
@@ -195,12 +196,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
     else:
         check_local(out)
     networks = read_networks(config)
-    size_px = networks.models[""][0].tile.size_px if networks.models else None
-    if size_px and config.stride_px is not None and config.stride_px > size_px:
-        raise UsageError(
-            f"stride_px must be in 1-{size_px}, the tile size of {config.model}, "
-            f"got {config.stride_px}: tiles would leave gaps"
-        )
+    check_stride(config, networks)
     for entry in entries:
         result = out / SLIDES_NAME / entry.ref.slide_id / IMAGE_NAME
         if _is_same(entry.ref.path, result):

@@ -42,6 +42,12 @@ class NotARunError(UsageError, FileNotFoundError):
     kind = "not_a_run"
 
 
+class UnsafeNameError(UsageError):
+    """A name that was read from a run leads out of the folder that it belongs to."""
+
+    kind = "unsafe_name"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder:
     """A run as its folder shows it.
@@ -82,10 +88,13 @@ def slide_folder(run: Path, slide_id: str) -> Path | None:
 
     An id that is more than the name of a folder (``../x``) has none, whatever is there.
     """
-    if slide_id in ("", ".", "..") or any(c in slide_id for c in "/\\\0"):
-        return None
     folder = run / SLIDES_NAME / slide_id
-    return folder if folder.is_dir() else None
+    return folder if is_folder_name(slide_id) and folder.is_dir() else None
+
+
+def is_folder_name(slide_id: str) -> bool:
+    """Whether an id is the name of a folder, and not the way to another one (``../x``)."""
+    return slide_id not in ("", ".", "..") and not any(c in slide_id for c in "/\\\0")
 
 
 def read_run(path: Path) -> RunFolder:

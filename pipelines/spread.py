@@ -128,9 +128,10 @@ class Spread:
         task = outcome.item
         if isinstance(task, SlideJob):
             assert isinstance(outcome.result, HandedOut)  # else it would have been the verdict
-            job = replace(task, hands_out=False)
-            tasks = chain.from_iterable(plan.tasks() for plan in outcome.result.plans)
-            slide = _Spreading(job=job, tasks=tasks, held=outcome.result.held)
+            handed_out = outcome.result
+            job = replace(task, hands_out=False, source=handed_out.source)
+            tasks = chain.from_iterable(plan.tasks() for plan in handed_out.plans)
+            slide = _Spreading(job=job, tasks=tasks, held=handed_out.held)
             self._slides[job.folder] = slide
         else:
             slide = self._slides[task.folder]

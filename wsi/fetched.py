@@ -15,9 +15,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from wsi.errors import (
+    NO_ROOM,
     DiskFullError,
     RayPathError,
     SlideNotFoundError,
@@ -25,8 +26,9 @@ from wsi.errors import (
     UnreachableSlideError,
 )
 from wsi.remote import ObjectInfo, file_system, is_gone, is_of_storage, object_info
+from wsi.scratch import take_room
 
-FOLDER_VARIABLE = "RAYPATH_SCRATCH"  # where copies go; the system's temporary folder without it
+FOLDER_VARIABLE = "RAYPATH_SCRATCH"  # where our folder is; in the system's temporary one without it
 LIMIT_VARIABLE = "RAYPATH_SCRATCH_GB"  # of all copies; half of what the disk has left without it
 FETCHED_SUFFIXES = frozenset({".bif", ".ndpi", ".scn", ".svs", ".svslide", ".tif", ".tiff"})
 BLOCK_BYTES = 8 << 20  # asked for in one request
@@ -83,9 +85,9 @@ def hold_copy(url: Path) -> LocalCopy:
 
 
 def scratch_folder() -> Path:
-    """Where the copies of this user are."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    folder = Path(given) if given else Path(tempfile.gettempdir()) / f"raypath-{os.getuid()}"
+    """Where the copies of this user are: a folder of our own, whatever else is in the given one."""
+    given = os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir()
+    folder = Path(given) / f"raypath-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
@@ -95,8 +97,7 @@ def _fetch(url: Path, said: ObjectInfo, path: Path) -> None:
     tmp = path.parent / FETCHING
     try:
         with tmp.open("wb") as file:
-            _make_room(url, said.size, path.parent)
-            file.truncate(said.size)  # counted from now on by others that make room
+            _take_room(url, said.size, file, path.parent)
             with file_system(url).open(str(url), "rb", block_size=BLOCK_BYTES) as source:
                 shutil.copyfileobj(source, file, BLOCK_BYTES)
             fetched = file.tell()
@@ -110,10 +111,11 @@ def _fetch(url: Path, said: ObjectInfo, path: Path) -> None:
         tmp.unlink(missing_ok=True)
 
 
-def _make_room(url: Path, size: int, mine: Path) -> None:
-    """Remove copies that nobody holds, the longest unused first, until `size` bytes fit.
+def _take_room(url: Path, size: int, file: BinaryIO, mine: Path) -> None:
+    """Give `file` its `size` bytes of the disk; for that, remove copies that nobody holds.
 
-    One process of the machine at a time; it holds the lock of its own folder `mine`.
+    The longest unused go first. One process of the machine at a time; it holds the lock of its own
+    folder `mine`.
     """
     root = scratch_folder()
     with (root / LOCK_NAME).open("wb") as turn:
@@ -122,7 +124,7 @@ def _make_room(url: Path, size: int, mine: Path) -> None:
         free = shutil.disk_usage(root).free
         given = os.environ.get(LIMIT_VARIABLE)
         limit = float(given) * 1e9 if given else (free + sum(copies.values())) / 2
-        for folder in sorted(copies, key=lambda f: f.stat().st_mtime_ns):
+        for folder in sorted(copies, key=_last_used):
             if sum(copies.values()) + size <= limit and size <= free:
                 break
             if remove_unheld(folder):
@@ -135,6 +137,7 @@ def _make_room(url: Path, size: int, mine: Path) -> None:
                 f"{root}; set {FOLDER_VARIABLE} to a larger disk, {LIMIT_VARIABLE} to more, or use "
                 "fewer --workers"
             )
+        take_room(file, size)  # before the next process counts
 
 
 def hold_folder(folder: Path) -> int:
@@ -143,15 +146,16 @@ def hold_folder(folder: Path) -> int:
 
 
 def remove_unheld(folder: Path) -> bool:
-    """Remove a folder in the scratch folder unless a process holds it; whether it was removed."""
-    lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
+    """Remove a folder in the scratch folder unless a process holds it; whether it is gone."""
+    with suppress(FileNotFoundError):  # another process is removing it
+        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(lock)
     return True
 
 
@@ -172,11 +176,19 @@ def _lock(folder: Path, kind: int) -> int:
         os.close(lock)
 
 
+def _last_used(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:  # its process removed it meanwhile
+        return 0
+
+
 def _bytes_in(folder: Path) -> int:
     sizes = []
-    for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # results come and go
-            sizes.append(file.stat().st_size)
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # results come and go
+                sizes.append((Path(parent) / name).stat().st_size)
     return sum(sizes)
 
 
@@ -189,6 +201,11 @@ def _patiently(url: Path, work: Callable[[], Result]) -> Result:
         except RayPathError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise DiskFullError(
+                    f"{url} does not fit into {scratch_folder()} ({error.strerror}): set "
+                    f"{FOLDER_VARIABLE} to a larger disk"
+                ) from error
             if not is_of_storage(error):
                 raise
             if is_gone(error):

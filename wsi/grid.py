@@ -93,8 +93,12 @@ def _tissue_fractions(
     tissue: Tissue, xs: NDArray[np.int64], ys: NDArray[np.int64], tile: float
 ) -> NDArray[np.float32]:
     """Exact share of tissue of each tile, (rows, columns), from one summed-area table."""
-    table = np.zeros(tuple(n + 1 for n in tissue.mask.shape))
-    table[1:, 1:] = tissue.mask.cumsum(0, dtype=np.float64).cumsum(1)
+    mask = tissue.mask
+    # Row by row, in the smallest integers that hold it: a given mask may have 10⁸ pixels.
+    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.min_scalar_type(mask.size))
+    for n, row in enumerate(mask):
+        np.cumsum(row, dtype=table.dtype, out=table[n + 1, 1:])
+        table[n + 1] += table[n]
     left, right = xs / tissue.downsample, (xs + tile) / tissue.downsample
     top, bottom = ys / tissue.downsample, (ys + tile) / tissue.downsample
     lower, upper = _interpolate_rows(table, bottom), _interpolate_rows(table, top)
@@ -103,7 +107,9 @@ def _tissue_fractions(
     return (area / (tile / tissue.downsample) ** 2).astype(np.float32)
 
 
-def _interpolate_rows(table: NDArray[np.float64], at: NDArray[np.floating]) -> NDArray[np.float64]:
+def _interpolate_rows(
+    table: NDArray[np.integer | np.float64], at: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Rows of a table at fractional positions; past the end the last row goes on."""
     at = np.clip(at.astype(np.float64), 0, len(table) - 1)
     low = np.minimum(at.astype(np.int64), len(table) - 2)

@@ -12,19 +12,25 @@ import numpy as np
 from wsi.atomic import digest
 from wsi.errors import SlideError, SlideNotFoundError, UnreachableSlideError
 from wsi.fetched import FETCHED_SUFFIXES
+from wsi.jpeg.dicom import series_files
 from wsi.readers.omezarr_reader import OmeZarrReader
 from wsi.remote import file_system, is_gone, is_remote, object_info, object_version
 
 WEB_SCHEMES = ("http://", "https://")
 ASKED_AT_ONCE = 16  # requests for the size of an object, on a web server
+# Of Hamamatsu's VMS and VMU: how the lines of the index begin that name the slide's other files,
+# and how much of an index OpenSlide reads.
+NAMING = ("ImageFile", "MapFile", "OptimisationFile", "MacroImage")
+INDEX_BYTES = 64 << 10
 MOST_ASKED = 1000  # objects of a slide on a web server whose size and version are asked for
 
 
 def content_digest(path: Path) -> str:
     """A token of a slide's content, for receipts.
 
-    Of a local file or folder: the SHA-256 of its bytes. Of a file behind a URL: a SHA-256 of its
-    size and version (ETag or time of change). Of a pyramid behind one: of the names, sizes and
+    Of a local file: the SHA-256 of its bytes. Of a local folder, or a slide of several files: of
+    their names and digests. Of a file behind a URL: a SHA-256 of its size and version (ETag or
+    time of change). Of a pyramid behind one: of the names, sizes and
     versions of its objects, which are listed, not read. A web server lists nothing, so there the
     metadata is read and the names of the chunks follow from it; of a slide with over `MOST_ASKED`
     chunks as many are asked for, evenly spread, and a change of the others alone goes unseen.
@@ -35,7 +41,7 @@ def content_digest(path: Path) -> str:
         If there is no slide at a URL, or it does not answer.
     """
     if not is_remote(path):
-        return digest(path)
+        return _digest_of_files(path)
     is_web = str(path).startswith(WEB_SCHEMES)
     total = hashlib.sha256()
     try:
@@ -54,12 +60,48 @@ def content_digest(path: Path) -> str:
 
 
 def stored_bytes(path: Path) -> int | None:
-    """Bytes of a file, or of all files below a folder; None behind a URL or if it is not there."""
+    """Bytes of all files of a slide, or below a folder; None behind a URL or if it is not there."""
     if is_remote(path) or not path.exists():
         return None
+    own = 0 if path.is_dir() else path.stat().st_size
+    return own + sum(file.stat().st_size for file in other_files(path)[1])
+
+
+def other_files(path: Path) -> tuple[Path, list[Path]]:
+    """The files that make up a local slide, but for `path` itself, and the folder they are in.
+
+    Those in the folder that is the slide or, of MIRAX, has its name; of DICOM the other files of
+    its series; of Hamamatsu's VMS and VMU those beside it that it names.
+    """
+    suffix = path.suffix.lower()
+    if path.is_file() and suffix in (".vms", ".vmu"):
+        return path.parent, _named_in(path)
+    if path.is_file() and suffix != ".mrxs":
+        return path.parent, sorted(file for file in series_files(path) if file != path)
+    folder = path.with_suffix("") if path.is_file() else path
+    inside = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
+    return folder, inside
+
+
+def _named_in(index: Path) -> list[Path]:
+    with index.open("rb") as file:
+        lines = file.read(INDEX_BYTES).decode(errors="replace").splitlines()
+    named = {line.partition("=")[2].strip() for line in lines if line.startswith(NAMING)}
+    beside = (file for file in index.parent.iterdir() if file.name in named and file != index)
+    return sorted(file for file in beside if file.is_file())
+
+
+def _digest_of_files(path: Path) -> str:
+    """The digest of a folder or file; where the slide has other files, over that and theirs."""
     if path.is_dir():
-        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    return path.stat().st_size
+        return digest(path)
+    folder, others = other_files(path)
+    if not others:
+        return digest(path)
+    total = hashlib.sha256(f"{digest(path)}\n".encode())
+    for file in others:
+        total.update(f"{file.relative_to(folder).as_posix()} {digest(file)}\n".encode())
+    return total.hexdigest()
 
 
 def _listed(path: Path) -> Iterator[str]:

@@ -108,7 +108,6 @@ class _IdleSlides:
 
 
 _idle = _IdleSlides()
-close_idle_slides = _idle.close
 atexit.register(_idle.close)
 os.register_at_fork(after_in_child=_idle.forget)
 

@@ -76,7 +76,7 @@ def resolve_mpp(
         mpp = (mpp_x + mpp_y) / 2
         if source is MppSource.TIFF and not PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
             why = f"{source} say {mpp:.6g} µm per pixel, which no scan has"
-            if why not in passed_over:  # OpenSlide gives the tags twice, under two names
+            if why not in passed_over:  # the tags are there twice, under two names
                 passed_over.append(why)
             continue
         _check_plausible(mpp, source)
@@ -96,21 +96,24 @@ def resolve_mpp(
 
 def _candidates(properties: Mapping[str, str]) -> Iterator[tuple[MppSource, float, float]]:
     """Every (source, mpp along x, mpp along y) in the file, most trusted first."""
-    vendor = properties.get("openslide.vendor", "")
+    # OpenSlide and tiffslide derive mpp of a plain TIFF from its resolution tags; tiffslide names
+    # no vendor then.
+    plain = "tiff" if "tiff.XResolution" in properties else ""
+    vendor = properties.get("openslide.vendor", plain)
     mpp_x = _number(properties, "openslide.mpp-x")
     mpp_y = _number(properties, "openslide.mpp-y")
     if mpp_x is not None and mpp_y is not None:
-        # OpenSlide derives the property of a generic TIFF from its resolution tags.
         by_vendor = {
             "dicom": MppSource.DICOM,
             "generic-tiff": MppSource.TIFF,
+            "tiff": MppSource.TIFF,
             "ome-zarr": MppSource.NGFF,
         }
         source = by_vendor.get(vendor, MppSource.VENDOR)
         # A pyramid of ours remembers who said it of the slide it was made from.
         said = properties.get("raypath.mpp-source")
         yield next((s for s in MppSource if s.value == said), source), mpp_x, mpp_y
-    unit = UM_PER_TIFF_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
+    unit = UM_PER_TIFF_UNIT.get(properties.get("tiff.ResolutionUnit", "").lower())
     dots_x = _number(properties, "tiff.XResolution")
     dots_y = _number(properties, "tiff.YResolution")
     if unit and dots_x and dots_y:

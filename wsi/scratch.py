@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,9 +30,8 @@ def room_for(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     folder = tempfile.gettempdir()
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
-            # All of it now: a hole that is written to when the disk is full would end the process.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
+            # A hole that is written to when the disk is full would end the process.
+            take_room(file, size)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -41,3 +40,17 @@ def room_for(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
                 "disk with that much room, or ask for less"
             ) from error
         return np.memmap(file, dtype, mode="r+", shape=shape)
+
+
+def take_room(file: IO[bytes], size: int) -> None:
+    """Give an empty file its `size` bytes of the disk now, rather than as they are written.
+
+    Raises
+    ------
+    OSError
+        If there are no more, with one of `NO_ROOM`.
+    """
+    if size and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)  # other systems only count it

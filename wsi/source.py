@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsi.errors import SourceChangedError
-from wsi.identity import content_digest
-from wsi.jpeg.dicom import series_files
+from wsi.identity import content_digest, other_files
 from wsi.remote import is_remote
 
 END_BYTES = 1 << 20
@@ -21,8 +20,8 @@ class Source:
     size
         Bytes of all its files; 0 behind a URL.
     ends
-        SHA-256 of the first and last mebibyte, and of the names and sizes of the other files of
-        the slide (MIRAX, DICOM) or in its folder; behind a URL see `content_digest`.
+        SHA-256 of the first and last mebibyte, and of the names and sizes of the slide's other
+        files, see `other_files`; behind a URL see `content_digest`.
     modified
         Latest time of change, ns. It tells a change while work goes on, and is no part of the
         identity: a copied file is the same slide.
@@ -43,7 +42,7 @@ def look_at_source(path: Path) -> Source:
     if is_remote(path):
         return Source(size=0, ends=content_digest(path), modified=0)
     total = hashlib.sha256()
-    folder, files = _files(path)
+    folder, files = other_files(path)
     stats = [found.stat() for found in files]
     for found, stat in zip(files, stats, strict=True):
         total.update(f"{found.relative_to(folder).as_posix()} {stat.st_size}\n".encode())
@@ -58,19 +57,6 @@ def look_at_source(path: Path) -> Source:
         ends=total.hexdigest(),
         modified=max((stat.st_mtime_ns for stat in stats), default=0),
     )
-
-
-def _files(path: Path) -> tuple[Path, list[Path]]:
-    """The files that make up a slide, but for `path` itself, and the folder they are in.
-
-    Those in the folder that is the slide or, of MIRAX, has its name; of DICOM the other files of
-    its series.
-    """
-    if path.is_file() and path.suffix.lower() != ".mrxs":
-        return path.parent, sorted(file for file in series_files(path) if file != path)
-    folder = path.with_suffix("") if path.is_file() else path
-    inside = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
-    return folder, inside
 
 
 def check_unchanged(path: Path, before: Source) -> None:

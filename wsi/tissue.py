@@ -63,9 +63,12 @@ def find_tissue(overview: Overview, *, level0_mpp: float) -> Tissue:
     mask = remove_small_holes(mask, max_size=smallest_px) & ~ink
     if overview.unreadable is not None:
         # Nobody knows what is there; it counts as what is next to it, so that tiles on it are
-        # tried and reported rather than passed over.
-        _, nearest = ndimage.distance_transform_edt(overview.unreadable, return_indices=True)
-        mask = mask[tuple(nearest)]
+        # tried and reported rather than passed over. So is a slide of which nothing is known.
+        if overview.unreadable.all():
+            mask[:] = True
+        else:
+            _, nearest = ndimage.distance_transform_edt(overview.unreadable, return_indices=True)
+            mask = mask[tuple(nearest)]
     flags = []
     if ink.any():
         flags.append("pen_marks")
@@ -134,7 +137,8 @@ def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
             # Not to grey: that rounds blue, and floats below one, to nothing.
             coloured = image.mode == "P" or len(image.getbands()) > 1
             pixels = np.asarray(image.convert("RGB") if coloured else image)
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        # Pillow calls a broken chunk of a PNG a syntax error.
         raise MaskError(f"tissue mask {path}: {error}") from error
     mask = np.asarray(pixels.any(axis=2) if coloured else pixels != 0)
     height, width = mask.shape

@@ -8,7 +8,8 @@
 | score_within_slide | tiles of a slide that shows both classes, by that score: mean over slides |
 | attention_within_slide | the same by attention; a head that has none has no such row |
 
-All are computed a division and averaged over divisions.
+All are computed a division and averaged over divisions; model_tile_auroc over all folds of all
+divisions that have both kinds of tile, each counting alike.
 """
 
 from collections.abc import Mapping, Sequence

@@ -22,8 +22,8 @@ def mean_colour(x: Tensor) -> Tensor:
     return x.mean((2, 3), keepdim=True).expand_as(x)
 
 
-def blurred(x: Tensor, *, sigma_px: float | None = None) -> Tensor:
-    """Each image without detail; by default with a blur of `BLUR_SHARE` of its shorter edge."""
-    sigma = min(x.shape[2:]) * BLUR_SHARE if sigma_px is None else sigma_px
+def blurred(x: Tensor) -> Tensor:
+    """Each image without detail, with a blur of `BLUR_SHARE` of its shorter edge."""
+    sigma = min(x.shape[2:]) * BLUR_SHARE
     soft = gaussian_filter(x.detach().cpu().numpy(), sigma, axes=(2, 3))
     return torch.from_numpy(soft).to(x)

@@ -95,9 +95,9 @@ def blocks_folder(folder: Path, step: str, *, source: str, depends: dict[str, An
     return folder / f"{_mark(step)}{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
-def forget_blocks(folder: Path, step: str) -> None:
-    """Remove the stored blocks of a step, whatever they depended on, from a slide's folder."""
-    for left_over in folder.glob(f"{_mark(step)}*"):
+def forget_blocks(folder: Path, step: str | None = None) -> None:
+    """Remove the stored blocks of a step, or of all, whatever they depended on, of a slide."""
+    for left_over in folder.glob(f"{PARTIAL if step is None else _mark(step)}*"):
         remove(left_over)
 
 

@@ -15,6 +15,8 @@ from pipelines.manifest import Entry
 from pipelines.networks import read_networks
 from pipelines.output import existing_folder
 from pipelines.run import load_where_the_work_is_done
+from pipelines.runfolder import SLIDES_NAME
+from pipelines.stride import check_stride
 from wsi.errors import SlideError
 from wsi.remote import is_remote
 
@@ -62,13 +64,21 @@ def check_cohort(
     OutputError
         If `check.json` cannot be stored, though the storage had answered before.
     """
-    cards = [card for card, _ in read_networks(config).models.values()]
+    networks = read_networks(config)
+    check_stride(config, networks)
+    cards = [card for card, _ in networks.models.values()]
     load_where_the_work_is_done(config, executor)
     spec = cards[0].tile.spec if cards else None
     totals, failing = Totals(), 0
     reasons: dict[str, int] = {}
     extremes, largest = _Extremes(), Largest()
-    tasks = (LookTask(entry=entry, config=config, spec=spec) for entry in entries)
+    problems = problems_of_output(out)
+    # Where it cannot be written nobody need look, and ask a storage in vain for every slide.
+    slides = None if problems else out.resolve() / SLIDES_NAME
+    tasks = (
+        LookTask(entry=entry, config=config, spec=spec, results=_results(entry, slides))
+        for entry in entries
+    )
     for outcome in executor.map(look_at, tasks):
         ref, work, failure = outcome.item.entry.ref, outcome.result, outcome.failure
         if work is not None:
@@ -88,7 +98,7 @@ def check_cohort(
                 message=message,
             )
         )
-    expected, problems, unknown = None, problems_of_output(out), list[str]()
+    expected, unknown = None, list[str]()
     if totals.slides and not problems:
         fixed, tried, failed = _try(extremes.entries(), out, config, executor)
         dim = sum(card.encoder.dim for card in cards)
@@ -123,6 +133,11 @@ def check_cohort(
     return Check(
         failing=failing, estimate=expected, problems=tuple(problems), unknown=tuple(unknown)
     )
+
+
+def _results(entry: Entry, slides: Path | None) -> Path | None:
+    """Where the run puts a slide's files, below the folder of all."""
+    return slides / entry.ref.slide_id if slides else None
 
 
 class _Extremes:
@@ -162,8 +177,12 @@ def _try(
     """
     near = None if is_remote(out) else existing_folder(out.absolute())
     alone = config.model_copy(update={"executor": "serial", "address": None, "workers": None})
+    slides = out.resolve() / SLIDES_NAME
     tasks = [MeasureTask(config=alone, near=near)]
-    tasks += [MeasureTask(config=alone, near=near, entry=entry) for entry in entries]
+    tasks += [
+        MeasureTask(config=alone, near=near, entry=entry, results=_results(entry, slides))
+        for entry in entries
+    ]
     fixed, tried, failed, why = None, list[Rates](), list[Checked](), ""
     for outcome in executor.map(measure, tasks):
         if isinstance(outcome.result, Fixed):

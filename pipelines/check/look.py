@@ -2,24 +2,34 @@
 
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from distill.segmentation.card import read_segmenter_card
+from distill.teachers.card import read_teacher_card
+from pipelines.blockwise.frame import lay_frame
+from pipelines.check.drawn import drawn_tissue
 from pipelines.config import RunConfig
 from pipelines.manifest import Entry
-from pipelines.steps.look import look
+from pipelines.steps.look import Look, look
 from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.plan import TileSpec
+from wsi.slide import Slide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookTask:
-    """A slide, what is to be done to it, and the tiles the model wants; None without a model."""
+    """A slide, what is to be done to it, and the tiles the model wants; None without a model.
+
+    `results` is where the run puts the slide's files, see `drawn_tissue`.
+    """
 
     entry: Entry
     config: RunConfig
     spec: TileSpec | None
+    results: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +103,11 @@ def look_at(task: LookTask) -> Work:
 
     started = time.perf_counter()
     ref = task.entry.ref
-    with open_slide(ref) as slide:
-        seen = look(slide, ref)
+    with open_slide(ref) as slide, drawn_tissue(task.results, slide_id=ref.slide_id) as drawn:
+        seen = look(slide, ref, edited=drawn)
         spec = task.spec or density_spec(seen.resolution.mpp)
         grid = lay_grid(slide, seen, spec, task.config)
+        _check_resolution(slide, seen, task.config)
         width, height = slide.dimensions
         copied = task.config.codec == "auto" and find_tiles(ref.path, slide) is not None
     sparse = ("little_tissue",) if task.spec and is_sparse(grid, task.config) else ()
@@ -109,3 +120,19 @@ def look_at(task: LookTask) -> Work:
         look_seconds=time.perf_counter() - started,
         flags=(*seen.flags, *sparse),
     )
+
+
+def _check_resolution(slide: Slide, seen: Look, config: RunConfig) -> None:
+    """Raise as the run does where a slide is too coarse for the teacher or the segmenter."""
+    # Here for the same reason as above.
+    from pipelines.nuclei.block import CORE_PX as NUCLEI_CORE_PX
+    from pipelines.segmentation.lattice import CORE_PX as SEGMENTATION_CORE_PX
+
+    looking: list[tuple[float, int]] = []
+    if config.teacher:
+        looking.append((read_teacher_card(config.teacher).mpp, NUCLEI_CORE_PX))
+    if config.segmenter:
+        looking.append((read_segmenter_card(config.segmenter).mpp, SEGMENTATION_CORE_PX))
+    for mpp, core_px in looking:
+        level0_mpp = seen.resolution.mpp
+        lay_frame(slide, level0_mpp=level0_mpp, network_mpp=mpp, core_px=core_px)

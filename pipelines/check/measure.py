@@ -69,11 +69,13 @@ class MeasureTask:
     """A slide to try pieces of; without one the made-up slide is tried.
 
     `near` is where the run would write; None for the scratch disk of the machine that tries.
+    `results` is where it puts the slide's files, see `drawn_tissue`.
     """
 
     config: RunConfig
     near: Path | None
     entry: Entry | None = None
+    results: Path | None = None
 
 
 def measure(task: MeasureTask) -> Fixed | Rates:
@@ -93,7 +95,7 @@ def measure(task: MeasureTask) -> Fixed | Rates:
             if task.entry is None:
                 measured: Fixed | Rates = try_made_up(Path(name), task.config)
             else:
-                measured = try_slide(Path(name), task.config, task.entry)
+                measured = try_slide(Path(name), task.config, task.entry, task.results)
                 limit = memory_limit()
                 measured = replace(measured, limit_bytes=limit if limit < math.inf else None)
         most = peak().rss_bytes

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cluster.serial import SerialExecutor
+from pipelines.check.drawn import drawn_tissue
 from pipelines.check.measure import Fixed, Rates
 from pipelines.config import RunConfig
 from pipelines.embedding.embedders import load_embedders
@@ -19,7 +20,7 @@ from pipelines.report.report import write_report
 from pipelines.run import run_cohort
 from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, tiles_name
 from pipelines.steps.embed import embed_grid, lay_grid
-from pipelines.steps.look import look
+from pipelines.steps.look import Look, look
 from pipelines.steps.opened import Opened
 from pipelines.steps.timing import Timing
 from wsi.errors import SlideError
@@ -88,19 +89,22 @@ def _goes_by_area(name: str) -> bool:
     return name.startswith(("nuclei.", "segmentation."))
 
 
-def try_slide(folder: Path, config: RunConfig, entry: Entry) -> Rates:
+def try_slide(folder: Path, config: RunConfig, entry: Entry, results: Path | None = None) -> Rates:
     """Embed some tiles of a slide and write some of its pyramid, in `folder`.
+
+    `results` is where the run puts the slide's files, see `drawn_tissue`.
 
     Raises
     ------
     RayPathError
         If the slide cannot be used.
     """
-    with open_slide(entry.ref) as slide:
-        tile_seconds, tile_bytes = _try_tiles(folder, slide, config, entry)
+    slide_id = entry.ref.slide_id
+    with open_slide(entry.ref) as slide, drawn_tissue(results, slide_id=slide_id) as drawn:
+        seen = look(slide, entry.ref, edited=drawn)
+        tile_seconds, tile_bytes = _try_tiles(folder, slide, config, entry, seen)
         tiles = find_tiles(entry.ref.path, slide) if config.codec == "auto" else None
         plan = plan_pyramid(slide, PyramidOptions(codec=config.codec), tiles)
-        seen = look(slide, entry.ref)
         started = time.perf_counter()
         image = folder / "image"
         write.begin(image, slide, plan, name="tried", resolution=seen.resolution)
@@ -127,12 +131,13 @@ def try_slide(folder: Path, config: RunConfig, entry: Entry) -> Rates:
     )
 
 
-def _try_tiles(folder: Path, slide: Slide, config: RunConfig, entry: Entry) -> tuple[float, float]:
+def _try_tiles(
+    folder: Path, slide: Slide, config: RunConfig, entry: Entry, seen: Look
+) -> tuple[float, float]:
     """Seconds and bytes a tile, of some tiles evenly over the slide."""
     embedders = load_embedders(config)
     if not embedders:
         return 0.0, 0.0
-    seen = look(slide, entry.ref)
     grid = lay_grid(slide, seen, embedders[0].model.encoder.spec, config)
     opened = Opened(
         slide=slide, ref=entry.ref, look=seen, config=config, folder=folder, source="tried"

@@ -8,6 +8,7 @@ from pipelines.config import NETWORKS, RunConfig, load_config
 from pipelines.manifest import MANIFEST_SUFFIXES, read_cohort
 from pipelines.networks import read_networks
 from pipelines.output import check_local
+from pipelines.stride import check_stride
 from wsi.remote import is_remote
 
 
@@ -58,7 +59,9 @@ def check_visible(
     networks = [getattr(settings, key) for key in NETWORKS] + list(settings.also)
     elsewhere = [str(folder) for folder in networks if folder and not folder.exists()]
     if not elsewhere:
-        read_networks(settings)
+        read = read_networks(settings)
+        if not unseen:  # else another model may be in the configuration
+            check_stride(settings, read)
     return unread + unseen + elsewhere
 
 

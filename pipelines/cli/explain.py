@@ -51,6 +51,13 @@ def explain(
 
     if sum(given is not None for given in (tile, top, regions)) != 1:
         raise UsageError("give one of --tile X,Y, --top N and --regions N")
+    unused = {
+        "--run is for --top and --regions": run is not None and tile is not None,
+        "--teacher is for --tile and --top": teacher is not None and regions is not None,
+        "--mpp is for --tile; the run knows its own": mpp is not None and tile is None,
+    }
+    for what in (text for text, given in unused.items() if given):
+        raise UsageError(what)
     if out.suffix.lower() != ".png":
         raise UsageError(f"-o {out}: the picture is a .png")
     entries = read_cohort([slide], mpp=mpp)

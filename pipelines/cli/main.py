@@ -1,6 +1,7 @@
 """`raypath`: the entry point, and how errors end a command."""
 
 import sys
+import traceback
 from typing import NoReturn
 
 import typer
@@ -27,8 +28,9 @@ from pipelines.cli.stopping import Stopped
 from wsi.errors import RayPathError
 from wsi.malloc import keep_freed_memory
 
-EXIT_SLIDES_FAILED = 1
+# 1 is what a command itself ends with: of slides some failed, or are not as they should be.
 EXIT_USAGE = 2
+EXIT_UNEXPECTED = 3
 
 cli = typer.Typer(
     help="Whole-slide pathology: pyramids, embeddings, slide-level predictions and heatmaps. "
@@ -58,7 +60,11 @@ cli.add_typer(benchmark.benchmark, name="benchmark")
 
 
 def app() -> NoReturn:
-    """Run the command line; an error made on purpose becomes one line and exit code 2."""
+    """Run the command line; an error made on purpose becomes one line and exit code 2.
+
+    Any other becomes 3, after its traceback: 1, which Python would give, says that slides failed
+    and the others are finished.
+    """
     keep_freed_memory()
     try:
         cli()
@@ -69,4 +75,9 @@ def app() -> NoReturn:
         message = f"raypath: ended by {stopped}; what is finished is kept: give the same command"
         typer.secho(f"{message} again to go on", fg=typer.colors.YELLOW, err=True)
         sys.exit(stopped.code)
+    except Exception:
+        traceback.print_exc()
+        message = "raypath: ended by an error that nobody foresaw, see above"
+        typer.secho(message, fg=typer.colors.RED, err=True)
+        sys.exit(EXIT_UNEXPECTED)
     sys.exit(0)

@@ -37,8 +37,11 @@ def evaluate(
         list[str] | None, typer.Option(help="Column to make subgroups of; repeat for several.")
     ] = None,
     ordered: Annotated[
-        bool, typer.Option("--ordered", help="Classes are grades: add the quadratic kappa.")
-    ] = False,
+        str | None,
+        typer.Option(
+            help="Classes that are grades, from the lowest on, with commas: adds quadratic kappa."
+        ),
+    ] = None,
     freeze: Annotated[
         bool,
         typer.Option(
@@ -73,7 +76,7 @@ def evaluate(
         criterion=parse_criterion(operating_point),
         certain_error=certain_error,
         by=tuple(by or ()),
-        ordered=ordered,
+        ordered=tuple(name.strip() for name in ordered.split(",")) if ordered else (),
     )
     check_out(out)
     found = measure(read_predictions(predictions), settings)

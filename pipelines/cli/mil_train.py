@@ -123,6 +123,13 @@ def train(
     cohort = read_job(job)
     typer.echo(_whose(cohort, labels.name), err=True)
     typer.echo(_looked_for(cohort), err=True)
+    if cohort.preprocess:
+        steps = ",".join(cohort.preprocess)
+        typer.echo(
+            f"The tiles were changed before they were embedded ({steps}): "
+            "run these models with the same --preprocess",
+            err=True,
+        )
     with progress_bar("heads", len(cohort.divisions) * seeds) as advance:
         summary = train_mil(job, cohort, report=advance)
     _tell(summary, out)

@@ -86,9 +86,10 @@ def run(
     their density and embeddings of H&E slides.
 
     Exit code 0: every slide is ok or partial. 1: some slides failed, each with its reason; the
-    others are finished. 2: the request was wrong and nothing was done. 143 or 130: it was asked
-    to end by SIGTERM or SIGINT. Run the same command again to go on after an interruption:
-    finished steps are not done twice.
+    others are finished. 2: the request was wrong and nothing was done, or OUT can no longer be
+    written. 3: an error nobody foresaw, said with its traceback. 143 or 130: it was asked to end
+    by SIGTERM or SIGINT. Run the same command again to go on after an interruption: finished
+    steps are not done twice.
     """
     from functools import partial
 

@@ -15,6 +15,7 @@ CAN_BE_CONTINUED = frozenset(
         "out_of_memory",
         "spill_disk_full",
         "timed_out",
+        "unreachable",
         "worker_lost",
     }
 )

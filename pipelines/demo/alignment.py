@@ -61,16 +61,9 @@ class Errors:
     image: tuple[NDArray[np.float64], ...]
 
 
-def measure_alignment(
-    folder: Path,
-    *,
-    slide: Path,
-    spec: TileSpec,
-    stride_px: int | None = None,
-    mask: Path | None = None,
-) -> Alignment:
+def measure_alignment(folder: Path, *, slide: Path, spec: TileSpec) -> Alignment:
     """Send a slide through the chain as `measure_errors` does, and keep the largest errors."""
-    errors = measure_errors(folder, slide=slide, spec=spec, stride_px=stride_px, mask=mask)
+    errors = measure_errors(folder, slide=slide, spec=spec)
     return Alignment(
         heatmap_px=float(np.nanmax(np.abs(errors.heatmap))),
         image_px=max(float(np.abs(np.nanmean(level, axis=(1, 2))).max()) for level in errors.image),

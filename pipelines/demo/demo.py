@@ -38,6 +38,7 @@ from wsi.testing import (
     write_manifest,
 )
 
+RESULT_NAME = "demo.json"  # what was measured; {} until then: it marks a demo's folder
 LOCATING_PX = 2048  # edge of the slide that says where it is: steps of 8 pixels, two levels
 
 
@@ -88,8 +89,7 @@ def run_demo(
     UsageError
         If `folder` holds something that is not a demo.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "slides").is_dir():
-        raise UsageError(f"{folder} is not empty and no demo: choose another folder with --out")
+    _mark(folder)
     result = DemoResult()
 
     @contextmanager
@@ -138,9 +138,23 @@ def run_demo(
         result.auroc = held_out_auroc(records, positive=POSITIVE)
         test = [s for s in slides if s.split == "test" and s.label == POSITIVE]
         result.heatmap_auroc = heatmap_auroc(_finished(test, records), out)
-    with replacing(folder / "demo.json") as tmp:
+    with replacing(folder / RESULT_NAME) as tmp:
         tmp.write_text(json.dumps(asdict(result), indent=1))
     return result
+
+
+def _mark(folder: Path) -> None:
+    """Mark `folder` as a demo's before anything else is written to it; one that is marked stays."""
+    mark = folder / RESULT_NAME
+    if mark.is_file():
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty and has no {RESULT_NAME}, so it is no demo's: choose another "
+            "folder with --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text("{}")
 
 
 def _make_cohort(

@@ -11,6 +11,7 @@ from pipelines.errors import UsageError
 from pipelines.explain.score import TileScore
 from pipelines.model import Model
 from pipelines.runfolder import TILES_NAME, read_run
+from wsi.identity import content_digest
 from wsi.ref import SlideRef
 from wsi.tilestore import TileTable, read_tiles
 
@@ -23,7 +24,7 @@ def find_slide(run: Path, ref: SlideRef) -> Path:
     Raises
     ------
     UsageError
-        If the run does not have the slide, or has not embedded it.
+        If the run does not have the slide, has not embedded it, or has another file of its name.
     """
     seen = read_run(run)
     of_path = [r.slide_id for r in seen.records if r.path == str(ref.path)]
@@ -35,7 +36,17 @@ def find_slide(run: Path, ref: SlideRef) -> Path:
         raise UsageError(f"--run {run} has no slide {ref.slide_id!r}; its slides: {some}, …")
     if not (folder / TILES_NAME).exists():
         raise UsageError(f"{folder} has no {TILES_NAME}: the run did not embed this slide")
+    # Files in two folders may be called alike; where a run's files have moved, the bytes tell.
+    if not of_path and content_digest(ref.path) != _made_of(folder):
+        raise UsageError(
+            f"--run {run} has a slide {ref.slide_id!r}, but of another file than {ref.path}: "
+            "give the run's own, or run this slide"
+        )
     return folder
+
+
+def _made_of(folder: Path) -> str:
+    return str(read_tiles(folder / TILES_NAME).attributes["slide_digest"])
 
 
 def read_embedded(folder: Path, model: Model) -> TileTable:
@@ -44,15 +55,22 @@ def read_embedded(folder: Path, model: Model) -> TileTable:
     Raises
     ------
     UsageError
-        If another encoder made the embeddings, or it saw tiles that were changed before.
+        If another encoder made the embeddings, or it saw other tiles, or such that were changed.
     """
     tiles = read_tiles(folder / TILES_NAME)
     made_by = str(tiles.attributes["encoder_sha256"]), str(tiles.attributes["encoder"])
     wanted = model.card.encoder.sha256 or "", model.encoder.identifier
+    spec = model.encoder.spec
     if made_by != wanted:
         raise UsageError(
             f"{folder / TILES_NAME} was made by encoder {made_by[1]!r} ({made_by[0][:12]}), the "
             f"model has {wanted[1]!r} ({wanted[0][:12]}): give the model of the run"
+        )
+    edge, mpp = tiles.attributes["patch_size"], tiles.attributes["mpp"]
+    if (edge, mpp) != (spec.size_px, spec.mpp):
+        raise UsageError(
+            f"{folder / TILES_NAME} is of tiles of {edge} px at {mpp:g} µm, the model takes "
+            f"{spec.size_px} px at {spec.mpp:g}: give the model of the run"
         )
     steps = json.loads(str(tiles.attributes["preprocess"]))
     if steps:

@@ -64,6 +64,11 @@ class Cohort:
         return len(owners) if self.patient_column else None
 
     @property
+    def preprocess(self) -> tuple[str, ...]:
+        """Names of the steps that changed all tiles before they were embedded."""
+        return next(iter(self.features.values())).preprocess
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Of the slides, in alphabetical order."""
         return tuple(sorted({slide.target for slide in self.slides}))
@@ -154,7 +159,7 @@ def read_cohort(
 
 
 def _check_encoder(features: Sequence[Features]) -> None:
-    """One encoder made all embeddings, as far as the files tell."""
+    """One encoder made all embeddings, of tiles of one kind, as far as the files tell."""
     made_by = Counter((of.encoder, of.encoder_sha256[:12], of.dim) for of in features)
     if len(made_by) > 1:
         listed = "; ".join(
@@ -162,6 +167,14 @@ def _check_encoder(features: Sequence[Features]) -> None:
             for (name, sha256, dim), count in made_by.items()
         )
         raise FeaturesError(f"embeddings of several encoders: {listed}")
+    told = [of for of in features if of.spec is not None]
+    kinds = Counter((str(of.spec), ", ".join(of.preprocess)) for of in told)
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{count} slides of {spec}, changed by {steps or 'nothing'}"
+            for (spec, steps), count in kinds.items()
+        )
+        raise FeaturesError(f"embeddings of tiles of several kinds: {listed}")
 
 
 def _positive(slides: Sequence[Labelled], asked: str | None) -> str | None:

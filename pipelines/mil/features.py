@@ -4,9 +4,11 @@ What those call patches or features are our tiles and embeddings.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from pipelines.errors import FeaturesError
 from pipelines.runfolder import SLIDES_NAME, TILES_NAME, tiles_name
 from wsi.atomic import TMP_MARK
+from wsi.plan import TileSpec
 
 EMBEDDINGS = ("features", "feats", "patch_embeddings")  # ours, TRIDENT, CLAM; STAMP; STAMP's older
 ENCODERS = ("encoder", "extractor")  # attributes that name it: ours, TRIDENT; STAMP
@@ -43,6 +46,10 @@ class Features:
         have in common that were embedded in the same way.
     slide_digest
         Of the slide's content, however it was embedded; empty where the file does not tell.
+    spec
+        Size and resolution of the tiles; None where the file does not tell.
+    preprocess
+        Names of the steps that changed the tiles before.
     """
 
     path: Path
@@ -57,6 +64,8 @@ class Features:
     digest: str
     ordered_digest: str
     slide_digest: str
+    spec: TileSpec | None = None
+    preprocess: tuple[str, ...] = ()
 
     def read(self) -> NDArray[np.floating]:
         """The (tiles, dim) embeddings, in the file's precision and order."""
@@ -140,9 +149,21 @@ def open_features(path: Path) -> Features:
                     b"".join((str(file[key].dtype).encode(), *rows))
                 ).hexdigest(),
                 slide_digest=_text(attributes, ("slide_digest",)),
+                spec=_spec(attributes),
+                preprocess=tuple(
+                    step["name"] for step in json.loads(_text(attributes, ("preprocess",)) or "[]")
+                ),
             )
     except OSError as error:
         raise FeaturesError(f"{path} does not open as HDF5: {error}") from error
+
+
+def _spec(attributes: list[Mapping[str, Any]]) -> TileSpec | None:
+    """Of the attributes of a run, which say µm per pixel."""
+    told = next((of for of in attributes if {"patch_size", "mpp"} <= of.keys()), None)
+    if told is None:
+        return None
+    return TileSpec(size_px=int(told["patch_size"]), mpp=float(told["mpp"]))
 
 
 def _key(file: h5py.File, path: Path) -> str:
@@ -170,7 +191,7 @@ def _parts(dataset: h5py.Dataset) -> Iterator[NDArray[np.floating]]:
         yield dataset[start : start + ROWS]
 
 
-def _text(attributes: list[Mapping[str, object]], names: tuple[str, ...]) -> str:
+def _text(attributes: list[Mapping[str, Any]], names: tuple[str, ...]) -> str:
     """The first attribute with one of these names that is text, or nothing."""
     found = (of.get(name) for name in names for of in attributes)
     return next((text for text in found if isinstance(text, str) and text), "")

@@ -20,18 +20,20 @@ from typing import Any
 import numpy as np
 
 from distill.card import HeadFile, TrainingCard, write_toml
-from distill.errors import ModelError
+from distill.device import check_device
 from pipelines.errors import UsageError
 from pipelines.lock import held
 from pipelines.memory import measured_peak
 from pipelines.mil.bags import bag_logits
 from pipelines.mil.cohort import Cohort, read_cohort
 from pipelines.mil.division import TRAIN, Division
+from pipelines.mil.embedded_by import model_of
+from pipelines.mil.heads.registry import create_head
 from pipelines.mil.job import MilJob
 from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
 from pipelines.mil.training import TrainedHead, train_head
-from pipelines.model import Model, load_model, save_head, save_model
+from pipelines.model import Model, save_head, save_model
 from pipelines.receipts import code_version
 from pipelines.runfolder import NOTICE
 from wsi.atomic import replacing
@@ -52,11 +54,13 @@ def read_job(job: MilJob) -> Cohort:
     Raises
     ------
     RayPathError
-        See `pipelines.mil.cohort.read_cohort`; `UsageError` if `job.out` holds a training.
+        See `pipelines.mil.cohort.read_cohort`; `UsageError` if `job.out` holds a training;
+        `ModelError` if there is no such device or head, or `job.model` did not make the embeddings.
     """
     if (job.out / SUMMARY_NAME).exists():
         raise UsageError(f"{job.out} holds a finished training: choose another folder with --out")
-    return read_cohort(
+    check_device(job.settings.device)
+    cohort = read_cohort(
         job.features,
         job.labels,
         positive=job.positive,
@@ -66,6 +70,10 @@ def read_job(job: MilJob) -> Cohort:
         skip_missing=job.skip_missing,
         tiles_of=job.tiles_of,
     )
+    dim = next(iter(cohort.features.values())).dim
+    create_head(job.settings.kind, dim, len(cohort.classes), job.settings.sizes)
+    model_of(job, cohort)
+    return cohort
 
 
 def train_mil(
@@ -90,7 +98,7 @@ def train_mil(
     started = time.perf_counter()
     job.out.mkdir(parents=True, exist_ok=True)
     with held(job.out), measured_peak() as peak:
-        model = _model(job, cohort)
+        model = model_of(job, cohort)
         kept = Kept.begin(job, cohort, model_sha256=model.sha256 if model else None)
         heads: list[Finished] = []
         for seed in range(job.seeds):
@@ -124,28 +132,6 @@ def train_mil(
             tmp.write_text(json.dumps(summary, indent=1, default=str))
         kept.remove()
     return summary
-
-
-def _model(job: MilJob, cohort: Cohort) -> Model | None:
-    """The model whose encoder made the embeddings, where one is named.
-
-    Raises
-    ------
-    ModelError
-        If it is another one, as far as the embeddings' files tell.
-    """
-    if job.model is None:
-        return None
-    model = load_model(job.model)
-    features = next(iter(cohort.features.values()))
-    made_by, ours = features.encoder_sha256, model.card.encoder.sha256
-    if features.dim != model.encoder.dim or (made_by and made_by != ours):
-        raise ModelError(
-            f"{job.model} has {model.encoder.identifier}, {str(ours)[:12]}…, of length "
-            f"{model.encoder.dim}; the embeddings are by {features.encoder or 'an unnamed one'}, "
-            f"{made_by[:12]}…, of length {features.dim}: name the model that made them"
-        )
-    return model
 
 
 def _train(
@@ -182,7 +168,7 @@ def _save(
     training = TrainingCard(
         data=f"{job.labels.name}: {len(cohort.slides)} slides, those of one fold held out",
         data_licence=job.licence,
-        method=f"{trained.kind} on frozen embeddings",
+        method=f"{trained.kind} on frozen embeddings{_of_changed(cohort)}",
         measures={"tuning_loss": min(trained.tune_loss)},
     )
     if model:
@@ -208,6 +194,11 @@ def _save(
             training=training,
         ),
     )
+
+
+def _of_changed(cohort: Cohort) -> str:
+    changed = ", ".join(cohort.preprocess)
+    return f" of tiles changed by {changed} (--preprocess)" if changed else ""
 
 
 def _about(trained: TrainedHead, fold: int, seed: int) -> dict[str, Any]:

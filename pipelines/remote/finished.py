@@ -108,7 +108,7 @@ def finished_record(
         noted = note["wish"], note["objects"], note["input"]
     except (ValueError, LookupError, TypeError):
         return None  # another version's, or damaged: it only costs the look
-    if noted[:2] != (wish, _as_noted(stored)):
+    if record.slide_id != job.entry.ref.slide_id or noted[:2] != (wish, _as_noted(stored)):
         return None
     try:
         source = content_digest(job.entry.ref.path)

@@ -15,7 +15,14 @@ from pipelines.remote.store import (
     write_object,
 )
 from pipelines.remote.workplace import local_folder
-from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME, not_a_run
+from pipelines.runfolder import (
+    INFO_NAME,
+    RECORDS_NAME,
+    REPORT_NAME,
+    SLIDES_NAME,
+    is_folder_name,
+    not_a_run,
+)
 from pipelines.status.said import PROGRESS_NAME
 from wsi.atomic import remove, replacing
 from wsi.remote import is_remote
@@ -55,7 +62,7 @@ def slide_names(out: Path) -> list[str]:
     """The names of the folders below ``slides``, in order."""
     slides = out / SLIDES_NAME
     if is_remote(out):
-        return sorted(list_folders(slides))
+        return sorted(filter(is_folder_name, list_folders(slides)))
     return sorted(folder.name for folder in slides.glob("*") if folder.is_dir())
 
 

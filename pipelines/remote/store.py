@@ -5,16 +5,19 @@ once take ``*`` and ``?`` in a slide's id for patterns.
 """
 
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipelines.remote.trouble import explained_store, lacks_bucket, patiently
+from pipelines.runfolder import UnsafeNameError
 from wsi.remote import ObjectInfo, file_system, object_version
 
 AT_ONCE = 8  # files on their way from a process
 PART_BYTES = 8 << 20  # of a large object: a process holds at most 2 * PART_BYTES a file
+
+Result = TypeVar("Result")
 
 
 def list_objects(url: Path) -> dict[str, ObjectInfo]:
@@ -22,22 +25,21 @@ def list_objects(url: Path) -> dict[str, ObjectInfo]:
 
     Raises
     ------
+    UnsafeNameError
+        If a name leads out of `url` where it is taken for that of a file.
     OutputError
         If the storage does not answer, or does not let us.
     """
-    files, root = file_system(url), _key(url)
+    files = file_system(url)
+    files.invalidate_cache()
+    return _listed(files, url)
 
-    def ask() -> dict[str, Any]:
-        files.invalidate_cache()
-        return dict(files.find(root, detail=True))
 
-    found = patiently(url, ask)
-    return {
-        name.removeprefix(f"{root}/"): ObjectInfo(
-            size=int(said["size"]), version=object_version(said)
-        )
-        for name, said in found.items()
-    }
+def list_each(url: Path, names: Sequence[str]) -> list[dict[str, ObjectInfo]]:
+    """What `list_objects` says of each of several folders below `url`, asked for at once."""
+    files = file_system(url)
+    files.invalidate_cache()
+    return _each(names, lambda name: _listed(files, url / name))
 
 
 def list_folders(url: Path) -> list[str]:
@@ -54,7 +56,7 @@ def list_folders(url: Path) -> list[str]:
             return []
         return [each["name"].rpartition("/")[2] for each in found if each["type"] == "directory"]
 
-    return patiently(url, ask)
+    return [_inside(url, name) for name in patiently(url, ask)]
 
 
 def check_store(url: Path) -> None:
@@ -146,6 +148,8 @@ def fetch_objects(url: Path, names: Iterable[str], folder: Path) -> None:
 
     Raises
     ------
+    UnsafeNameError
+        If a name leads out of `folder`; nothing is fetched then.
     FileNotFoundError
         If there is no such object.
     OutputError
@@ -159,7 +163,7 @@ def fetch_objects(url: Path, names: Iterable[str], folder: Path) -> None:
         source = f"{_key(url)}/{name}"
         patiently(url, lambda: files.get_file(source, str(path)))
 
-    _each(names, fetch)
+    _each([_inside(url, name) for name in names], fetch)
 
 
 def store_files(folder: Path, names: Iterable[str], url: Path) -> None:
@@ -173,11 +177,35 @@ def store_files(folder: Path, names: Iterable[str], url: Path) -> None:
     _each(names, store)
 
 
-def _each(names: Iterable[str], do: Callable[[str], None]) -> None:
-    """Do something for each name, several at once."""
+def _listed(files: Any, url: Path) -> dict[str, ObjectInfo]:
+    root = _key(url)
+    found: dict[str, Any] = patiently(url, lambda: files.find(root, detail=True))
+    return {
+        _inside(url, name.removeprefix(f"{root}/")): ObjectInfo(
+            size=int(said["size"]), version=object_version(said)
+        )
+        for name, said in found.items()
+    }
+
+
+def _inside(url: Path, name: str) -> str:
+    """The name of an object below `url`, which is to be that of a file in a folder.
+
+    Who else may write to the bucket can have chosen it: a storage takes any key as it is, and a
+    disk goes where ``..`` leads.
+    """
+    if name.startswith("/") or ".." in name.split("/"):
+        raise UnsafeNameError(
+            f"{url}: the name {name!r} leads out of this folder, and no run stores such a one: "
+            "find out who did, and remove what bears or says it"
+        )
+    return name
+
+
+def _each(names: Iterable[str], do: Callable[[str], Result]) -> list[Result]:
+    """Do something for each name, several at once; what came of it, in order."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(do, names):
-            pass
+        return list(pool.map(do, names))
 
 
 def _key(url: Path) -> str:

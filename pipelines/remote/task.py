@@ -176,8 +176,9 @@ class _AtHand:
     def fetch(self, url: Path, folder: Path) -> set[str]:
         """Fetch what the blocks at `url` need to `folder`, unless it is there; its names."""
         if self.folder != folder:
-            if self.folder is not None:
-                remove(self.folder)
+            before, self.folder = self.folder, None  # of what fails half-way nothing is at hand
+            if before is not None:
+                remove(before)
             said = read_object(url / LAID_OUT)
             names = json.loads(said) if said is not None else []
             folder.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,8 @@ def plan_image(opened: Opened) -> ImagePlan:
     if sum(1 for chain in plan.chains for _ in plan.blocks(chain)) <= DECODED_ALONE:
         return BlockPlan(work=work, blocks=())
     if not work.image.exists():
+        # Notes without it are of one that was moved to its place before the run was killed.
+        remove(work.folder)
         with replacing(work.image) as tmp:
             resolution = opened.look.resolution
             write.begin(tmp, opened.slide, plan, name=opened.ref.slide_id, resolution=resolution)

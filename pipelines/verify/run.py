@@ -6,10 +6,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from cluster.executor import Executor
+from pipelines.journal import JOURNAL_NAME
 from pipelines.receipts import RECEIPT_NAME, read_receipts
 from pipelines.records import SlideRecord
 from pipelines.remote.near import drop, own_files, slide_names
-from pipelines.runfolder import RECORDS_NAME, SLIDES_NAME, UNFINISHED, NotARunError, read_run
+from pipelines.runfolder import (
+    RECORDS_NAME,
+    SLIDES_NAME,
+    UNFINISHED,
+    NotARunError,
+    is_folder_name,
+    read_run,
+)
 from pipelines.verify.contents import Facts, read_contents
 from pipelines.verify.problem import Problem, Verified
 from pipelines.verify.slide import VerifyTask, verify_slide
@@ -52,7 +60,8 @@ def count_slides(out: Path) -> int:
 def _read(out: Path) -> tuple[Mapping[str, SlideRecord] | None, tuple[Problem, ...]]:
     """The records by slide, and what is wrong with them; None where they do not read.
 
-    Of a run that has not ended there is one for each folder.
+    Of a run that has not ended there is one for each folder. A record whose id is no folder's name
+    is a problem, and left out: whoever wrote it may mean a folder of somebody else.
     """
     try:
         run = read_run(out)
@@ -61,7 +70,14 @@ def _read(out: Path) -> tuple[Mapping[str, SlideRecord] | None, tuple[Problem, .
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         what = f"{type(error).__name__}: {error}"
         return None, (Problem(file=RECORDS_NAME, kind="unreadable", message=what),)
-    return {record.slide_id: record for record in run.records}, ()
+    records = {record.slide_id: record for record in run.records}
+    file = RECORDS_NAME if run.is_finished else JOURNAL_NAME
+    problems = tuple(
+        Problem(file=file, kind="wrong", message=f"slide_id {slide_id!r} is no folder's name")
+        for slide_id in records
+        if not is_folder_name(slide_id)
+    )
+    return {k: record for k, record in records.items() if is_folder_name(k)}, problems
 
 
 def _verify_own_files(out: Path) -> Iterator[Problem]:

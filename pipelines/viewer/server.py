@@ -6,6 +6,7 @@ Everything is read only, and only files of slides that the run lists are served.
 import mimetypes
 import socket
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from pipelines.errors import UsageError
 from pipelines.pixels import NoSuchTileError
@@ -41,8 +43,13 @@ class PortInUseError(UsageError, OSError):
     kind = "port_in_use"
 
 
-def create_app(out: Path) -> Starlette:
+def create_app(out: Path, *, names: Sequence[str] = ("*",)) -> ASGIApp:
     """The viewer of the run in folder `out`.
+
+    Parameters
+    ----------
+    names
+        The host names it answers to; ``"*"`` for all.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def create_app(out: Path) -> Starlette:
     mimetypes.add_type("text/javascript", ".js")  # some systems' tables say text/plain
     pages = Pages(Library(Path(out)))
     slide = "/api/slides/{slide_id:path}"
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", pages.index),
             Route("/api/run", pages.run),
@@ -74,7 +81,7 @@ def create_app(out: Path) -> Starlette:
             Route(slide, pages.slide),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(SafeHeaders)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(names))],
         exception_handlers={
             HTTPException: _refuse,
             UnknownSlideError: _not_found,
@@ -82,6 +89,7 @@ def create_app(out: Path) -> Starlette:
             Exception: _broken,
         },
     )
+    return SafeHeaders(app)  # around Starlette, which answers for its middleware's errors itself
 
 
 def serve(
@@ -102,9 +110,8 @@ def serve(
     PortInUseError
         If `host` and `port` cannot be listened on; and what `create_app` raises.
     """
-    app = create_app(out)
-    if host in LOOPBACK:  # a page elsewhere cannot reach us under a name of its own
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
+    # On this machine alone, a page elsewhere cannot reach us under a name of its own.
+    app = create_app(out, names=LOOPBACK) if host in LOOPBACK else create_app(out)
     try:
         listening = socket.create_server((host, port))
     except OSError as error:

@@ -14,7 +14,7 @@ from cluster.errors import ClusterError
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
 from wsi.errors import UnreadableRegionError
-from wsi.lazy import as_dask, close_idle_slides
+from wsi.lazy import as_dask
 
 LARGEST_BYTES = 1000  # of what a task of a reduction may hand on; a block has 3 x 512 x 512
 
@@ -29,7 +29,7 @@ def executor() -> Iterator[RayExecutor]:
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(wsi.lazy, "BLOCK_PX", 600)
     yield
-    close_idle_slides()
+    wsi.lazy._idle.close()
 
 
 class OnlySmallResults(RayDaskCallback):
@@ -69,12 +69,12 @@ def test_the_guard_of_the_test_above_sees_pixels(executor: RayExecutor, syntheti
 
 def test_workers_read_in_other_processes(executor: RayExecutor, synthetic: Any) -> None:
     lazy = as_dask(synthetic.path)
-    close_idle_slides()
+    wsi.lazy._idle.close()
     with ray_dask():
         np.testing.assert_array_equal(
             lazy[500:520, 500:540].compute(), lazy[500:520, 500:540].compute(scheduler="threads")
         )
-        close_idle_slides()
+        wsi.lazy._idle.close()
         lazy.max().compute()
     assert not wsi.lazy._idle._slides
 

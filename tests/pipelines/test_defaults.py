@@ -19,9 +19,11 @@ from pipelines import defaults
 from pipelines.cli.main import cli
 from pipelines.config import load_config
 from pipelines.demo.alignment import write_colour_model
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, UsageError
 from pipelines.heatmap import read_heatmap
+from pipelines.manifest import read_cohort
 from pipelines.records import read_records
+from pipelines.run import prepare
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
 
@@ -109,6 +111,14 @@ def test_a_teacher_alone_gives_nuclei_and_their_density(default: Path, tmp_path:
     assert not (out / "slides" / "s" / "tiles.h5").exists()
     heatmap = read_heatmap(out / "slides" / "s" / "heatmap.ome.zarr")
     assert [channel.name for channel in heatmap.channels] == ["nuclei_density"]
+
+
+def test_a_stride_without_a_model_is_refused(default: Path, tmp_path: Path) -> None:
+    config = load_config(None, {"teacher": default, "stride_px": 600, "executor": "serial"})
+    entries = read_cohort([tmp_path / "s.svs"])
+    with pytest.raises(UsageError, match="stride_px is the step between the tiles of a model"):
+        prepare(entries, tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_gives_nuclei_density_and_embeddings(default: Path, tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from distill.card import read_card
+from pipelines.demo.demo import DemoSettings, run_demo
+from pipelines.errors import UsageError
 from pipelines.records import read_records
 
 FILES = {
@@ -72,3 +76,33 @@ def test_a_folder_that_is_no_demo_is_left_alone(raypath: Any, tmp_path: Path) ->
     assert said.code == 2
     assert "not empty" in said.err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+class Ending:
+    """An executor with whose first task the demo ends."""
+
+    workers, memory_bytes = 1, None
+
+    def map(self, *args: Any, **options: Any) -> Any:
+        raise InterruptedError
+
+
+def begin(folder: Path) -> None:
+    """Run a demo as far as its first slide."""
+    run_demo(folder, DemoSettings(patients=8), Ending(), say=lambda _: None)
+
+
+def test_a_project_with_a_folder_of_slides_is_no_demo(tmp_path: Path) -> None:
+    kept = tmp_path / "slides" / "manifest.csv"
+    kept.parent.mkdir()
+    kept.write_text("path\nmine.svs\n")
+    with pytest.raises(UsageError, match=r"no demo\.json.*--out"):
+        begin(tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [kept]
+    assert kept.read_text() == "path\nmine.svs\n"
+
+
+def test_a_demo_that_was_killed_is_run_again_in_its_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(InterruptedError):
+            begin(tmp_path / "demo")

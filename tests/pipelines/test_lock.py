@@ -172,6 +172,28 @@ def test_who_was_suspended_too_long_finds_out_and_leaves_the_folder(
             assert mine.path.read_text() == content
 
 
+def test_who_was_suspended_until_its_successor_had_finished_finds_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENT_S", 0.05)
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    on_machine(monkeypatch, "there")
+    with held(tmp_path) as suspended:
+        on_machine(monkeypatch, "here")
+        with held(tmp_path):
+            pass
+        suspended.beat()
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(LockLostError, match=r"lock\.json is gone"):
+            suspended.check()
+
+
+def test_who_gave_the_folder_up_itself_lost_nothing(tmp_path: Path) -> None:
+    with held(tmp_path) as mine:
+        mine.check()
+    mine.check()
+
+
 @pytest.mark.parametrize("left", ["nothing", "a dead one's lock"])
 @pytest.mark.parametrize("attempt", range(3))
 def test_of_several_at_once_one_gets_it(tmp_path: Path, left: str, attempt: int) -> None:

@@ -253,6 +253,8 @@ def test_zarr_folders_are_slides_and_not_looked_into(tmp_path: Path) -> None:
         "deep/plain/zarr.json",
         "deep/plain/x.svs",
         ".tmp-12-c.ome.zarr/zarr.json",
+        ".partial-c.ome.zarr/plan.json",
+        ".partial-c.ome.zarr/image/zarr.json",
         "d.svs",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

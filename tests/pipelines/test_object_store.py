@@ -36,7 +36,7 @@ def test_info_and_convert_of_a_slide_in_a_bucket(
     )
     for level in ("0", "1"):
         np.testing.assert_array_equal(far[level][...], near[level][...])
-    assert [f.name for f in (tmp_path / "scratch").glob("*/*.svs")] == ["synthetic.svs"]
+    assert [f.name for f in (tmp_path / "scratch").glob("raypath-*/*/*.svs")] == ["synthetic.svs"]
 
 
 @pytest.mark.slow

@@ -104,3 +104,27 @@ def test_more_records_than_are_in_memory_come_back_in_order(tmp_path: Path) -> N
     assert [record.slide_id for record in read_records(tmp_path / "x")] == [
         f"s{i}" for i in range(count)
     ]
+
+
+@pytest.mark.parametrize(
+    ("kept", "left_out", "reused", "new"),
+    [
+        (70, 30, 60, 40),  # 30 kept and 30 left out were known, the other 40 are kept
+        (70, 30, 0, 70),
+        (70, 30, 100, 0),
+        (None, None, None, 0),
+    ],
+)
+def test_tiles_that_were_known_and_left_out_are_not_taken_off_those_embedded_now(
+    kept: int | None, left_out: int | None, reused: int | None, new: int
+) -> None:
+    record = SlideRecord(
+        slide_id="s",
+        path="s.svs",
+        verdict="ok",
+        n_tiles=kept,
+        n_invalid_tiles=left_out and left_out - 10,
+        n_excluded_tiles=left_out and 10,
+        n_reused_tiles=reused,
+    )
+    assert record.new_tiles == new

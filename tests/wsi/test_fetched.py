@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,14 +26,14 @@ from wsi.fetched import FETCHING, hold_copy
 from wsi.identity import content_digest
 from wsi.open import open_slide
 from wsi.ref import SlideRef
-from wsi.remote import ObjectInfo, slide_path
+from wsi.remote import ObjectInfo, file_system, slide_path
 
 
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAYPATH_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.setattr(wsi.fetched, "PAUSES_S", (0.0, 0.0))
-    return tmp_path / "scratch"
+    return tmp_path / "scratch" / f"raypath-{os.getuid()}"
 
 
 @pytest.fixture
@@ -110,6 +112,71 @@ def test_a_slide_larger_than_the_limit_is_refused_and_leaves_nothing(
     with pytest.raises(DiskFullError, match="larger disk"):
         hold_copy(put(store, "large.svs", 1001))
     assert copies(scratch) == set()
+
+
+def test_what_others_have_in_the_given_folder_is_not_ours_to_remove(
+    store: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder that a user gives may be a whole disk."""
+    results = scratch.parent / "my_results"
+    results.mkdir(parents=True)
+    (results / "lock").touch()
+    (results / "heatmap.png").write_bytes(bytes(1000))
+    monkeypatch.setenv("RAYPATH_SCRATCH_GB", "500e-9")
+    hold_copy(put(store, "a.svs", 400)).release()
+    hold_copy(put(store, "b.svs", 400)).release()
+    assert copies(scratch) == {"b.svs"}
+    assert {file.name for file in results.iterdir()} == {"lock", "heatmap.png"}
+
+
+def test_a_copy_has_its_room_before_the_first_byte_arrives(
+    store: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = put(store, "a.svs", 1 << 20)
+    blocks = []
+
+    def first_byte(path: Path) -> Any:
+        (file,) = scratch.glob(f"*/{FETCHING}")
+        blocks.append(file.stat().st_blocks)  # of 512 bytes; a hole has none
+        return file_system(path)
+
+    monkeypatch.setattr(wsi.fetched, "file_system", first_byte)
+    hold_copy(url).release()
+    assert blocks[0] * 512 >= 1 << 20
+
+
+def test_a_disk_that_is_full_meanwhile_is_no_fault_of_the_storage(
+    store: Any, scratch: Path
+) -> None:
+    url = put(store, "a.svs", 6000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(DiskFullError, match="set RAYPATH_SCRATCH to a larger disk"):
+            hold_copy(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert copies(scratch) == set()
+
+
+def test_a_folder_that_its_process_removes_meanwhile_is_no_missing_slide(
+    store: Any, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes on with the room that others make, whatever moment they make it at."""
+    monkeypatch.setenv("RAYPATH_SCRATCH_GB", "150e-9")
+    hold_copy(put(store, "a.svs", 100)).release()
+    (left,) = scratch.glob("*/a.svs")
+    size_of = wsi.fetched._bytes_in
+
+    def last_look(folder: Path) -> int:
+        size = size_of(folder)
+        shutil.rmtree(folder)
+        return size
+
+    monkeypatch.setattr(wsi.fetched, "_bytes_in", last_look)
+    hold_copy(put(store, "b.svs", 100)).release()
+    assert not left.exists()
+    assert copies(scratch) == {"b.svs"}
 
 
 def test_a_slide_that_changes_meanwhile_is_no_copy(

@@ -1,5 +1,6 @@
 """Tiles lie where they should along the whole slide, and know how much tissue they hold."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,16 @@ def test_a_stride_leaves_no_gaps_and_moves_on(stride_px: int) -> None:
 @pytest.mark.parametrize(("stride_px", "count"), [(64, 9), (32, 25), (1, 129**2)])
 def test_strides_within_their_bounds(stride_px: int, count: int) -> None:
     assert len(grid_over((192, 192), stride_px=stride_px).coords) == count
+
+
+def test_a_large_mask_takes_few_bytes_a_pixel() -> None:
+    mask = np.random.default_rng(0).random((2000, 3000)) < 0.5
+    tracemalloc.start()
+    try:
+        grid = grid_over((6000, 4000), size_px=256, tissue=Tissue(mask=mask, downsample=2.0))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * mask.size
+    x, y = grid.coords[17] // 2
+    assert grid.tissue_fraction[17] == np.float32(mask[y : y + 128, x : x + 128].mean())

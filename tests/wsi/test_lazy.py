@@ -15,7 +15,7 @@ import tifffile
 import wsi.lazy
 from pipelines.convert import convert_slide
 from wsi.errors import SlideNotFoundError, UnreadableRegionError
-from wsi.lazy import as_dask, as_masked_dask, borrowed, close_idle_slides
+from wsi.lazy import as_dask, as_masked_dask, borrowed
 from wsi.open import open_slide
 from wsi.ref import SlideRef
 from wsi.testing import write_locating_slide
@@ -25,7 +25,7 @@ from wsi.testing import write_locating_slide
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(wsi.lazy, "BLOCK_PX", 600)
     yield
-    close_idle_slides()
+    wsi.lazy._idle.close()
 
 
 def untiled(path: Path, folder: Path) -> Path:

@@ -30,12 +30,13 @@ OBJECTIVE = {"openslide.objective-power": "20"}
             0.3,
             MppSource.MANIFEST,
         ),
-        (SCANNER | TAGS, {}, 0.25, MppSource.VENDOR),
+        (SCANNER | TAGS | {"openslide.vendor": "leica"}, {}, 0.25, MppSource.VENDOR),
         (SCANNER | {"openslide.vendor": "aperio"}, {}, 0.25, MppSource.VENDOR),
         (SCANNER | {"openslide.vendor": "dicom"}, {}, 0.25, MppSource.DICOM),
         (SCANNER | {"openslide.vendor": "generic-tiff"}, {}, 0.25, MppSource.TIFF),
         (TAGS | OBJECTIVE, {}, 0.5, MppSource.TIFF),
         (TAGS | {"tiff.ResolutionUnit": "inch"}, {}, 1.27, MppSource.TIFF),
+        (TAGS | {"tiff.ResolutionUnit": "CENTIMETER"}, {}, 0.5, MppSource.TIFF),
         (OBJECTIVE, {}, 0.5, MppSource.OBJECTIVE),
         ({"openslide.objective-power": "40"}, {}, 0.25, MppSource.OBJECTIVE),
     ],
@@ -83,17 +84,33 @@ def test_a_screens_resolution_is_passed_over() -> None:
         resolve_mpp(DPI_72)
 
 
-def test_a_real_tiff_of_72_dpi_is_passed_over_once(tmp_path: Path) -> None:
-    """OpenSlide tells the tags of a generic TIFF under two names."""
+@pytest.mark.parametrize("reader", ["openslide", "tiffslide"])
+@pytest.mark.parametrize(("unit", "dots"), [(2, (72, 72)), (3, (28.3464, 28.3464))])
+def test_a_real_tiff_of_72_dpi_is_passed_over_once(
+    tmp_path: Path, reader: str, unit: int, dots: tuple[float, float]
+) -> None:
+    """OpenSlide tells the tags of a generic TIFF under two names, and so does tiffslide."""
     path = tmp_path / "screen.tif"
     image = np.zeros((300, 300, 3), np.uint8)
-    tifffile.imwrite(path, image, tile=(256, 256), resolution=(72, 72), resolutionunit=2)
+    options = {"tile": (256, 256)} if reader == "openslide" else {}
+    tifffile.imwrite(path, image, resolution=dots, resolutionunit=unit, **options)
     with open_slide(path) as slide:
+        assert slide.reader == reader
         assert "openslide.mpp-x" in slide.properties
         assert "tiff.XResolution" in slide.properties
         with pytest.raises(MissingResolutionError) as caught:
             resolve_mpp(slide.properties)
-    assert str(caught.value).count("352.778") == 1
+    assert str(caught.value).count("352.77") == 1
+
+
+def test_a_real_tiff_without_tiles_says_who_gives_its_resolution(tmp_path: Path) -> None:
+    path = tmp_path / "plain.tif"
+    image = np.zeros((300, 300, 3), np.uint8)
+    tifffile.imwrite(path, image, resolution=(20000, 20000), resolutionunit=3)
+    with open_slide(path) as slide:
+        assert slide.reader == "tiffslide"
+        resolution = resolve_mpp(slide.properties)
+    assert (resolution.mpp, resolution.source) == (pytest.approx(0.5), MppSource.TIFF)
 
 
 @pytest.mark.parametrize("mpp", [0.0499, 20.01, -0.5, 0.0, float("nan"), float("inf")])
@@ -104,7 +121,7 @@ def test_an_implausible_value_from_the_caller_is_an_error(mpp: float) -> None:
 
 @pytest.mark.parametrize("mpp", ["0.01", "30"])
 def test_an_implausible_scanner_is_an_error_even_beside_good_tags(mpp: str) -> None:
-    bad = {"openslide.mpp-x": mpp, "openslide.mpp-y": mpp}
+    bad = {"openslide.vendor": "leica", "openslide.mpp-x": mpp, "openslide.mpp-y": mpp}
     with pytest.raises(ResolutionError, match=r"^vendor property: .*--mpp.*mpp column"):
         resolve_mpp(bad | TAGS)
     assert resolve_mpp(bad, given=0.5).mpp == 0.5

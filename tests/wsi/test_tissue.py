@@ -124,6 +124,15 @@ def test_unreadable_pixels_count_as_what_is_beside_them() -> None:
     assert not mask[40:60, 140:180].any()
 
 
+def test_a_slide_of_which_nothing_decodes_is_not_called_blank() -> None:
+    pixels = np.full((100, 200, 3), 255, np.uint8)
+    unreadable = np.ones((100, 200), np.bool_)
+    seen = Overview(pixels=pixels, downsample=8.0, unreadable=unreadable)
+    tissue = find_tissue(seen, level0_mpp=1.0)
+    assert tissue.mask.all()
+    assert tissue.flags == ()
+
+
 # What the names of the files say is in them. Their resolution is not known: tissue is told from
 # glass at 2 µm a pixel as at 8.
 BLANK = ["almost-white-1", "almost-white-ihc", "no-tissue", "liver-level2-38626-13514-39426-14315"]
@@ -223,6 +232,15 @@ def _cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
 
 
+def _broken_chunk(path: Path) -> None:
+    """Nothing is left of the second half of the pixels but the length of their chunk."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 9, (600, 800), dtype=np.uint8)).save(path)
+    content = bytearray(path.read_bytes())
+    second = content.index(b"IDAT", content.index(b"IDAT") + 4)
+    content[second : second + 4] = bytes(4)
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -230,6 +248,7 @@ def _cut_short(path: Path) -> None:
         (_text, "cannot identify image"),
         (_other_shape, r"60x80 px and the slide 800x600: .*export the mask over the whole slide"),
         (_cut_short, "truncated"),
+        (_broken_chunk, "broken PNG file"),
     ],
 )
 def test_a_mask_that_cannot_be_laid_over_the_slide_is_refused(

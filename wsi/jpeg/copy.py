@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zarr.codecs import TransposeCodec
 
 from wsi.jpeg.codec import JpegCodec
-from wsi.jpeg.stream import EOI, JpegError, scan_start
+from wsi.jpeg.stream import EOI, SOI, JpegError, scan_start
 from wsi.jpeg.tiles import TiledLevel
 from wsi.pyramid.shard import Pieces, ShardWriter
 
@@ -87,6 +87,8 @@ class _HeaderRewriter:
     def __call__(self, stored: memoryview, *, length: int) -> Pieces:
         if len(stored) < length:
             raise JpegError("the file ends inside the tile")
+        if stored[:2] != SOI:  # nobody has looked at what is stored as a whole stream
+            raise JpegError("a stream starts with FFD8")
         known = self._seen.get(bytes(stored[: self._length]))
         if known is not None and stored[-2:] == EOI:
             return known, stored[self._length :]

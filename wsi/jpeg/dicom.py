@@ -25,6 +25,7 @@ JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 COLOURS: dict[str, Colour] = {"RGB": "rgb", "YBR_FULL_422": "ycbcr"}
 PIXEL_DATA, ITEM = (0x7FE0, 0x0010), (0xFFFE, 0xE000)
+PIXELS_HEADER = struct.Struct("<HH2sxxL")  # group, element, kind, length
 ITEM_HEADER = struct.Struct("<HHL")  # group, element, length
 PREAMBLE, MAGIC = 128, b"DICM"
 TRIED = 8  # frames whose header may be damaged before the level is given up
@@ -68,9 +69,17 @@ def _instances(path: Path) -> list[_Instance]:
     own = _read_header(path)
     if own is None:
         return []
-    others = (_read_header(file) for file in sorted(path.parent.iterdir()) if file != path)
+    others = (_read_neighbour(file) for file in sorted(path.parent.iterdir()) if file != path)
     series = own.header.SeriesInstanceUID
     return [own] + [i for i in others if i is not None and i.header.SeriesInstanceUID == series]
+
+
+def _read_neighbour(path: Path) -> _Instance | None:
+    """As `_read_header`; a file that we may not read, or cannot, is none of the slide's."""
+    try:
+        return _read_header(path)
+    except OSError:
+        return None
 
 
 def _read_header(path: Path) -> _Instance | None:
@@ -170,11 +179,17 @@ def _places(
 def _fragments(file: BinaryIO, instance: _Instance, frames: int) -> Places | None:
     """Offsets in the file and lengths of the frames; None if they are not one fragment each."""
     file.seek(instance.end)
-    group, element, kind, _, length = struct.unpack("<HH2sHL", file.read(12))
+    start = file.read(PIXELS_HEADER.size + ITEM_HEADER.size)
+    if len(start) < PIXELS_HEADER.size + ITEM_HEADER.size:
+        return None
+    group, element, kind, length = PIXELS_HEADER.unpack_from(start)
     if (group, element) != PIXEL_DATA or kind != b"OB" or length != 0xFFFFFFFF:
         return None
-    _, _, table_length = ITEM_HEADER.unpack(file.read(8))
-    table = np.frombuffer(file.read(table_length), "<u4").astype(np.int64)
+    _, _, table_length = ITEM_HEADER.unpack_from(start, PIXELS_HEADER.size)
+    stored = file.read(table_length)
+    if len(stored) < table_length:
+        return None
+    table = np.frombuffer(stored, "<u4").astype(np.int64)
     first = file.tell()
     extended: Any = instance.header.get("ExtendedOffsetTable")
     if extended is not None:

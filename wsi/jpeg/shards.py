@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wsi.errors import UnsupportedSlideError
 from wsi.jpeg.stream import Colour, Frame, JpegError, read_frame
 from wsi.jpeg.tiles import JpegTiles, TiledLevel
+from wsi.ngff_read import read_multiscale
 from wsi.pyramid.shard import ABSENT
 
 CHECKSUM_BYTES = 4
@@ -46,20 +47,26 @@ def shard_tiles(path: Path) -> JpegTiles | None:
 
     Returns
     -------
-    Levels from 0 on, up to the first that is stored in another way; None if that is level 0 or
-    the folder is no such image.
+    Levels from 0 on, up to the first that is stored in another way, does not begin at (0, 0), or
+    was computed from one with unreadable tiles: which of its pixels are good no tile can tell.
+    None if that is level 0 or the folder is no such image.
     """
-    group = _metadata(path)
-    multiscales = group.get("attributes", {}).get("ome", {}).get("multiscales", [])
+    try:
+        image = read_multiscale(_metadata(path).get("attributes", {}))
+    except UnsupportedSlideError:
+        return None
     levels: list[TiledLevel] = []
-    for dataset in multiscales[0]["datasets"] if multiscales else []:
-        folder = path / dataset["path"]
-        sharded = _sharded(_metadata(folder))
-        validity = path / "validity" / dataset["path"]
-        level = _level(folder, sharded, validity) if sharded else None
+    is_whole = True  # the last level of which it is known what decoded
+    for name, corner in zip(image.paths, image.corners, strict=True):
+        sharded = _sharded(_metadata(path / name))
+        if sharded is None or corner != (0, 0):
+            break
+        valid = _read_validity(path / "validity" / name)
+        level = _level(path / name, sharded, valid) if is_whole or valid is not None else None
         if level is None:
             break
         levels.append(level)
+        is_whole = is_whole if valid is None else bool(valid.all())
     return JpegTiles(levels=tuple(levels)) if levels else None
 
 
@@ -104,7 +111,7 @@ def _sharded(array: dict[str, Any]) -> _Sharded | None:
     )
 
 
-def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None:
+def _level(folder: Path, sharded: _Sharded, valid: NDArray[np.bool_] | None) -> TiledLevel | None:
     (width, height), (tile_width, tile_height) = sharded.dimensions, sharded.tile
     columns, rows = -(-width // tile_width), -(-height // tile_height)
     across, down = sharded.shard[0] // tile_width, sharded.shard[1] // tile_height
@@ -123,12 +130,11 @@ def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None
                 index = _index(file, down, across)
                 places[block] = index[: places[block].shape[0], : places[block].shape[1]]
                 files.append(file)
-    if not files:
+    if not files or (valid is not None and valid.shape != (rows, columns)):
         return None
-    if (validity / "zarr.json").is_file():
-        valid = _read_validity(validity)
-        if valid.shape == (rows, columns):
-            places[~valid] = _beyond(files[0])
+    if valid is not None:
+        beyond = np.array([_beyond(file) for file in files])
+        places[~valid] = beyond[file_of[~valid]]
     offsets, lengths = places[..., 0].ravel(), places[..., 1].ravel()
     frame = _frame(files, file_of.ravel(), offsets, lengths)
     if frame is None or (frame.width, frame.height) != sharded.tile:
@@ -147,8 +153,10 @@ def _level(folder: Path, sharded: _Sharded, validity: Path) -> TiledLevel | None
     )
 
 
-def _read_validity(path: Path) -> NDArray[np.bool_]:
-    """What decoded, an element a tile; a slide of which nobody knows is refused."""
+def _read_validity(path: Path) -> NDArray[np.bool_] | None:
+    """What decoded, an element a tile, or None; one that cannot be read has the slide refused."""
+    if not (path / "zarr.json").is_file():
+        return None
     try:
         return np.asarray(zarr.open_array(path, mode="r")[:], np.bool_)
     except Exception as error:  # zarr raises whatever goes wrong in malformed metadata
@@ -162,7 +170,8 @@ def _index(file: Path, down: int, across: int) -> NDArray[np.int64]:
         size = shard.seek(0, 2)
         shard.seek(max(0, size - length - CHECKSUM_BYTES))
         packed, checksum = shard.read(length), shard.read(CHECKSUM_BYTES)
-    if google_crc32c.value(packed) != int.from_bytes(checksum, "little"):
+    # The checksum of an empty file is right: that of nothing is 0.
+    if len(packed) < length or google_crc32c.value(packed) != int.from_bytes(checksum, "little"):
         return np.full((down, across, 2), _beyond(file), np.int64)
     index = np.frombuffer(packed, "<u8").reshape(down, across, 2)
     present = index[..., 1:] != ABSENT

@@ -25,7 +25,13 @@ IDENTIFYING = (
     "title",
     "slideid",
     "slide_name",
+    "artist",
+    "subject",
+    "experimenter",
 )
+EXACTLY = ("reference",)  # Hamamatsu's is a case; DICOM refers to much else
+COMMENTS = ("openslide.comment", "tiff.ImageDescription")  # free text, or all properties once more
+OME_XML = "<ome"  # names its images, often after the file they come from
 
 
 def split_properties(properties: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -36,13 +42,22 @@ def split_properties(properties: Mapping[str, str]) -> tuple[dict[str, str], lis
     >>> split_properties({"aperio.AppMag": "20", "hamamatsu.Barcode": "S26-1"})
     ({'aperio.AppMag': '20'}, ['hamamatsu.Barcode'])
     """
-    withheld = sorted(
-        key
-        for key in properties
-        if any(word in key.lower().replace("-", "") for word in IDENTIFYING)
-    )
-    # OpenSlide repeats the whole comment, in which the same things stand, in two properties.
-    whole = {"openslide.comment", "tiff.ImageDescription"} & set(properties)
-    withheld = sorted({*withheld, *whole}) if withheld else withheld
+    withheld = {key for key in properties if _identifies(key)}
+    comments = set(COMMENTS) & set(properties)
+    if withheld or any(_identifies_in_text(properties[key]) for key in comments):
+        withheld |= comments
     kept = {key: value for key, value in properties.items() if key not in withheld}
-    return kept, withheld
+    return kept, sorted(withheld)
+
+
+def _identifies(key: str) -> bool:
+    return _has_word(key) or key.lower().rpartition(".")[2] in EXACTLY
+
+
+def _identifies_in_text(comment: str) -> bool:
+    return _has_word(comment) or OME_XML in comment.lower()
+
+
+def _has_word(text: str) -> bool:
+    plain = text.lower().replace("-", "")
+    return any(word in plain for word in IDENTIFYING)

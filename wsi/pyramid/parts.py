@@ -25,16 +25,16 @@ def write_copy(root: Path, part: CopyPart) -> Invalid:
 
 
 def write_block(root: Path, part: BlockPart, slide: Slide, pool: ThreadPoolExecutor) -> Invalid:
-    """Decode a block of a slide's level and write its shards of the pyramid at `root`."""
+    """Decode a block of a slide's level and write its shards of the pyramid at `root`.
+
+    What does not decode is said of the level's own array, be it copied or written here.
+    """
     chain, edge = part.chain, part.options.block_px
     left, top = part.block[1] * edge, part.block[0] * edge
     width, height = (min(edge, n - at) for n, at in zip(chain.sizes[0], (left, top), strict=True))
     pixels, invalid = _read_block(slide, part, (left, top), (width, height), pool)
     write_halvings(root, part.storage, chain, pixels, part.block, block_px=edge, pool=pool)
-    name = chain.names[0]
-    if name is None:  # the level is copied, and what is damaged in it is found there
-        return []
-    return [(name, row, column) for row, column in invalid]
+    return [(chain.names[0], row, column) for row, column in invalid]
 
 
 def write_halvings(
@@ -49,8 +49,8 @@ def write_halvings(
 ) -> None:
     """Write (3, h, w) pixels, a block of a chain's source, and their halvings to a single chunk."""
     shard_px = block_px
-    for name, size in zip(chain.names, chain.sizes, strict=True):
-        if name is not None:
+    for n, (name, size) in enumerate(zip(chain.names, chain.sizes, strict=True)):
+        if n > 0 or not chain.is_source_stored:
             storage.write(root / name, pixels, block, dimensions=size, shard_px=shard_px, pool=pool)
         shard_px //= 2
         if shard_px < storage.chunk_px:
@@ -70,32 +70,33 @@ def _read_block(
     size: tuple[int, int],
     pool: ThreadPoolExecutor,
 ) -> tuple[Pixels, list[tuple[int, int]]]:
-    """(3, h, w) pixels, and (row, column) of chunks that do not decode, which are zeros."""
-    chain, edge = part.chain, part.options.chunk_px
-    level, downsample = chain.source_level, chain.source_downsample
+    """(3, h, w) pixels, and (row, column) of chunks or tiles that do not decode: zeros."""
+    chain, edge = part.chain, part.chain.source_px
     (left, top), (width, height) = corner, size
+    right, bottom = left + width, top + height
     pixels = np.zeros((3, height, width), np.uint8)
 
-    def read(x: int, y: int, w: int) -> bool:
-        """Read a rectangle, at most a chunk high, into its place; False if it does not decode."""
-        h = min(edge, height - y)
-        location = (round((left + x) * downsample), round((top + y) * downsample))
+    def read(x0: int, y0: int, x1: int, y1: int) -> bool:
+        """Read a rectangle of the level into its place; False if it does not decode."""
+        location = (round(x0 * chain.source_downsample), round(y0 * chain.source_downsample))
         try:
-            region = slide.read_region(location, level, (w, h))
+            region = slide.read_region(location, chain.source_level, (x1 - x0, y1 - y0))
         except UnreadableRegionError:
             return False
-        pixels[:, y : y + h, x : x + w] = region.transpose(2, 0, 1)
+        pixels[:, y0 - top : y1 - top, x0 - left : x1 - left] = region.transpose(2, 0, 1)
         return True
 
-    def read_strip(y: int) -> list[tuple[int, int]]:
-        if read(0, y, width):
+    def read_row(row: int) -> list[tuple[int, int]]:
+        """Read a row of chunks or tiles, as much as is in the block; (row, column) of invalid."""
+        y0, y1 = max(row * edge, top), min((row + 1) * edge, bottom)
+        if read(left, y0, right, y1):
             return []
         return [
-            ((top + y) // edge, (left + x) // edge)
-            for x in range(0, width, edge)
-            if not read(x, y, min(edge, width - x))
+            (row, column)
+            for column in range(left // edge, -(-right // edge))
+            if not read(max(column * edge, left), y0, min((column + 1) * edge, right), y1)
         ]
 
     in_parallel = pool.map if slide.reads_in_parallel else map
-    strips = in_parallel(read_strip, range(0, height, edge))
-    return pixels, [place for invalid in strips for place in invalid]
+    rows = in_parallel(read_row, range(top // edge, -(-bottom // edge)))
+    return pixels, [place for invalid in rows for place in invalid]

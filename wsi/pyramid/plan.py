@@ -28,13 +28,19 @@ class Chain:
     sizes
         (width, height) of the source and of each halving.
     names
-        Array of each of these; None for the source if it is copied and need not be written.
+        Array of each of these.
+    source_px
+        Edge of what of the source decodes as a whole or not at all: its chunk, or a copied tile.
+    is_source_stored
+        Whether the source's array is written already, or copied, and only read here.
     """
 
     source_level: int
     source_downsample: float
     sizes: tuple[Size, ...]
-    names: tuple[str | None, ...]
+    names: tuple[str, ...]
+    source_px: int
+    is_source_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +126,10 @@ class PyramidPlan:
         """The blocks of a chain's source, in reading order."""
         width, height = chain.sizes[0]
         edge = self.options.block_px
+        name = f"below-{chain.source_level}" if chain.is_source_stored else chain.names[0]
         for row, column in np.ndindex(-(-height // edge), -(-width // edge)):
             yield BlockPart(
-                part_id=f"{chain.names[0] or f'below-{chain.source_level}'}-{row}-{column}",
+                part_id=f"{name}-{row}-{column}",
                 chain=chain,
                 block=(row, column),
                 options=self.options,
@@ -151,6 +158,7 @@ def plan_pyramid(slide: Slide, options: PyramidOptions, tiles: JpegTiles | None)
             source_downsample=1.0,
             sizes=tuple(sizes),
             names=tuple(str(n) for n in range(len(sizes))),
+            source_px=options.chunk_px,
         )
         return PyramidPlan(
             options=options,
@@ -188,9 +196,13 @@ def _plan_copy(
         else:
             continue
         if len(added) > 1:
-            names = (None, *(str(len(sizes) + k) for k in range(len(added) - 1)))
             chain = Chain(
-                source_level=n, source_downsample=downsample, sizes=tuple(added), names=names
+                source_level=n,
+                source_downsample=downsample,
+                sizes=tuple(added),
+                names=tuple(str(len(sizes) - 1 + k) for k in range(len(added))),
+                source_px=level.tile[0],
+                is_source_stored=True,
             )
             chains.append(chain)
             sizes += added[1:]

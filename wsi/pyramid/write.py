@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def write_pyramid(
     group with a (rows, columns) bool array for each of the slide's own levels, an element a chunk,
     False where the source did not decode (its pixels are 0, not white). With `tiles`, from
     `find_tiles`, the levels are the slide's own, their JPEG tiles unchanged behind the ``jpeg``
-    codec: see `plan_pyramid`.
+    codec: see `plan_pyramid`. Of these a level is decoded only if others are computed from it; a
+    tile that is a JPEG stream and does not decode is False there, and stored as it is.
 
     Raises
     ------
@@ -94,11 +96,9 @@ def begin(
     for level_name, level in plan.copied.items():
         create_copy(group, level_name, level)
     for chain in plan.chains:
-        for name_or_none, size, shard_px in zip(
-            chain.names, chain.sizes, _shard_edges(plan.options), strict=False
-        ):
-            if name_or_none is not None:
-                plan.storage.create(group, name_or_none, size, shard_px=shard_px)
+        levels = zip(chain.names, chain.sizes, _shard_edges(plan.options), strict=False)
+        for level_name, size, shard_px in islice(levels, chain.is_source_stored, None):
+            plan.storage.create(group, level_name, size, shard_px=shard_px)
     metadata.write_associated(group, slide, plan.options)
     metadata.describe(group, slide, plan, name=name, resolution=resolution, ours=ours or {})
 
@@ -123,14 +123,15 @@ def finish(
     for whole in plan.chains:
         chain = whole
         while len(chain.names) - 1 > step:
-            chain = Chain(
-                source_level=chain.source_level,
+            chain = replace(
+                chain,
                 source_downsample=chain.source_downsample * 2**step,
                 sizes=chain.sizes[step:],
                 names=chain.names[step:],
+                is_source_stored=True,
             )
             _write_from_stored(root, group, plan, chain, pool)
-    invalid = list(invalid)
+    invalid = set(invalid)  # a copied tile may be found when it is copied and when it is decoded
     metadata.write_validity(group, plan, invalid)
     return PyramidRecord(
         codec=plan.codec,
@@ -143,19 +144,13 @@ def _write_from_stored(
     root: Path, group: zarr.Group, plan: PyramidPlan, chain: Chain, pool: ThreadPoolExecutor
 ) -> None:
     """Halve an array that is written, block by block."""
-    source: Any = group[str(chain.names[0])]
+    source: Any = group[chain.names[0]]
     edge = plan.options.block_px
-    below = Chain(
-        source_level=chain.source_level,
-        source_downsample=chain.source_downsample,
-        sizes=chain.sizes,
-        names=(None, *chain.names[1:]),
-    )
-    for part in plan.blocks(below):
+    for part in plan.blocks(chain):
         row, column = part.block
         window = np.s_[:, row * edge : (row + 1) * edge, column * edge : (column + 1) * edge]
         pixels = np.asarray(source[window])
-        write_halvings(root, plan.storage, below, pixels, part.block, block_px=edge, pool=pool)
+        write_halvings(root, plan.storage, chain, pixels, part.block, block_px=edge, pool=pool)
 
 
 def _shard_edges(options: PyramidOptions) -> Iterator[int]:

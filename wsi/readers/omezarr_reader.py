@@ -165,10 +165,10 @@ class OmeZarrReader(Slide):
 
     def _touches_invalid(self, box: tuple[int, int, int, int], level: int) -> bool:
         """Whether a box (left, top, right, bottom) of a level lies over a chunk that is no good."""
-        if not self._validity:
+        # A level that was computed is as good as the slide's own level it was computed from.
+        known = max((k for k in self._validity if k <= level), default=None)
+        if known is None:
             return False
-        # A level that was computed is as good as the level 0 it was computed from.
-        known = level if level in self._validity else 0
         valid, edge = self._validity[known]
         scale = self.level_downsamples[level] / self.level_downsamples[known]
         cells = np.array(box) * scale / edge

@@ -1,5 +1,6 @@
 """Slides through OpenSlide: the vendor formats and DICOM."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,43 +33,42 @@ class OpenSlideReader(Slide):
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
         """See `Slide.read_region`."""
+        return self._read(
+            lambda handle: handle.read_region(location, level, size),
+            f"level {level}, {size} px at {location}",
+        )
+
+    def read_associated(self, name: str) -> Pixels:
+        """See `Slide.read_associated`."""
+        return self._read(lambda handle: handle.associated_images[name], f"associated image {name}")
+
+    def _read(self, read: Callable[[openslide.OpenSlide], Image.Image], what: str) -> Pixels:
         handle = self._handle
         try:
-            return _over_white(handle.read_region(location, level, size))
+            image = read(handle)
         except openslide.OpenSlideError:
-            return self._read_alone(handle, location, level, size)
+            image = self._read_alone(handle, read, what)
+        return _over_white(image)
 
     def _read_alone(
         self,
         failed: openslide.OpenSlide,
-        location: tuple[int, int],
-        level: int,
-        size: tuple[int, int],
-    ) -> Pixels:
+        read: Callable[[openslide.OpenSlide], Image.Image],
+        what: str,
+    ) -> Image.Image:
         """Read again with a new handle, now that `failed` refuses every call.
 
-        Another thread's region may be what it failed at. The new handle takes its place; nobody
+        What another thread read may be what it failed at. The new handle takes its place; nobody
         closes the old one, because other threads may be reading from it: it goes with the last.
         """
         with openslide.OpenSlide(self._path) as handle:
             try:
-                region = handle.read_region(location, level, size)
+                return read(handle)
             except openslide.OpenSlideError as error:
-                message = f"{self._path.name}: level {level}, {size} px at {location}: {error}"
-                raise UnreadableRegionError(message) from error
+                raise UnreadableRegionError(f"{self._path.name}: {what}: {error}") from error
             finally:
                 if self._handle is failed:
                     self._handle = openslide.OpenSlide(self._path)
-        return _over_white(region)
-
-    def read_associated(self, name: str) -> Pixels:
-        """See `Slide.read_associated`."""
-        try:
-            image = self._handle.associated_images[name]
-        except openslide.OpenSlideError as error:
-            message = f"{self._path.name}: associated image {name}: {error}"
-            raise UnreadableRegionError(message) from error
-        return _over_white(image)
 
     def close(self) -> None:
         """See `Slide.close`."""

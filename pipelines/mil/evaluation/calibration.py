@@ -49,7 +49,9 @@ def fit_temperature(logits: Floats, targets: NDArray[np.integer]) -> Temperature
         return float((expected - true).mean())
 
     if slope(SHARPEST) <= 0:
-        return Temperature(value=1.0, note="not fitted: no tuning slide is wrong")
+        if (logits.argmax(1) == targets).all():
+            return Temperature(value=1.0, note="not fitted: no tuning slide is wrong")
+        return Temperature(value=1.0, note=f"not fitted: one below {1 / SHARPEST:g} would fit best")
     if slope(1 / SHARPEST) >= 0:
         return Temperature(value=1.0, note="not fitted: the tuning logits do not tell the classes")
     return Temperature(value=1 / float(brentq(slope, 1 / SHARPEST, SHARPEST)))

@@ -48,7 +48,7 @@ class Settings:
     by
         Columns to make subgroups of.
     ordered
-        Whether the classes are grades, in order.
+        The classes from the lowest grade on, where they are grades.
     """
 
     positive: str | None = None
@@ -56,7 +56,7 @@ class Settings:
     criterion: Criterion
     certain_error: float = 0.05
     by: tuple[str, ...] = ()
-    ordered: bool = False
+    ordered: tuple[str, ...] = ()
     resamples: int = RESAMPLES
     seed: int = 0
 
@@ -128,6 +128,7 @@ def evaluate(predictions: Predictions, settings: Settings) -> Evaluation:
         If the tuning or the test slides lack a class.
     """
     positive = _positive(predictions.classes, settings.positive)
+    ordered = _grades(predictions.classes, settings.ordered)
     check_columns(predictions, settings.by)
     frozen = freeze(
         predictions,
@@ -147,7 +148,7 @@ def evaluate(predictions: Predictions, settings: Settings) -> Evaluation:
         scored=scored,
         frozen=frozen,
         measures=[] if positive is None else _measures(scored, weights, settings.prevalence),
-        class_measures=[] if two else over_classes(scored, weights, ordered=settings.ordered),
+        class_measures=[] if two else over_classes(scored, weights, ordered=ordered),
         confusion=_confusion(scored, two=two),
         calibration=_calibration(scored, weights),
         certain=_certain(scored, weights),
@@ -165,6 +166,16 @@ def _positive(classes: Sequence[str], asked: str | None) -> int | None:
     if asked is None:
         return 1 if len(classes) == 2 else None
     return classes.index(asked)
+
+
+def _grades(classes: Sequence[str], ordered: Sequence[str]) -> list[int]:
+    """The numbers of the classes from the lowest grade on; those of a training have no order."""
+    if ordered and (len(classes) < 3 or sorted(ordered) != sorted(classes)):
+        raise UsageError(
+            f"--ordered {','.join(ordered)}: three or more classes from the lowest grade on, each "
+            f"once; the classes are {', '.join(classes)}"
+        )
+    return [classes.index(name) for name in ordered]
 
 
 def _measures(scored: Scored, weights: Floats, prevalence: float | None) -> list[Estimate]:

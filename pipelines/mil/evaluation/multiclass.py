@@ -1,5 +1,7 @@
 """Measures of several classes at once, each slide getting the most probable one."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from distill.downstream import statistics
@@ -9,10 +11,11 @@ from pipelines.mil.evaluation.estimates import Estimate, bootstrapped
 from pipelines.mil.evaluation.scored import Scored
 
 
-def over_classes(scored: Scored, weights: Floats, *, ordered: bool) -> list[Estimate]:
+def over_classes(scored: Scored, weights: Floats, *, ordered: Sequence[int] = ()) -> list[Estimate]:
     """Macro AUROC one against the rest, balanced accuracy, macro F1 and kappa.
 
-    `ordered` adds the kappa weighted by squared distance, for classes that are grades.
+    `ordered`, the numbers of classes that are grades from the lowest on, adds the kappa weighted
+    by squared distance.
     """
 
     def area(part: Scored) -> Floats:
@@ -32,8 +35,9 @@ def over_classes(scored: Scored, weights: Floats, *, ordered: bool) -> list[Esti
         bootstrapped("kappa_over_classes", scored, lambda s: kappa(matrices(s))),
     ]
     if ordered:
+        grades = np.ix_(range(len(weights)), ordered, ordered)
         weighted = bootstrapped(
-            "quadratic_kappa", scored, lambda s: kappa(matrices(s), quadratic=True)
+            "quadratic_kappa", scored, lambda s: kappa(matrices(s)[grades], quadratic=True)
         )
         estimates.append(weighted)
     return estimates

@@ -94,7 +94,7 @@ def _over_classes(part: Scored, weights: Floats) -> dict[str, Estimate | str]:
     names = ("macro_auroc", "accuracy_balanced_over_classes")
     if fewest < FEWEST:
         return dict.fromkeys(names, _too_few(fewest))
-    found = {e.name: e for e in over_classes(part, weights, ordered=False)}
+    found = {e.name: e for e in over_classes(part, weights)}
     return {name: found[name] for name in names}
 
 

@@ -2,6 +2,7 @@
 
 import { area, element, percent } from "./dom.js";
 import { showLine } from "./show.js";
+import { troubleLine } from "./trouble.js";
 
 export function segmentationSection(panel) {
   const { segmentation } = panel.slide;
@@ -18,6 +19,7 @@ export function segmentationSection(panel) {
       ...panel.segmentation,
       change: (changed) => panel.setSegmentation(changed),
     }),
+    troubleLine("segmentation"),
     element("ul", { className: "classes" }, ...classes.map((each, i) => row(panel, each, i > 0))),
     element(
       "p",

@@ -67,11 +67,14 @@ export function niceLength(longest) {
   );
 }
 
-export async function fetchJson(url) {
+// The answer; an error with what the server says where it is none.
+export async function fetchOk(url) {
   const answer = await fetch(url);
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.error ?? `${answer.status} for ${url}`);
-  return body;
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  throw new Error(said.error ?? `${answer.status} for ${url}`);
 }
+
+export const fetchJson = async (url) => (await fetchOk(url)).json();
 
 export const slideUrl = (slideId) => `api/slides/${encodeURIComponent(slideId)}`;

@@ -1,13 +1,14 @@
 // The classes of a segmented slide: tiles of labels in view, coloured here so that a class can be
 // hidden at once, and so that the class under the pointer is known.
 
-import { slideUrl } from "./dom.js";
+import { fetchOk, slideUrl } from "./dom.js";
 
 export class Labels {
-  constructor(slide, onChange) {
-    Object.assign(this, { slide, onChange, ...slide.segmentation });
+  constructor(slide, { onChange, onError }) {
+    Object.assign(this, { slide, onChange, onError, ...slide.segmentation });
     this.shown = new Set(this.classes.slice(1).map((each) => each.label)); // all but the background
     this.tiles = new Map(); // by "level/column_row"; null while on its way
+    this.errors = new Map(); // of tiles in view that could not be loaded
     this.level = this.levels.length - 1; // that is drawn; the wanted one once all of it is here
   }
 
@@ -25,7 +26,9 @@ export class Labels {
     for (const key of keys) if (!this.tiles.has(key)) this.fetch(key);
     if (keys.every((key) => this.tiles.get(key))) this.level = wanted;
     const kept = new Set([...keys, ...this.inView(this.level, { x, y, scale, w, h })]);
-    for (const key of this.tiles.keys()) if (!kept.has(key)) this.tiles.delete(key);
+    for (const found of [this.tiles, this.errors]) {
+      for (const key of found.keys()) if (!kept.has(key)) found.delete(key);
+    }
   }
 
   inView(level, { x, y, scale, w, h }) {
@@ -44,8 +47,7 @@ export class Labels {
     this.tiles.set(key, null);
     try {
       const url = `${slideUrl(this.slide.slide_id)}/labels/${key}.png?${this.version}`;
-      const answer = await fetch(url);
-      if (!answer.ok) throw new Error(`${answer.status} for ${url}`);
+      const answer = await fetchOk(url);
       const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
       const picture = await createImageBitmap(await answer.blob(), options);
       if (!this.tiles.has(key)) return;
@@ -59,9 +61,13 @@ export class Labels {
       const tile = { canvas, labels, level, column, row };
       this.paint(tile);
       this.tiles.set(key, tile);
+      this.errors.delete(key);
       this.onChange();
-    } catch {
+    } catch (error) {
+      if (!this.tiles.has(key)) return;
       this.tiles.delete(key); // asked for again with the next move
+      this.errors.set(key, error);
+      this.onError();
     }
   }
 

@@ -22,7 +22,7 @@ export class Overlay {
     this.cellPx = 0;
     this.labels = null; // the classes of a segmentation
     this.outline = null;
-    this.nuclei = new Map(); // outlines by the cell they are in; null while they are on their way
+    this.nuclei = null; // outlines of those in view
     this.unreadable = { cell_level0_px: 0, cells: [] };
   }
 
@@ -39,7 +39,7 @@ export class Overlay {
     if (this.isShown && this.cells) this.drawCells(view);
     if (this.segmentation.isShown && this.labels) this.drawLabels(view);
     if (this.unreadable.cells.length) this.drawUnreadable(view, ratio);
-    if (this.areNucleiShown) this.drawNuclei(view, ratio);
+    if (this.areNucleiShown && this.nuclei) this.drawNuclei(view, ratio);
     if (this.isOutlineShown && this.outline) this.drawLine(this.outline, OUTLINE, 1.75, view, ratio);
   }
 
@@ -82,7 +82,7 @@ export class Overlay {
   }
 
   drawNuclei(view, ratio) {
-    for (const outlines of this.nuclei.values()) {
+    for (const outlines of this.nuclei.outlines.values()) {
       if (outlines) this.drawLine(outlines, NUCLEUS, 1.25, view, ratio);
     }
   }

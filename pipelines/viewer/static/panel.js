@@ -1,8 +1,11 @@
 // The right column: what the run says of a slide, what the colours mean, how it was read.
 
-import { byId, element, prose, score, verdictBadge, whole, words } from "./dom.js";
+import { byId, element, prose, score, verdictBadge, words } from "./dom.js";
 import { segmentationSection } from "./classes.js";
+import { facts } from "./facts.js";
+import { legend } from "./legend.js";
 import { showLine } from "./show.js";
+import { troubleLine } from "./trouble.js";
 
 const REDO =
   "To try it again, run the same command: finished slides are skipped by their receipts.";
@@ -35,7 +38,7 @@ export class Panel {
         this.prediction(),
         this.heatmap(),
         segmentationSection(this),
-        this.facts(),
+        facts(slide),
       ].filter(Boolean),
     );
     byId("panel").scrollTop = 0;
@@ -128,6 +131,7 @@ export class Panel {
           change: (changed) => this.setOverlay(changed),
         }),
         element("div", { id: "legend", className: "legend" }),
+        troubleLine("heatmap"),
       );
     }
     const outline = element("input", {
@@ -143,8 +147,9 @@ export class Panel {
         outline,
         element("span", {}, "Outline of the tissue found"),
       ),
+      troubleLine("outline"),
     );
-    if (slide.nuclei) section.append(this.nuclei());
+    if (slide.nuclei) section.append(this.nuclei(), troubleLine("nuclei"));
     return section;
   }
 
@@ -180,47 +185,10 @@ export class Panel {
     const { slide } = this;
     this.channel = slide.heatmap.channels[index];
     const { channel } = this;
-    byId("legend").replaceChildren(
-      ...[
-        element("p", { className: "legend-title" }, channel.title),
-        element(
-          "div",
-          {
-            className: "bar",
-            style: { background: `linear-gradient(90deg, ${channel.stops.join(", ")})` },
-          },
-          element("i", { id: "tick", hidden: true }),
-        ),
-        element(
-          "p",
-          { className: "ends" },
-          element("span", {}, channel.low_label),
-          element("span", {}, channel.high_label),
-        ),
-        element("p", { className: "small" }, channel.meaning),
-        this.misleads(channel)
-          ? element(
-              "p",
-              { className: "note relative small" },
-              this.isHeldBack ? HELD_BACK : RELATIVE,
-            )
-          : null,
-        element(
-          "p",
-          { className: "key" },
-          element("i", { className: "swatch" }),
-          "Not looked at: no colour over the slide",
-        ),
-        slide.image.unreadable.cells.length
-          ? element(
-              "p",
-              { className: "key" },
-              element("i", { className: "swatch hatched" }),
-              "Could not be read from the file",
-            )
-          : null,
-      ].filter(Boolean),
-    );
+    const relative = this.isHeldBack ? HELD_BACK : RELATIVE;
+    const warning = this.misleads(channel) ? relative : null;
+    const isUnreadable = slide.image.unreadable.cells.length > 0; // in places
+    byId("legend").replaceChildren(...legend(channel, { warning, isUnreadable }));
     this.onChannel(index);
   }
 
@@ -255,34 +223,5 @@ export class Panel {
     tick.style.left = `${100 * Math.min(1, Math.max(0, fraction))}%`;
     const text = shown.toFixed(channel.high - channel.low > 10 ? 0 : 2);
     return `${channel.title}: ${text} ${channel.unit}`.trim();
-  }
-
-  facts() {
-    const { slide } = this;
-    const [width, height] = slide.image?.levels[0] ?? [slide.width, slide.height];
-    const mpp = slide.mpp ?? slide.image?.level0_mpp;
-    const mm = (px) => ((px * mpp) / 1000).toFixed(1);
-    const seconds = Object.values(slide.seconds).reduce((sum, s) => sum + s, 0);
-    const rows = [
-      ["Size", width && `${whole(width)} × ${whole(height)} px`],
-      ["", width && mpp && `${mm(width)} × ${mm(height)} mm`],
-      ["Resolution", mpp && `${+mpp.toPrecision(4)} µm a pixel`],
-      ["", slide.mpp_source && `from ${slide.mpp_source}`],
-      ["Tissue", slide.tissue_mm2 !== null && `${slide.tissue_mm2.toFixed(1)} mm²`],
-      ["Nuclei", slide.n_nuclei !== null && whole(slide.n_nuclei)],
-      ["", slide.nuclei_per_mm2 !== null && `${whole(Math.round(slide.nuclei_per_mm2))} per mm²`],
-      ["Tiles", slide.n_tiles !== null && whole(slide.n_tiles)],
-      ["", slide.n_invalid_tiles && `and ${whole(slide.n_invalid_tiles)} unreadable, left out`],
-      ["Noted", slide.flags.map(words).join(", ")],
-      ["Format", slide.vendor],
-      ["Patient", slide.patient_id],
-      ["Label", slide.label],
-      ["Time", seconds >= 0.05 && `${seconds.toFixed(1)} s`],
-      ["File", slide.path && element("span", { className: "path", title: slide.path }, slide.path)],
-    ].filter(([, value]) => value);
-    const list = element("dl", { className: "facts" });
-    for (const [name, value] of rows)
-      list.append(element("dt", {}, name), element("dd", {}, value));
-    return rows.length ? element("section", {}, element("h3", {}, "Slide"), list) : null;
   }
 }

@@ -1,18 +1,21 @@
 // The middle: the slide in OpenSeadragon, the overlay above it, scale bar and readout.
 
-import { byId, length, niceLength, slideUrl, whole } from "./dom.js";
+import { byId, fetchJson, fetchOk, length, niceLength, slideUrl, whole } from "./dom.js";
 import { Labels } from "./labels.js";
+import { Nuclei } from "./nuclei.js";
 import { Overlay, outlineOf } from "./overlay.js";
+import { tileSource } from "./tilesource.js";
+import { tell } from "./trouble.js";
 
 const OpenSeadragon = window.OpenSeadragon;
 const SCALE_BAR_PX = 160; // at most
-const NUCLEI_MPP = 3; // µm per screen pixel up to which nuclei are drawn: one is 2 pixels wide there
 const MAGNIFICATION_UM = 10; // magnification x µm per pixel: 20x is 0.5, by convention
 
 export class Stage {
   constructor(onValue) {
     this.onValue = onValue;
     this.slide = null;
+    this.channel = null; // the index of the one asked for
     this.values = null;
     this.looked = null; // a label a cell: why there is no value
     this.pointer = null;
@@ -61,7 +64,7 @@ export class Stage {
   // Show a slide as the server describes it; without an image the stage is empty.
   open(slide) {
     this.slide = slide.image ? slide : null;
-    this.values = this.looked = null;
+    this.channel = this.values = this.looked = null;
     this.overlay.clear();
     this.viewer.close();
     for (const id of ["toolbar", "scale"]) byId(id).hidden = !this.slide;
@@ -69,7 +72,9 @@ export class Stage {
     for (const id of ["zoom-text", "cursor-text", "value-text"]) byId(id).textContent = "";
     if (!this.slide) return;
     this.overlay.unreadable = slide.image.unreadable;
-    if (slide.segmentation) this.overlay.labels = new Labels(slide, () => this.redraw());
+    const then = { onChange: () => this.redraw(), onError: () => this.tellErrors() };
+    if (slide.segmentation) this.overlay.labels = new Labels(slide, then);
+    if (slide.nuclei) this.overlay.nuclei = new Nuclei(slide, then);
     // Where a scanner's levels are a factor 4 apart, the finer one is wanted sooner.
     const { downsamples } = slide.image;
     const steps = downsamples.slice(1).map((downsample, i) => downsample / downsamples[i]);
@@ -80,29 +85,44 @@ export class Stage {
   // Lay one channel of the heatmap over the slide: its colours, then its numbers for the readout.
   async showChannel(index) {
     const { slide } = this;
+    this.channel = index;
+    this.overlay.cells = this.values = this.looked = null; // the legend is this channel's already
+    this.redraw();
+    tell("heatmap", null);
     const { version, cell_level0_px: cellPx, labels } = slide.heatmap;
     const url = `${slideUrl(slide.slide_id)}/heatmap/${index}`;
-    const numbersAt = (at) => fetch(`${at}?${version}`).then((answer) => answer.arrayBuffer());
-    const [picture, numbers, looked] = await Promise.all([
-      fetch(`${url}.png?${version}`)
-        .then((answer) => answer.blob())
-        .then(createImageBitmap),
-      numbersAt(`${url}.f32`),
-      labels && numbersAt(`${slideUrl(slide.slide_id)}/heatmap/looked.u8`),
-    ]);
-    if (slide !== this.slide) return; // another slide was chosen in the meantime
-    Object.assign(this.overlay, { cells: picture, cellPx });
-    this.values = new Float32Array(numbers);
-    this.looked = looked && new Uint8Array(looked);
-    this.redraw();
+    const numbersAt = (at) => fetchOk(`${at}?${version}`).then((answer) => answer.arrayBuffer());
+    // Another slide or channel may be chosen in the meantime.
+    const isAsked = () => slide === this.slide && index === this.channel;
+    try {
+      const [picture, numbers, looked] = await Promise.all([
+        fetchOk(`${url}.png?${version}`)
+          .then((answer) => answer.blob())
+          .then(createImageBitmap),
+        numbersAt(`${url}.f32`),
+        labels && numbersAt(`${slideUrl(slide.slide_id)}/heatmap/looked.u8`),
+      ]);
+      if (!isAsked()) return;
+      Object.assign(this.overlay, { cells: picture, cellPx });
+      this.values = new Float32Array(numbers);
+      this.looked = looked && new Uint8Array(looked);
+      this.redraw();
+    } catch (error) {
+      if (isAsked()) tell("heatmap", error);
+    }
   }
 
   async showOutline(isShown) {
     const { slide, overlay } = this;
     overlay.isOutlineShown = isShown;
+    tell("outline", null);
     if (isShown && slide && !overlay.outline) {
-      const rings = await fetch(`${slideUrl(slide.slide_id)}/tissue.json`).then((a) => a.json());
-      if (slide === this.slide) overlay.outline = outlineOf(rings);
+      try {
+        const rings = await fetchJson(`${slideUrl(slide.slide_id)}/tissue.json`);
+        if (slide === this.slide) overlay.outline = outlineOf(rings);
+      } catch (error) {
+        if (slide === this.slide && overlay.isOutlineShown) tell("outline", error);
+      }
     }
     this.redraw();
   }
@@ -112,36 +132,12 @@ export class Stage {
     this.redraw();
   }
 
-  // Keep the outlines of the nuclei in view: ask for cells that come into it, let others go.
-  keepNuclei({ origin, scale, size }) {
-    const { slide, overlay } = this;
-    if (!slide.nuclei || !overlay.areNucleiShown) return;
-    const isClose = slide.image.level0_mpp / scale <= NUCLEI_MPP;
-    const { cell_level0_px: cell, version } = slide.nuclei;
-    const [width, height] = slide.image.levels[0];
-    const range = (start, length, limit) => {
-      const first = Math.max(0, Math.floor(-start / scale / cell));
-      const last = Math.min(Math.ceil(limit / cell), Math.ceil((length - start) / scale / cell));
-      return Array.from({ length: isClose ? Math.max(0, last - first) : 0 }, (_, i) => first + i);
-    };
-    const wanted = new Set();
-    for (const column of range(origin.x, size.x, width)) {
-      for (const row of range(origin.y, size.y, height)) wanted.add(`${column}_${row}`);
-    }
-    const { nuclei } = overlay;
-    for (const key of nuclei.keys()) if (!wanted.has(key)) nuclei.delete(key);
-    for (const key of wanted) {
-      if (nuclei.has(key)) continue;
-      nuclei.set(key, null);
-      fetch(`${slideUrl(slide.slide_id)}/nuclei/${key}.json?${version}`)
-        .then((answer) => answer.json())
-        .then((rings) => {
-          if (!nuclei.has(key) || slide !== this.slide) return;
-          nuclei.set(key, outlineOf(rings));
-          this.redraw();
-        })
-        .catch(() => nuclei.delete(key)); // asked for again with the next move
-    }
+  // Of the slide's overlays that are drawn piece by piece, if they are shown.
+  tellErrors() {
+    const { areNucleiShown, nuclei, segmentation, labels } = this.overlay;
+    const first = (pieces) => pieces?.errors.values().next().value;
+    tell("nuclei", areNucleiShown && first(nuclei));
+    tell("segmentation", segmentation.isShown && first(labels));
   }
 
   setOverlay({ opacity, isShown }) {
@@ -184,8 +180,9 @@ export class Stage {
     if (!this.slide || !this.viewer.isOpen()) return;
     const { origin, scale } = this.placement();
     const size = this.viewer.viewport.getContainerSize();
-    this.keepNuclei({ origin, scale, size });
+    if (this.overlay.areNucleiShown) this.overlay.nuclei?.keep({ origin, scale, size });
     this.overlay.draw({ origin, scale, width: size.x, height: size.y });
+    this.tellErrors();
     const screenMpp = this.slide.image.level0_mpp / scale;
     const um = niceLength(SCALE_BAR_PX * screenMpp);
     byId("scale-text").textContent = length(um);
@@ -233,39 +230,4 @@ export class Stage {
     const at = row * columns + column;
     return [this.values[at], this.looked ? labels[this.looked[at]] : undefined];
   }
-}
-
-// Our levels count from the finest, OpenSeadragon's from the coarsest. The last tile of a level
-// may reach past the slide by a part of its pixel; saying so keeps every pixel at its place.
-function tileSource({ slide_id: slideId, image }) {
-  const { levels, downsamples, tile_px: tilePx, version } = image;
-  const [width, height] = levels[0];
-  const finest = levels.length - 1;
-  const source = new OpenSeadragon.TileSource({
-    width,
-    height,
-    tileSize: tilePx,
-    minLevel: 0,
-    maxLevel: finest,
-  });
-  source.getLevelScale = (level) => 1 / downsamples[finest - level];
-  source.getNumTiles = (level) => {
-    const [w, h] = levels[finest - level];
-    return new OpenSeadragon.Point(Math.ceil(w / tilePx), Math.ceil(h / tilePx));
-  };
-  source.getTileUrl = (level, x, y) =>
-    `${slideUrl(slideId)}/tiles/${finest - level}/${x}_${y}.jpg?${version}`;
-  source.getTileBounds = (level, x, y, isSource) => {
-    const [w, h] = levels[finest - level];
-    const size = [Math.min(tilePx, w - x * tilePx), Math.min(tilePx, h - y * tilePx)];
-    if (isSource) return new OpenSeadragon.Rect(0, 0, ...size);
-    const unit = downsamples[finest - level] / width;
-    return new OpenSeadragon.Rect(
-      x * tilePx * unit,
-      y * tilePx * unit,
-      size[0] * unit,
-      size[1] * unit,
-    );
-  };
-  return source;
 }

@@ -4,16 +4,17 @@ import { byId, element, fetchJson, prose, slideUrl, verdictBadge, words } from "
 import { SlideList } from "./list.js";
 import { Panel } from "./panel.js";
 import { Stage } from "./stage.js";
+import { tell } from "./trouble.js";
 
-const POLL_MS = 10_000; // while the run is under way
+const POLL_MS = 10_000; // while the run is under way, and until it can be read
 
 const list = new SlideList((slideId) => {
   location.hash = encodeURIComponent(slideId);
 });
 const panel = new Panel({
-  onChannel: (index) => stage.showChannel(index).catch(complain),
+  onChannel: (index) => stage.showChannel(index),
   onOverlay: (overlay) => stage.setOverlay(overlay),
-  onOutline: (isShown) => stage.showOutline(isShown).catch(complain),
+  onOutline: (isShown) => stage.showOutline(isShown),
   onNuclei: (areShown) => stage.showNuclei(areShown),
   onSegmentation: (segmentation) => stage.setSegmentation(segmentation),
   onClass: (label, isShown) => stage.showClass(label, isShown),
@@ -22,7 +23,21 @@ const stage = new Stage((value, label) => panel.describeValue(value, label));
 let asked = null;
 
 async function load() {
-  const run = await fetchJson("api/run");
+  let isFinished = false;
+  try {
+    const run = await fetchJson("api/run");
+    isFinished = run.is_finished;
+    describe(run);
+    tell("run", null);
+    if (asked === null) showFirst();
+  } catch (error) {
+    tell("run", error);
+  } finally {
+    if (!isFinished) setTimeout(load, POLL_MS);
+  }
+}
+
+function describe(run) {
   byId("run-name").textContent = run.name;
   document.title = `${run.name} · RayPath`;
   const model = run.info.model?.identifier;
@@ -30,8 +45,17 @@ async function load() {
   byId("run-about").textContent = [model && `Model ${model}`, state].filter(Boolean).join(". ");
   byId("run-about").title = run.info.model?.training_data ?? "";
   list.set(run.slides, run.positive);
-  if (!run.is_finished) setTimeout(() => load().catch(complain), POLL_MS);
-  return run;
+}
+
+// The slide of the address, or else the first that can be seen.
+function showFirst() {
+  const first = list.shown.find((slide) => slide.has_image) ?? list.shown[0];
+  if (location.hash) show(fromAddress());
+  else if (first) {
+    history.replaceState(null, "", `#${encodeURIComponent(first.slide_id)}`);
+    show(first.slide_id);
+  }
+  byId("slides").focus({ preventScroll: true });
 }
 
 async function show(slideId) {
@@ -53,7 +77,7 @@ async function show(slideId) {
   stage.setOverlay(panel);
   panel.show(slide);
   stage.setSegmentation(panel.segmentation);
-  if (panel.isOutlineShown) stage.showOutline(true).catch(complain);
+  if (panel.isOutlineShown) stage.showOutline(true);
   byId("message").hidden = Boolean(slide.image);
   if (!slide.image) {
     message(
@@ -68,10 +92,6 @@ async function show(slideId) {
 function message(...content) {
   byId("message").replaceChildren(...content.filter(Boolean));
   byId("message").hidden = false;
-}
-
-function complain(error) {
-  message(element("h2", {}, "Something could not be loaded"), element("p", {}, error.message));
 }
 
 function fromAddress() {
@@ -107,13 +127,4 @@ window.addEventListener("keydown", (event) => {
   }
 });
 
-load()
-  .then(() => {
-    const first = list.shown.find((slide) => slide.has_image) ?? list.shown[0];
-    if (location.hash) show(fromAddress());
-    else if (first)
-      (history.replaceState(null, "", `#${encodeURIComponent(first.slide_id)}`),
-        show(first.slide_id));
-    byId("slides").focus({ preventScroll: true });
-  })
-  .catch(complain);
+load();

@@ -18,6 +18,7 @@ from pipelines.check.look import Checked, Work
 from pipelines.check.measure import Rates
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
+from pipelines.errors import UsageError
 from pipelines.manifest import read_cohort
 from pipelines.records import read_records
 from pipelines.run import run_cohort
@@ -227,6 +228,27 @@ def test_a_cluster_that_has_no_nodes_yet_has_unknown_memory(
     assert found.problems == ()
     (gap,) = found.unknown
     assert "the cluster has no nodes yet" in gap
+
+
+def test_a_stride_that_leaves_gaps_is_refused_as_by_run(model: Path, tmp_path: Path) -> None:
+    config = RunConfig(model=model, executor="serial", stride_px=65)
+    with pytest.raises(UsageError, match="stride_px must be in 1-64"):
+        check_cohort(read_cohort(["s.svs"]), tmp_path, config, SerialExecutor())
+
+
+def test_the_tissue_in_the_runs_folder_counts(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides, out = tmp_path / "made", tmp_path / "out"
+    slides.mkdir()
+    for name in ("a", "b"):
+        write_slide(slides / f"{name}.svs", Specimen(seed=1, width=1400, height=1100))
+    (out / "slides" / "a").mkdir(parents=True)
+    nothing = json.dumps({"type": "FeatureCollection", "features": []})
+    (out / "slides" / "a" / "tissue.geojson").write_text(nothing)
+    monkeypatch.setattr(module, "_try", lambda *_: (FIXED, [COPIED], []))
+    found, said = check(slides, out, model)
+    assert (found.failing, said["a"].reason, said["b"].verdict) == (1, "mask", "ok")
 
 
 @pytest.mark.parametrize(

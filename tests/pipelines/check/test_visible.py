@@ -56,6 +56,12 @@ def test_a_model_that_is_none_is_refused(here: Path) -> None:
         check(here, model=Path("m"))
 
 
+def test_a_stride_that_leaves_gaps_is_refused_where_the_model_is_known(here: Path) -> None:
+    with pytest.raises(UsageError, match="stride_px must be in 1-"):
+        check(here, stride_px=5000)
+    assert check(here, stride_px=5000, config="/there/run.toml") == ["/there/run.toml"]
+
+
 def test_what_is_not_here_is_named_and_no_fault(here: Path) -> None:
     (here / "m.csv").unlink()
     (here / "run.toml").write_text('model = "/there/model"\n')

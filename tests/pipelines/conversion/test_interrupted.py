@@ -39,10 +39,11 @@ def test_killed_again_and_again_the_result_is_that_of_an_undisturbed_run(
     generator = random.Random(f"{flags}{executor}")
     out = tmp_path / "killed"
     partial, final = out / ".partial-slide.ome.zarr", out / "slide.ome.zarr"
+    workers = () if executor == "serial" else ("--workers", "2")
     killed, seen = 0, 0
     for attempt in range(8):
         process = subprocess.Popen(
-            command(slide, out, *flags, "--resume", "--executor", executor, "--workers", "2"),
+            command(slide, out, *flags, "--resume", "--executor", executor, *workers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 import zarr
 
+from cluster import retries
 from cluster.serial import SerialExecutor
+from pipelines.conversion.do import do
 from pipelines.conversion.record import ConvertRecord
-from pipelines.conversion.tasks import ConvertJob
+from pipelines.conversion.tasks import ConvertJob, PartTask, Task
 from pipelines.convert import convert_slide, convert_slides
+from wsi.errors import UnreachableSlideError
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
 
@@ -45,6 +48,30 @@ def test_a_full_disk_is_said_and_the_work_can_go_on(
     assert not (tmp_path / "slide.ome.zarr").exists()
     subprocess.run(command(slide, tmp_path, "--resume"), check=True, capture_output=True)
     assert (tmp_path / "slide.ome.zarr").is_dir()
+
+
+def test_a_storage_that_goes_away_costs_no_work(
+    small_slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = []
+    gone_after = 1
+
+    def do_while_it_answers(task: Task) -> object:
+        if isinstance(task, PartTask):
+            if len(parts) == gone_after:
+                raise UnreachableSlideError("no answer")
+            parts.append(task.part)
+        return do(task)
+
+    monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("pipelines.convert.do", do_while_it_answers)
+    options, path = PyramidOptions(codec="zstd", **SMALL), tmp_path / "image.ome.zarr"
+    record = convert_slide(SlideRef.of(small_slide), path, options=options)
+    assert (record.reason, "--resume" in record.message) == ("unreachable", True)
+    gone_after = -1
+    again = convert_slide(SlideRef.of(small_slide), path, options=options, resume=True)
+    assert again.verdict == "ok"
+    assert len(parts) == len({str(part) for part in parts}) > 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")

@@ -142,6 +142,9 @@ def test_regions_speak_in_the_probability_of_a_calibrated_head(
     [
         ([], "give one of --tile X,Y, --top N and --regions N"),
         (["--tile", "0,0", "--top", "1"], "give one of"),
+        (["--tile", "0,0", "--run", "RUN"], "--run is for --top and --regions"),
+        (["--regions", "3", "--run", "RUN", "--teacher", "T"], "--teacher is for --tile and"),
+        (["--top", "1", "--run", "RUN", "--mpp", "0.5"], "--mpp is for --tile"),
         (["--top", "1"], "need --run"),
         (["--tile", "12"], "--tile 12: give two whole numbers"),
         (["--tile", "1,x"], "--tile 1,x: give two whole numbers"),
@@ -168,6 +171,9 @@ def test_another_model_or_slide_than_the_runs_is_refused(
     asked = ("--run", run, "--top", 1, "-o", out)
     with pytest.raises(RayPathError, match="has no slide 'other'; its slides: "):
         explain(other, "--model", demo.model, *asked)
+    namesake = other.rename(tmp_path / slide.name)
+    with pytest.raises(RayPathError, match="but of another file than"):
+        explain(namesake, "--model", demo.model, *asked)
     model = load_model(demo.model)
     headless = tmp_path / "headless"
     save_model(headless, model.card.model_copy(update={"head": None}), model.encoder)

@@ -17,6 +17,7 @@ from pipelines.manifest import read_cohort
 from pipelines.output import output_path
 from tests.pipelines.check.rates import COPIED, FIXED
 from tests.pipelines.remote.runs import KEY, URL, left_in, run
+from wsi.fetched import scratch_folder
 
 Raypath = Callable[..., Any]
 LARGE = replace(FIXED, slide_bytes=3e9)
@@ -67,7 +68,7 @@ def test_the_scratch_disk_has_to_hold_the_slides_at_work(
     monkeypatch.setattr(room, "free_bytes", free)
     found = check(slides, model)
     (problem,) = found.problems
-    scratch = tmp_path / "scratch"
+    scratch = scratch_folder()
     assert asked == [scratch]
     # of two slides at 3 GB each one worker has one at a time
     assert f"need up to 3 GB and 2 GB are free in {scratch}" in problem

@@ -1,5 +1,6 @@
 """Going on with a run at s3:// asks for what there is; it fetches no slide that is as it was."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -87,8 +88,8 @@ def test_nothing_is_fetched_of_a_slide_that_is_as_it_was(
     notes = asked.of("GET", "finished/")
     assert notes.keys() == {f"finished/{name}.json" for name in (FIRST, SECOND)}
     assert sum(notes.values()) < 20_000
-    # Each slide; all of them at once to know which were begun, and once for the report.
-    assert asked.lists == 3 + 1 + 1
+    # Each slide; all of them at once to know which were begun, and each for the report.
+    assert asked.lists == 3 + 1 + 3
     assert not any(name.endswith("receipt.json") for name in asked.of("HEAD", "slides/"))
     asked.answers.clear()
     assert stored(bucket) == wanted
@@ -151,7 +152,9 @@ def test_a_damaged_note_costs_a_look_and_no_more(
     wanted = stored(bucket)
     note = f"{KEY}/finished/{FIRST}.json"
     good = bucket.cat_file(note)
-    for damaged in (b"no JSON", b"{}", b"[]"):
+    said = json.loads(good)
+    of_another = said | {"record": said["record"] | {"slide_id": "../x"}}
+    for damaged in (b"no JSON", b"{}", b"[]", json.dumps(of_another).encode()):
         bucket.pipe_file(note, damaged)
         asked.answers.clear()
         assert len(run(slides, out, model)[FIRST].reused) == 4

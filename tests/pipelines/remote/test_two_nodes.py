@@ -37,7 +37,7 @@ def test_two_machines_leave_what_one_disk_has(
         with RayExecutor(address=cluster.address) as executor:
             assert executor.workers == 2
             far = run(cohort, output_path(URL), model, executor, stride_px=20)
-            worked = [bool(list(disk.glob("results-*"))) for disk in disks]
+            worked = [bool(list(disk.glob("raypath-*/results-*"))) for disk in disks]
             again = run(cohort, output_path(URL), model, executor, stride_px=20)
     finally:
         cluster.shutdown()

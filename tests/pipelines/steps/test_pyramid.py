@@ -9,10 +9,12 @@ import pytest
 from cluster.executor import Executor
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
+from pipelines import receipts
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
 from pipelines.manifest import Entry
 from pipelines.run import run_cohort
+from pipelines.runfolder import IMAGE_NAME
 from pipelines.steps import pyramid
 from wsi.atomic import digest
 from wsi.plan import TileSpec
@@ -75,3 +77,21 @@ def test_parts_spread_or_killed_make_the_same_pyramid(
     assert run(slide, tmp_path / "killed", SerialExecutor()) == in_one_go
     assert len(written) == 10  # the fourth twice
     assert len(set(written)) == 9
+
+
+def test_a_kill_once_the_image_is_in_place_leaves_no_blank_one(
+    slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = run(slide, tmp_path / "whole", SerialExecutor())
+
+    def is_killed(path: Path) -> str:
+        if path.name == IMAGE_NAME:
+            raise KeyboardInterrupt
+        return digest(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receipts, "digest", is_killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(slide, tmp_path / "killed", SerialExecutor())
+    assert (tmp_path / "killed" / "slides" / "s" / IMAGE_NAME).exists()
+    assert run(slide, tmp_path / "killed", SerialExecutor()) == undisturbed

@@ -1,20 +1,22 @@
-"""A run whose slides are segmented: one with a heatmap, one without."""
+"""A run whose slides are segmented, and a page in front of a server that fails."""
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from playwright.sync_api import sync_playwright
 
 from pipelines.labels import publish_labels
 from pipelines.records import write_records
 from pipelines.segmentation.labels import colour_of
-from tests.pipelines.conftest import MPP, _record, make_slide, write_slide_folder
+from tests.pipelines.conftest import CHROMIUM, MPP, _record, make_slide, write_slide_folder
 from wsi.slide import Pixels, Slide
 
 WIDTH, HEIGHT, DOWNSAMPLE = 1301, 1107, 2.0
@@ -81,3 +83,23 @@ def segmented_run(
         out / "slides.parquet", [_record(name, made) for name in (run.alone, run.with_heatmap)]
     )
     return run
+
+
+@pytest.fixture
+def fallible_page() -> Iterator[Any]:
+    """A page of headless Chromium, no address yet; an error that its scripts let through fails.
+
+    Answers that say an error do not: with `open_page` they would.
+    """
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    errors: list[str] = []
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM)) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+    assert not errors

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import numpy as np
@@ -14,7 +15,8 @@ from starlette.testclient import TestClient
 
 from pipelines.channels import colourise
 from pipelines.runfolder import NotARunError
-from pipelines.viewer import server
+from pipelines.viewer import pages, server
+from pipelines.viewer.headers import HEADERS
 from pipelines.viewer.pages import THUMBNAIL_PX
 
 
@@ -32,6 +34,10 @@ def url(slide_id: str, rest: str = "") -> str:
 def pixels_of(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as image:
         return np.asarray(image)
+
+
+def has_headers(answer: Any) -> bool:
+    return all(answer.headers.get(name) == text for name, text in HEADERS.items())
 
 
 def test_the_listing_has_every_slide(client: TestClient, made_run: Any) -> None:
@@ -182,10 +188,24 @@ def test_the_page_loads_nothing_from_outside(client: TestClient) -> None:
     page = client.get("/")
     assert "Research use only. Not a medical device." in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for name in ("viewer.js", "list.js", "stage.js", "panel.js", "overlay.js", "dom.js"):
+    for name in (path.name for path in pages.STATIC.glob("*.js")):
         script = client.get(f"/static/{name}")
         assert script.headers["content-type"].startswith("text/javascript")
         assert "://" not in script.text.replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(
+    ("address", "status"), [("/", 200), ("/api/run", 200), ("/nothing", 404), ("/broken", 500)]
+)
+def test_every_answer_has_the_headers(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, address: str, status: int
+) -> None:
+    address = address.replace("/broken", url("positive", "/thumbnail.jpg"))
+    monkeypatch.setattr(pages, "thumbnail", Mock(side_effect=OSError("damaged")))
+    patient = TestClient(client.app, raise_server_exceptions=False)
+    answer = patient.get(address)
+    assert answer.status_code == status
+    assert has_headers(answer)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -210,7 +230,9 @@ def test_pages_elsewhere_cannot_borrow_the_name_of_this_machine(
     server.serve(made_run.path, port=0)
     with TestClient(served[0], base_url="http://localhost:8000") as client:
         assert client.get("/api/run").status_code == 200
-        assert client.get("/api/run", headers={"Host": "evil.example"}).status_code == 400
+        refused = client.get("/api/run", headers={"Host": "evil.example"})
+    assert refused.status_code == 400
+    assert has_headers(refused)
 
 
 def test_a_port_in_use_is_explained(made_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

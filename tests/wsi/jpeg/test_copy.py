@@ -10,12 +10,14 @@ import zarr
 from numpy.typing import NDArray
 from ome_zarr_models import v05
 
+from wsi.jpeg.copy import copy_shard
 from wsi.jpeg.find import find_tiles
+from wsi.jpeg.tiles import JpegTiles
 from wsi.open import open_slide
 from wsi.pyramid.write import PyramidRecord, write_pyramid
 from wsi.resolution import resolve_mpp
 from wsi.synthetic.aperio import write_svs
-from wsi.testing import Specimen, render, write_locating_slide
+from wsi.testing import Specimen, render, write_locating_slide, write_slide
 from wsi.tissue import Tissue
 
 SPECIMEN = Specimen(seed=11, width=5000, height=4100, tumour=True)
@@ -102,18 +104,26 @@ def test_it_is_a_valid_image_hardly_larger_than_its_source(made: Path, tmp_path:
     assert written < 1.15 * made.stat().st_size
 
 
-def test_a_damaged_tile_is_recorded_and_black_and_the_rest_is_whole(tmp_path: Path) -> None:
-    source = write_made(tmp_path / "slide.svs", "ycbcr")
+def tiles_of(source: Path) -> JpegTiles:
     with open_slide(source) as slide:
         tiles = find_tiles(source, slide)
     assert tiles is not None
-    level = tiles.levels[0]
-    row, column = 7, 9
+    return tiles
+
+
+def overwrite_tile(source: Path, row: int, column: int) -> None:
+    """Write zeros over a tile of level 0."""
+    level = tiles_of(source).levels[0]
     place = row * level.grid[0] + column
-    with source.open("r+b") as file:
+    with level.files[level.file_of[place]].open("r+b") as file:
         file.seek(int(level.offsets[place]))
         file.write(b"\x00" * int(level.lengths[place]))
-    path = tmp_path / "image.ome.zarr"
+
+
+def test_a_damaged_tile_is_recorded_and_black_and_the_rest_is_whole(tmp_path: Path) -> None:
+    source, path = write_made(tmp_path / "slide.svs", "ycbcr"), tmp_path / "image.ome.zarr"
+    row, column = 7, 9
+    overwrite_tile(source, row, column)
     assert copy(source, path).invalid_tiles == 1
     group = zarr.open_group(path, mode="r")
     validity: Any = group["validity/0"]
@@ -123,6 +133,32 @@ def test_a_damaged_tile_is_recorded_and_black_and_the_rest_is_whole(tmp_path: Pa
     neighbour = region(group, 0, (column * 256 + 256, row * 256, 256, 256))
     expected = render(SPECIMEN, x=column * 256 + 256, y=row * 256, width=256, height=256).rgb
     assert np.abs(neighbour.astype(int) - expected).mean() < 8
+
+
+def test_a_copy_of_the_copy_records_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsi.jpeg.copy.SHARD_PX", 512)
+    source = write_slide(tmp_path / "slide.svs", Specimen(seed=5, width=1500, height=1301))
+    places = [[0, 3], [2, 2], [3, 2], [4, 5]]  # some in a shard with more bytes than the first
+    for row, column in places:
+        overwrite_tile(source, row, column)
+    first, second = tmp_path / "first.ome.zarr", tmp_path / "second.ome.zarr"
+    assert copy(source, first).invalid_tiles == len(places)
+    assert copy(first, second).invalid_tiles == len(places)
+    validity: Any = zarr.open_group(second, mode="r")["validity/0"]
+    assert np.argwhere(~np.asarray(validity[:])).tolist() == places
+    assert region(zarr.open_group(second, mode="r"), 0, (512, 512, 256, 512)).max() == 0
+
+
+def test_a_tile_of_a_pyramid_that_is_no_jpeg_any_more_is_not_copied(
+    made: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "image.ome.zarr"
+    copy(made, path)
+    overwrite_tile(path, 1, 3)
+    level = tiles_of(path).levels[0]
+    columns, rows = level.grid
+    valid = copy_shard(level, tmp_path / "shard", shard_tiles=(rows, columns))
+    assert np.argwhere(~valid).tolist() == [[1, 3]]
 
 
 def test_what_cannot_be_copied_is_not(tmp_path: Path, shared_data: Path) -> None:

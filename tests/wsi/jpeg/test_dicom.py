@@ -16,6 +16,8 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID, JPEGBaseline8Bit, generate_uid
 
 from wsi.errors import SlideError, SourceChangedError, UnreadableRegionError
+from wsi.identity import content_digest, stored_bytes
+from wsi.jpeg.dicom import series_files
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.readers.openslide_reader import OpenSlideReader
@@ -184,6 +186,18 @@ def test_the_other_levels_belong_to_what_was_read(tmp_path: Path) -> None:
         check_unchanged(path, before)
 
 
+def test_what_a_series_is_changes_with_each_of_its_files(tmp_path: Path) -> None:
+    path = write_series(tmp_path)
+    before = content_digest(path)
+    assert stored_bytes(path) == sum((tmp_path / f"{n}.dcm").stat().st_size for n in range(3))
+    (tmp_path / "another.txt").write_text("none of it")
+    assert content_digest(path) == before
+    with (tmp_path / "0.dcm").open("r+b") as file:
+        file.seek(-20, 2)
+        file.write(bytes(20))
+    assert content_digest(path) != before
+
+
 def test_a_real_slide_too(shared_data: Path) -> None:
     assert_openslides(shared_data / "slides" / "multi_frame_jpeg_camelyon_challenge_image.dcm")
 
@@ -270,6 +284,36 @@ def test_a_cut_slide_is_refused_or_raises_where_it_was_cut(
                     continue
                 np.testing.assert_array_equal(region, whole[y : y + 175])
     assert "unreadable" in outcomes
+
+
+@pytest.mark.parametrize("beyond_header", range(0, 60, 4))
+def test_a_slide_cut_where_its_pixels_begin_is_left_to_openslide(
+    tmp_path: Path, array_slide: Callable[..., Any], beyond_header: int
+) -> None:
+    path = tmp_path / "one.dcm"
+    write_instance(path, SIZES[0], series=generate_uid())
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"\xe0\x7f\x10\x00OB") + beyond_header])
+    slide = array_slide(np.zeros((700, 1000, 3), np.uint8))
+    slide.vendor = "dicom"
+    assert find_tiles(path, slide) is None
+
+
+def test_a_neighbour_that_cannot_be_read_is_none_of_the_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_series(tmp_path)
+    open_path = Path.open
+
+    def refuse(file: Path, *args: Any) -> Any:
+        if file.name == "notes.txt":
+            raise PermissionError(13, "Permission denied", str(file))
+        return open_path(file, *args)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert series_files(path) == [path, tmp_path / "0.dcm", tmp_path / "2.dcm"]
+    with pytest.raises(PermissionError):
+        series_files(tmp_path / "notes.txt")
 
 
 def test_the_helper_writes_what_it_says(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from wsi.jpeg.codec import JpegCodec
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.shards import shard_tiles
 from wsi.ngff import multiscales
+from wsi.open import open_slide
 from wsi.readers.jpeg_reader import JpegSlide
+from wsi.readers.omezarr_reader import OmeZarrReader
 from wsi.slide import Pixels, Slide
 from wsi.testing import Specimen, render
 
@@ -162,6 +164,67 @@ def test_tiles_that_the_image_calls_invalid_raise(pyramid: Path, tmp_path: Path)
         with pytest.raises(UnreadableRegionError):
             slide.read_region((TILE, 2 * TILE), 0, (1, 1))
         assert slide.read_region((2 * TILE, 2 * TILE), 0, (TILE, TILE)).min() < 255
+
+
+def test_an_invalid_tile_lies_beyond_the_end_of_its_own_shard(
+    pyramid: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(pyramid, tmp_path / "invalid.ome.zarr")
+    valid = np.zeros((11, 16), np.bool_)
+    valid[0, 0] = True  # tells what the level's streams are like
+    zarr.open_group(path).create_array("validity/0", data=valid, overwrite=True)
+    tiles = shard_tiles(path)
+    assert tiles is not None
+    level = tiles.levels[0]
+    ends = np.array([file.stat().st_size for file in level.files])
+    assert len(set(ends)) > 1
+    np.testing.assert_array_equal(level.offsets[1:], ends[level.file_of[1:]])
+    assert (level.lengths[1:] == 1).all()
+
+
+@pytest.mark.parametrize(("damaged", "levels"), [(False, 2), (True, 1)])
+def test_a_level_made_of_one_that_did_not_decode_is_left_to_the_reader(
+    pyramid: Path, tmp_path: Path, damaged: bool, levels: int
+) -> None:
+    """It knows what lies under a pixel of a level that has no record of its own."""
+    path = shutil.copytree(pyramid, tmp_path / "computed.ome.zarr")
+    valid = np.ones((11, 16), np.bool_)
+    valid[2, 1] = not damaged
+    zarr.open_group(path).create_array("validity/0", data=valid, overwrite=True)
+    tiles = shard_tiles(path)
+    assert tiles is not None
+    assert len(tiles.levels) == levels
+
+
+def test_an_empty_shard_raises_for_its_tiles(pyramid: Path, tmp_path: Path) -> None:
+    """As a machine leaves it that loses power."""
+    path = shutil.copytree(pyramid, tmp_path / "empty.ome.zarr")
+    (path / "0" / "c" / "0" / "0" / "1").write_bytes(b"")
+    with opened(path) as slide:
+        with pytest.raises(UnreadableRegionError, match="the file ends inside the tile"):
+            slide.read_region((256, 10), 0, (1, 1))
+        assert slide.read_region((0, 0), 0, (256, 256)).min() < 255
+
+
+def test_a_level_that_begins_elsewhere_is_left_to_the_reader(pyramid: Path, tmp_path: Path) -> None:
+    """Pixels whose centres, not corners, coincide: level 1 begins half a pixel outside."""
+    path = shutil.copytree(pyramid, tmp_path / "moved.ome.zarr")
+    group = zarr.open_group(path)
+    ome: Any = group.attrs["ome"]
+    for dataset in ome["multiscales"][0]["datasets"]:
+        (translation,) = (
+            t for t in dataset["coordinateTransformations"] if t["type"] == "translation"
+        )
+        translation["translation"] = [0, 0, 0]
+    group.attrs["ome"] = ome
+    with open_slide(path) as slide, OmeZarrReader(path) as expected:
+        assert isinstance(slide, JpegSlide)
+        assert len(slide.tiles.levels) == 1
+        for x in range(200, 204):
+            np.testing.assert_array_equal(
+                slide.read_region((x, 100), 1, (20, 20)),
+                expected.read_region((x, 100), 1, (20, 20)),
+            )
 
 
 def test_an_image_of_which_nobody_knows_what_decoded_is_refused(

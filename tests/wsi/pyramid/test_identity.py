@@ -21,6 +21,9 @@ from wsi.pyramid.identity import split_properties
         "aperio.Title",
         "dicom.ContainerIdentifier",
         "dicom.InstitutionName",
+        "dicom.ClinicalTrialSubjectID",
+        "hamamatsu.Reference",
+        "tiff.Artist",
     ],
 )
 def test_what_names_someone_stays_behind(name: str) -> None:
@@ -29,10 +32,30 @@ def test_what_names_someone_stays_behind(name: str) -> None:
 
 
 def test_the_comment_goes_with_what_it_repeats() -> None:
-    comment = {"openslide.comment": "Aperio|User = x", "tiff.ImageDescription": "Aperio|User = x"}
+    comment = {"openslide.comment": "Aperio|x", "tiff.ImageDescription": "Aperio|x"}
     kept, withheld = split_properties(comment | {"aperio.User": "x"})
     assert (kept, len(withheld)) == ({}, 3)
     assert split_properties(comment) == (comment, [])
+
+
+@pytest.mark.parametrize("name", ["openslide.comment", "tiff.ImageDescription"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<OME><Experimenter LastName="Doe"/></OME>',
+        '<OME xmlns="x"><Image ID="Image:0" Name="DOE_JOHN_S12-345.svs"/></OME>',
+        "Aperio|User = x",
+        "Patient-ID: 1",
+    ],
+)
+def test_a_comment_that_names_someone_stays_behind(name: str, text: str) -> None:
+    kept, withheld = split_properties({name: text, "openslide.mpp-x": "0.25"})
+    assert (kept, withheld) == ({"openslide.mpp-x": "0.25"}, [name])
+
+
+def test_a_reference_to_another_thing_is_none_to_a_case() -> None:
+    properties = {"dicom.FrameOfReferenceUID": "1.2", "tiff.ImageDescription": "no reference"}
+    assert split_properties(properties) == (properties, [])
 
 
 def test_what_a_real_slide_says_of_its_pixels_is_kept(shared_data: Path) -> None:

@@ -36,7 +36,7 @@ def test_the_slides_own_levels_are_kept_and_those_below_added(
     assert planned.downsamples == pytest.approx((1, 4.0015, 8.003), rel=1e-4)
     assert set(planned.copied) == {"0", "1"}
     (chain,) = planned.chains
-    assert (chain.source_level, chain.names) == (1, (None, "2"))
+    assert (chain.source_level, chain.names) == (1, ("1", "2"))
 
 
 def test_levels_between_are_filled_when_asked_for(synthetic: Any, tiles: JpegTiles) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numcodecs
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
@@ -192,6 +193,49 @@ def test_what_the_source_could_not_decode_is_unreadable_in_its_pyramid(
                 slide.read_region(location, 0, size), intact.read_region(location, 0, size)
             )
         assert slide.read_region((1024, 0), 1, (10, 10)).shape == (10, 10, 3)
+
+
+@pytest.mark.parametrize("options", [{"codec": "jpeg"}, {"fill_levels": True}], ids=str)
+def test_so_are_levels_of_jpeg_that_were_computed_from_it(
+    synthetic: Any,
+    damage_tile: Callable[[Path, int], Path],
+    tmp_path: Path,
+    options: dict[str, Any],
+) -> None:
+    path = tmp_path / "p.ome.zarr"
+    damaged = damage_tile(synthetic.path, 8)  # x 512-768, y 256-512
+    convert_slide(SlideRef.of(damaged), path, options=PyramidOptions(**options))
+    with open_slide(path) as slide, open_slide(synthetic.path) as intact:
+        assert slide.reader == "jpeg"
+        assert slide.level_dimensions[1] == (750, 651)
+        for location, size in [((512, 256), (1, 1)), ((600, 300), (4, 4)), ((0, 0), (750, 651))]:
+            with pytest.raises(UnreadableRegionError, match="did not decode"):
+                slide.read_region(location, 1, size)
+        found = slide.read_region((1024, 512), 1, (200, 300)).astype(int)
+        expected = intact.read_reduced((1024, 512), 0, (200, 300), 2)
+    assert np.abs(found - expected).mean() < 3
+
+
+def test_a_computed_level_is_as_good_as_the_nearest_level_of_the_slide(
+    synthetic: Any, tmp_path: Path
+) -> None:
+    """Level 2 is made of level 1, of which a tile is damaged where level 0 is not."""
+    source = Path(shutil.copy(synthetic.path, tmp_path / "s.svs"))
+    with tifffile.TiffFile(source) as tiff:
+        page = next(page for page in tiff.pages if page.imagewidth == 375 and page.is_tiled)
+        offset, count = page.dataoffsets[0], page.databytecounts[0]
+    with source.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(count))
+    path = tmp_path / "p.ome.zarr"
+    convert_slide(SlideRef.of(source), path, options=PyramidOptions(coarsest_px=200))
+    with open_slide(path) as slide:
+        assert slide.level_dimensions == ((1500, 1301), (375, 325), (188, 163))
+        assert slide.read_region((0, 0), 0, (9, 9)).shape == (9, 9, 3)
+        for level in (1, 2):
+            with pytest.raises(UnreadableRegionError):
+                slide.read_region((0, 0), level, (9, 9))
+            assert slide.read_region((1200, 1100), level, (9, 9)).shape == (9, 9, 3)
 
 
 @pytest.mark.parametrize("source", [MppSource.VENDOR, MppSource.FLAG, MppSource.DICOM])

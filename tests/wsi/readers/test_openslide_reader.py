@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import openslide
+import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -33,6 +35,26 @@ def test_a_region_is_openslides_own(synthetic: Any) -> None:
         for location in [(0, 0), (333, 77)]:
             expected = np.asarray(own.read_region(location, 0, (500, 300)).convert("RGB"))
             np.testing.assert_array_equal(slide.read_region(location, 0, (500, 300)), expected)
+
+
+def test_a_damaged_macro_leaves_the_rest_readable(shared_data: Path, tmp_path: Path) -> None:
+    whole = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    content = bytearray(whole.read_bytes())
+    with tifffile.TiffFile(whole) as tiff:
+        macro = tiff.pages[-1]
+        for offset, count in zip(macro.dataoffsets, macro.databytecounts, strict=True):
+            content[offset : offset + count] = bytes(count)
+    damaged = tmp_path / whole.name
+    damaged.write_bytes(content)
+    with OpenSlideReader(damaged) as slide, OpenSlideReader(whole) as intact:
+        for _ in range(2):
+            with pytest.raises(UnreadableRegionError, match="associated image macro: "):
+                slide.read_associated("macro")
+            for read in (
+                lambda of: of.read_associated("label"),
+                lambda of: of.read_region((900, 1200), 0, (500, 300)),
+            ):
+                np.testing.assert_array_equal(read(slide), read(intact))
 
 
 def test_one_threads_error_is_not_anothers(

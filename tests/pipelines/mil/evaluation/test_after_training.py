@@ -38,7 +38,7 @@ def test_grades_have_no_positive_class_and_freeze_their_temperature(
     run("train", "--features", files.features, "--labels", files.labels, "--head", "mean",
         "--folds", 2, "--epochs", 3)  # fmt: skip
     assert json.loads(Path("heads/train.json").read_text())["positive"] is None
-    run("evaluate", "heads", "-o", "out", "--freeze", "--ordered")
+    run("evaluate", "heads", "-o", "out", "--freeze", "--ordered", "normal,grade 1,grade 2")
     numbers = json.loads(Path("out/evaluation.json").read_text())
     assert (numbers["positive"], numbers["measures"]) == (None, {})
     assert "quadratic_kappa" in numbers["class_measures"]

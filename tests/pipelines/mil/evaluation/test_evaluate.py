@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 from scipy.special import softmax
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from distill.card import (
     EncoderCard,
@@ -52,7 +52,7 @@ def binary(simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictio
 @pytest.fixture(scope="module")
 def three(simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]) -> Evaluation:
     rows = simulated(patients=120, classes=THREE, signal=1.5)
-    return evaluate(read_rows(rows), settings(by=("scanner",), ordered=True))
+    return evaluate(read_rows(rows), settings(by=("scanner",), ordered=THREE))
 
 
 def values(estimates: list[Any]) -> dict[str, float]:
@@ -65,6 +65,32 @@ def test_each_slide_is_tested_once_a_seed(binary: Evaluation) -> None:
         assert len(part.test.slide_ids) == 240
     each = [confusion_matrix(part.truth, part.called) for part in binary.scored.seeds()]
     assert np.array_equal(binary.confusion, np.mean(each, axis=0))
+
+
+def test_grades_are_in_the_order_that_was_given(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]
+) -> None:
+    """Classes of a training are in the order of the alphabet, which grades are not."""
+    names = ("high", "low", "medium")
+    predictions = read_rows(simulated(patients=120, classes=names, signal=1.0))
+    order = ("low", "medium", "high")
+    found = evaluate(predictions, settings(ordered=order))
+    rank = np.array([order.index(name) for name in predictions.classes])
+    part = next(iter(found.scored.seeds()))
+    expected = cohen_kappa_score(
+        rank[part.test.targets], rank[part.logits.argmax(1)], weights="quadratic"
+    )
+    assert values(found.class_measures)["quadratic_kappa"] == pytest.approx(expected)
+    for wrong in (("low", "high"), ("low", "medium", "medium")):
+        with pytest.raises(UsageError, match="classes are high, low, medium"):
+            evaluate(predictions, settings(ordered=wrong))
+
+
+def test_two_classes_are_no_grades(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]
+) -> None:
+    with pytest.raises(UsageError, match="three or more classes"):
+        evaluate(read_rows(simulated(patients=40)), settings(ordered=("normal", "tumour")))
 
 
 def test_three_classes_have_no_positive_one_unless_asked(

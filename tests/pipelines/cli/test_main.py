@@ -1,0 +1,47 @@
+"""How a command ends says what became of it: for people in words, for programs by exit code."""
+
+import errno
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import main
+from pipelines.cli.stopping import Stopped
+from pipelines.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said", "has_trace"),
+    [
+        (UsageError("no slides below x"), 2, "raypath: no slides below x\n", False),
+        (Stopped(15), 143, "ended by SIGTERM", False),
+        # Of a run's own files, say, on a disk that fails: no slide is to blame.
+        (OSError(errno.EIO, "Input/output error"), 3, "OSError: [Errno 5]", True),
+        (ZeroDivisionError("division by zero"), 3, "raypath: ended by an error that", True),
+        (None, 0, "", False),
+    ],
+)
+def test_the_exit_code_says_how_a_command_ended(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException | None,
+    code: int,
+    said: str,
+    has_trace: bool,
+) -> None:
+    def command() -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(main, "cli", command)
+    with pytest.raises(SystemExit) as ended:
+        main.app()
+    assert ended.value.code == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert ("Traceback (most recent call last)" in err) == has_trace
+
+
+def test_the_help_of_run_names_every_exit_code() -> None:
+    said = " ".join(CliRunner().invoke(main.cli, ["run", "--help"]).output.split())
+    assert all(f" {begin}" in said for begin in ("0: every", "1: some", "2: the", "3: an error"))
