@@ -1,6 +1,5 @@
 """The whole evaluation: choose on the tuning slides, freeze, and measure the test slides once."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +19,7 @@ from pipelines.mil.evaluation.calibration import (
     expected_calibration_error,
     reliability,
 )
+from pipelines.mil.evaluation.classes import grades, positive_class
 from pipelines.mil.evaluation.criterion import Criterion
 from pipelines.mil.evaluation.curves import Curve
 from pipelines.mil.evaluation.estimates import Estimate, bootstrapped, proportion
@@ -127,8 +127,8 @@ def evaluate(predictions: Predictions, settings: Settings) -> Evaluation:
     PredictionsError
         If the tuning or the test slides lack a class.
     """
-    positive = _positive(predictions.classes, settings.positive)
-    ordered = _grades(predictions.classes, settings.ordered)
+    positive = positive_class(predictions.classes, settings.positive)
+    ordered = grades(predictions.classes, settings.ordered)
     check_columns(predictions, settings.by)
     frozen = freeze(
         predictions,
@@ -158,24 +158,6 @@ def evaluate(predictions: Predictions, settings: Settings) -> Evaluation:
         net_benefit=None if positive is None else curves.net_benefit(scored, weights),
         subgroups=by_subgroup(scored, weights, settings.by),
     )
-
-
-def _positive(classes: Sequence[str], asked: str | None) -> int | None:
-    if asked is not None and asked not in classes:
-        raise UsageError(f"--positive {asked}: the classes are {', '.join(classes)}")
-    if asked is None:
-        return 1 if len(classes) == 2 else None
-    return classes.index(asked)
-
-
-def _grades(classes: Sequence[str], ordered: Sequence[str]) -> list[int]:
-    """The numbers of the classes from the lowest grade on; those of a training have no order."""
-    if ordered and (len(classes) < 3 or sorted(ordered) != sorted(classes)):
-        raise UsageError(
-            f"--ordered {','.join(ordered)}: three or more classes from the lowest grade on, each "
-            f"once; the classes are {', '.join(classes)}"
-        )
-    return [classes.index(name) for name in ordered]
 
 
 def _measures(scored: Scored, weights: Floats, prevalence: float | None) -> list[Estimate]:
