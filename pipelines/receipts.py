@@ -126,6 +126,32 @@ class Receipts:
         receipt = self._read().get(step)
         return receipt.get("input") if isinstance(receipt, dict) else None
 
+    def forget_stale(self, base: Mapping[str, Any]) -> None:
+        """Remove what steps that were not asked for now left of another slide or tissue.
+
+        What they made of this slide stays, as long as it is as they left it: two runs with other
+        networks add to each other. `base` are the parameters that all steps have.
+        """
+        receipts, wanted = self._read(), _as_stored(base)
+        ours = {name for step in self.seconds for name in receipts[step]["outputs"]}
+        others = {step: receipts[step] for step in receipts.keys() - self.seconds.keys()}
+        stale = {step for step, of in others.items() if not self._is_of(of, wanted)}
+        if stale:  # what knows no tissue was made from what another step wrote
+            stale |= {s for s, of in others.items() if not wanted.keys() <= of["parameters"].keys()}
+        for step in stale:
+            for name in receipts.pop(step)["outputs"].keys() - ours:
+                remove(self.folder / name)
+        self._write(receipts)
+
+    def _is_of(self, receipt: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+        """Whether a step was done on this slide with these parameters, and nothing since."""
+        given = receipt["parameters"]
+        return (
+            receipt["input"] == self.source
+            and all(given.get(name, value) == value for name, value in base.items())
+            and all(self._digest(name) == was for name, was in receipt["outputs"].items())
+        )
+
     def forget(self, *, keep: Iterable[str] = ()) -> None:
         """Remove every receipt, and what the steps wrote but for the outputs in `keep`."""
         for receipt in self._read().values():

@@ -121,6 +121,7 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
             DENSITY_OUTPUTS,
             partial(write_density, job.folder, density, slide_id=ref.slide_id),
         )
+    receipts.forget_stale(base)
     drawn_from = {"drawn_from": receipts.outputs(receipts.seconds)}
     receipts.do("preview", drawn_from, (PREVIEW_NAME,), partial(_write_preview, job.folder))
     return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))

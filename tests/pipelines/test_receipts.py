@@ -167,3 +167,47 @@ def test_the_code_has_a_version_and_a_digest() -> None:
     assert number.count(".") == 2
     assert len(digest) == 12
     assert code_version() == code_version()
+
+
+def leave(folder: Path, step: str, source: str, *names: str, **parameters: Any) -> Receipts:
+    """What a run that did this one step leaves: files that hold the step's name."""
+
+    def work() -> dict[str, Any]:
+        for name in names:
+            (folder / name).write_text(step)
+        return {}
+
+    receipts = Receipts(folder=folder, source=source)
+    receipts.do(step, parameters, names, work)
+    return receipts
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {RECEIPT_NAME}
+
+
+def test_what_other_runs_made_of_the_same_slide_stays(tmp_path: Path) -> None:
+    leave(tmp_path, "nuclei", "aa", "nuclei.parquet", mask="m", teacher="t")
+    leave(tmp_path, "nuclei_geojson", "aa", "nuclei.geojson", nuclei="digest")
+    leave(tmp_path, "embed", "aa", "tiles.h5", mask="m").forget_stale({"mask": "m"})
+    assert files_of(tmp_path) == {"nuclei.parquet", "nuclei.geojson", "tiles.h5"}
+
+
+@pytest.mark.parametrize(("source", "mask"), [("bb", "m"), ("aa", "drawn")])
+def test_what_was_made_of_another_slide_or_tissue_goes(
+    tmp_path: Path, source: str, mask: str
+) -> None:
+    """Nuclei outside of the corrected tissue would be shown beside tiles inside of it."""
+    leave(tmp_path, "nuclei", "aa", "nuclei.parquet", mask="m", teacher="t")
+    leave(tmp_path, "nuclei_geojson", "aa", "nuclei.geojson", nuclei="digest")
+    leave(tmp_path, "embed", source, "tiles.h5", mask=mask).forget_stale({"mask": mask})
+    assert files_of(tmp_path) == {"tiles.h5"}
+    assert Receipts(folder=tmp_path, source="aa").made_from("nuclei") is None
+
+
+def test_of_a_step_that_another_wrote_over_nothing_stays(tmp_path: Path) -> None:
+    """A head's heatmap and the density of nuclei are the same file."""
+    leave(tmp_path, "predict", "aa", "heatmap.png", "prediction.json", mask="m")
+    leave(tmp_path, "density", "aa", "heatmap.png", mask="m").forget_stale({"mask": "m"})
+    assert files_of(tmp_path) == {"heatmap.png"}
+    assert (tmp_path / "heatmap.png").read_text() == "density"
