@@ -136,8 +136,10 @@ class Receipts:
         ours = {name for step in self.seconds for name in receipts[step]["outputs"]}
         others = {step: receipts[step] for step in receipts.keys() - self.seconds.keys()}
         stale = {step for step, of in others.items() if not self._is_of(of, wanted)}
-        if stale:  # what knows no tissue was made from what another step wrote
-            stale |= {s for s, of in others.items() if not wanted.keys() <= of["parameters"].keys()}
+        if not stale:
+            return
+        # What knows no tissue was made from what another step wrote.
+        stale |= {s for s, of in others.items() if not wanted.keys() <= of["parameters"].keys()}
         for step in stale:
             for name in receipts.pop(step)["outputs"].keys() - ours:
                 remove(self.folder / name)

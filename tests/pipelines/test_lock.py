@@ -153,12 +153,17 @@ def test_a_heartbeat_on_another_machine_keeps_it_whatever_the_clocks_say(
             shifting.join()
 
 
-def test_who_was_suspended_too_long_finds_out_and_leaves_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine, and given up after a twentieth of a second without a sign of life."""
     monkeypatch.setattr(module, "SILENT_S", 0.05)
     monkeypatch.setattr(module, "LOOK_S", 0.01)
     on_machine(monkeypatch, "there")
+
+
+def test_who_was_suspended_too_long_finds_out_and_leaves_the_folder(
+    elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with held(tmp_path) as suspended:
         suspended.check()
         on_machine(monkeypatch, "here")
@@ -173,11 +178,8 @@ def test_who_was_suspended_too_long_finds_out_and_leaves_the_folder(
 
 
 def test_who_was_suspended_until_its_successor_had_finished_finds_out_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    elsewhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SILENT_S", 0.05)
-    monkeypatch.setattr(module, "LOOK_S", 0.01)
-    on_machine(monkeypatch, "there")
     with held(tmp_path) as suspended:
         on_machine(monkeypatch, "here")
         with held(tmp_path):
