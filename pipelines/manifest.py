@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from pipelines.conversion.tasks import PARTIAL
 from pipelines.dicom_series import of_same_series, one_a_series
 from pipelines.errors import ManifestError, UsageError
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME
-from wsi.atomic import TMP_MARK
 from wsi.errors import UnsupportedSlideError
 from wsi.open import SLIDE_SUFFIXES, ZARR_SUFFIX
 from wsi.readers.omezarr_reader import is_zarr
 from wsi.ref import SlideRef
 from wsi.remote import file_system, is_remote, slide_path
+from wsi.visible import is_hidden
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
-UNFINISHED = (TMP_MARK, PARTIAL)  # begin names of what a killed run or conversion left
 FORBIDDEN_IN_ID = frozenset('/\\:*?"<>|')  # they would end a file name on some system
 # Bytes. File systems have room for 255, and what is being written has a longer name.
 LONGEST_ID = 200
@@ -187,14 +185,15 @@ def find_slides(given: Path) -> list[Path]:
 def _slides_below(folder: Path) -> Iterator[Path]:
     """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into.
 
+    What is hidden is none, nor what lies in a hidden folder.
     Of DICOM files, the first of each series: they are one slide.
     """
     for parent, folders, files in os.walk(folder):
-        inside = [Path(parent, name) for name in folders if not name.startswith(UNFINISHED)]
+        inside = [Path(parent, name) for name in folders if not is_hidden(name)]
         pyramids = [path for path in inside if _is_pyramid(path)]
         folders[:] = [path.name for path in inside if path not in pyramids]
         yield from (p for p in pyramids if p.name != HEATMAP_NAME)
-        beside = (Path(parent, name) for name in files)
+        beside = (Path(parent, name) for name in files if not is_hidden(name))
         yield from one_a_series(p for p in beside if p.suffix.lower() in SLIDE_SUFFIXES)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.downstream.loaders import glas
-from distill.downstream.loaders.layout import images_below, read_table
+from distill.downstream.loaders.layout import read_table
 from distill.errors import LabelledDataError
 from distill.segmentation.images import UNKNOWN, ClassImage, ClassImages
 from distill.teachers.cases import CASES_NAME, cases_of
 from distill.teachers.labelled import read_numbers, read_pixels
 from wsi.atomic import replacing
+from wsi.visible import visible, visible_images
 
 CLASSES_NAME = "classes.csv"  # value,name: what the numbers in the masks mean
 UNKNOWN_NAMES = ("unknown", "ignore")  # of pixels that nobody labelled
@@ -43,7 +44,7 @@ def read_class_images(
     LabelledDataError
         If the folder has neither layout, or a file does not fit it.
     """
-    if any(folder.glob("*_anno.bmp")):
+    if visible(folder, "*_anno.bmp"):
         return _read_glas(folder)
     if not (folder / "images").is_dir() or not (folder / "masks").is_dir():
         raise LabelledDataError(f"{folder} holds no labelled images in a known layout: {KNOWN}")
@@ -67,10 +68,10 @@ def read_unlabelled(folder: Path, *, mpp: float | None = None) -> list[ClassImag
     LabelledDataError
         If there is none, or `cases.csv` does not fit them.
     """
-    if any(folder.glob("*_anno.bmp")):
+    if visible(folder, "*_anno.bmp"):
         return [_without_labels(image) for image in _read_glas(folder).images]
     root = folder / "images" if (folder / "images").is_dir() else folder
-    paths = images_below(root)
+    paths = visible_images(root)
     if not paths:
         raise LabelledDataError(f"{folder} holds no images to label")
     beside = root.name == "images" and not (root / CASES_NAME).is_file()
@@ -178,7 +179,7 @@ def _to_classes(
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in images_below(folder)} if folder.is_dir() else {}
+    return {path.stem: path for path in visible_images(folder)} if folder.is_dir() else {}
 
 
 def write_split(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipelines.errors import FeaturesError
 from pipelines.runfolder import SLIDES_NAME, TILES_NAME, tiles_name
-from wsi.atomic import TMP_MARK
 from wsi.plan import TileSpec
+from wsi.visible import visible
 
 EMBEDDINGS = ("features", "feats", "patch_embeddings")  # ours, TRIDENT, CLAM; STAMP; STAMP's older
 ENCODERS = ("encoder", "extractor")  # attributes that name it: ours, TRIDENT; STAMP
@@ -92,18 +92,16 @@ def find_features(folder: Path, *, tiles_of: str = "") -> dict[str, Path]:
     """
     name = tiles_name(tiles_of)
     for parent in (folder / SLIDES_NAME, folder):
-        ours = [p for p in parent.glob(f"*/{name}") if not p.parent.name.startswith(TMP_MARK)]
-        if ours:
-            return {path.parent.name: path for path in sorted(ours)}
+        if ours := visible(parent, f"*/{name}"):
+            return {path.parent.name: path for path in ours}
     if tiles_of:
         raise FeaturesError(
             f"{folder} has no {SLIDES_NAME}/<slide>/{name}: no run in it embedded tiles by a model "
             f"of that name (raypath run --also …/{tiles_of})"
         )
     for parent in (folder, folder / "h5_files"):
-        others = [p for p in parent.glob("*.h5") if not p.name.startswith(TMP_MARK)]
-        if others:
-            return {path.stem: path for path in sorted(others)}
+        if others := visible(parent, "*.h5"):
+            return {path.stem: path for path in others}
     if next(folder.glob("*.pt"), None) or next(folder.glob("pt_files/*.pt"), None):
         raise FeaturesError(
             f"{folder} has only .pt files, which can execute code when they are loaded and are not "

@@ -15,8 +15,8 @@ from pipelines.manifest import read_cohort
 from pipelines.pretraining.places import ARRAYS, Place, open_image, resampled_size, tile_coords
 from pipelines.sampling import place_in_slides
 from wsi.plan import TOLERANCE, TileSpec
+from wsi.visible import IMAGE_SUFFIXES, visible_images
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 IMAGES = "images"  # where a folder has one of this name, its other folders hold labels
 
 
@@ -84,7 +84,7 @@ def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
 def image_paths(folder: Path) -> list[Path]:
     """The images of a folder, sorted; a folder without any is one of slides."""
     root = folder / IMAGES if (folder / IMAGES).is_dir() else folder
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    return visible_images(root, "**/*")
 
 
 def _find_images(

@@ -246,6 +246,13 @@ def test_folders_and_files_together(tmp_path: Path) -> None:
         read_cohort([tmp_path, tmp_path / "z.svs"])
 
 
+def test_what_macs_and_file_servers_leave_beside_slides_is_no_slide(tmp_path: Path) -> None:
+    for name in ("in/a.svs", "in/._a.svs", "in/.snapshot/hourly/a.svs", "in/.Trashes/b.svs"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert ids(read_cohort([tmp_path / "in"])) == ["a"]
+
+
 def test_zarr_folders_are_slides_and_not_looked_into(tmp_path: Path) -> None:
     for name in (
         "b.ome.zarr/labels/tissue.zarr/zarr.json",

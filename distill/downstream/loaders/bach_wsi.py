@@ -27,6 +27,7 @@ from wsi.resolution import resolve_mpp
 from wsi.slide import Pixels
 from wsi.tiles import read_tile
 from wsi.tissue import find_tissue, overview_downsample
+from wsi.visible import visible
 
 TASK = "bach-wsi"
 LICENCE = "CC BY-NC-ND 4.0"
@@ -104,7 +105,7 @@ def outlined_slides(folder: Path) -> tuple[Path, ...]:
         If there is none.
     """
     wsi = existing(folder / "WSI", task=TASK, wanted="WSI/*.svs with an .xml beside each")
-    paths = tuple(path for path in sorted(wsi.glob("*.svs")) if path.with_suffix(".xml").is_file())
+    paths = tuple(path for path in visible(wsi, "*.svs") if path.with_suffix(".xml").is_file())
     if not paths:
         raise LabelledDataError(f"{TASK}: no .svs in {wsi} has an .xml beside it")
     return paths

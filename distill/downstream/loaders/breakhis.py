@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from distill.downstream.dataset import FileImages, LabelledImages, index_classes
-from distill.downstream.loaders.layout import existing, images_below
+from distill.downstream.loaders.layout import existing
 from distill.errors import LabelledDataError
+from wsi.visible import visible_images
 
 LICENCE = "CC BY 4.0"
 CLASSES = ("benign", "malignant")
@@ -69,7 +70,7 @@ def find_breakhis(folder: Path, magnification: Magnification) -> list[BreakhisIm
         task=task,
         wanted="BreaKHis_v1/histology_slides/breast/<class>/SOB/<type>/<slide>/<magnification>",
     )
-    paths = images_below(breast, f"*/SOB/*/*/{magnification}/*")
+    paths = visible_images(breast, f"*/SOB/*/*/{magnification}/*")
     if not paths:
         raise LabelledDataError(f"{task}: no image at {breast}/*/SOB/*/*/{magnification}/")
     matches = [NAME.match(path.stem) for path in paths]

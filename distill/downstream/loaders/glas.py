@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from distill.downstream.dataset import FileImages, LabelledImages, index_classes
-from distill.downstream.loaders.layout import existing, images_below, read_table
+from distill.downstream.loaders.layout import existing, read_table
 from distill.downstream.regions import RegionImage, RegionSet
 from distill.errors import LabelledDataError
+from wsi.visible import visible_images
 
 TASK = "glas"
 GLANDS_TASK = "glas-glands"
@@ -39,7 +40,7 @@ def load_glas(folder: Path) -> LabelledImages:
         columns, images = ("name", "patient ID", "grade (GlaS)"), folder
         table = existing(folder / "Grade.csv", task=TASK, wanted=WANTED)
     rows = read_table(table, columns, task=TASK)
-    files = {p.stem: p for p in images_below(images) if not p.stem.endswith("_anno")}
+    files = {p.stem: p for p in visible_images(images) if not p.stem.endswith("_anno")}
     ids, patients, labels = ([row[column] for row in rows] for column in columns)
     unmatched = sorted(set(files) ^ set(ids))
     if unmatched:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill.errors import LabelledDataError
-
-IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".webp")
+from wsi.visible import IMAGE_SUFFIXES, visible_images
 
 
 def existing(path: Path, *, task: str, wanted: str) -> Path:
@@ -22,15 +21,6 @@ def existing(path: Path, *, task: str, wanted: str) -> Path:
     return path
 
 
-def images_below(folder: Path, pattern: str = "*") -> list[Path]:
-    """Image files that match a glob pattern below a folder, by name; hidden files are left out."""
-    return sorted(
-        path
-        for path in folder.glob(pattern)
-        if path.suffix.lower() in IMAGES and not path.name.startswith(".")
-    )
-
-
 def class_folders(root: Path, classes: Sequence[str], *, task: str) -> tuple[list[Path], list[str]]:
     """Images of ``root/<class>/`` with the class of each.
 
@@ -43,9 +33,11 @@ def class_folders(root: Path, classes: Sequence[str], *, task: str) -> tuple[lis
     names: list[str] = []
     for name in classes:
         folder = existing(root / name, task=task, wanted=f"a folder a class: {', '.join(classes)}")
-        found = images_below(folder)
+        found = visible_images(folder)
         if not found:
-            raise LabelledDataError(f"{task}: {folder} holds no image ({', '.join(IMAGES)})")
+            raise LabelledDataError(
+                f"{task}: {folder} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})"
+            )
         paths += found
         names += [name] * len(found)
     return paths, names

@@ -8,8 +8,9 @@ the second are none of the first.
 from pathlib import Path
 
 from distill.downstream.dataset import FileImages, LabelledImages, index_classes
-from distill.downstream.loaders.layout import class_folders, existing, images_below
+from distill.downstream.loaders.layout import class_folders, existing
 from distill.errors import LabelledDataError
+from wsi.visible import visible_images
 
 MPP = 0.5
 LICENCE = "CC BY 4.0"
@@ -57,7 +58,7 @@ def load_crc_val_sample(folder: Path) -> LabelledImages:
     """
     task = "crc-val-sample"
     existing(folder, task=task, wanted=f"files named <class>{SAMPLE_MARK}<name>")
-    paths = images_below(folder)
+    paths = visible_images(folder)
     nameless = [path.name for path in paths if SAMPLE_MARK not in path.name]
     if nameless:
         raise LabelledDataError(f"{task}: {nameless[:5]} are not named <class>{SAMPLE_MARK}<name>")

@@ -12,6 +12,7 @@ from scipy.io.matlab import MatReadError
 
 from distill.errors import LabelledDataError
 from distill.teachers.labelled import Instances, Labelled, case_of, read_pixels
+from wsi.visible import visible
 
 DESCRIPTION = "CoNSeP (Images/*.png + Labels/*.mat, also below Train/ and Test/)"
 MPP = 0.25
@@ -43,6 +44,6 @@ def _read_instances(path: Path) -> Instances:
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    labels = sorted(folder.rglob("Labels/*.mat"))
+    labels = visible(folder, "**/Labels/*.mat")
     pairs = [(path.parent.parent / "Images" / f"{path.stem}.png", path) for path in labels]
     return [(image, path) for image, path in pairs if image.is_file()]

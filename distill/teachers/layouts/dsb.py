@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.errors import LabelledDataError
 from distill.teachers.labelled import Labelled, case_of, read_numbers, read_pixels
+from wsi.visible import visible
 
 DESCRIPTION = "DSB 2018 (<id>/images/*.png + <id>/masks/*.png, also below stage1_train/)"
 
@@ -22,12 +23,12 @@ def recognises(folder: Path) -> bool:
 def read(folder: Path) -> Iterator[Labelled]:
     """Read each image with its masks; a later mask lies over earlier ones."""
     for case in _cases(folder):
-        images = sorted((case / "images").glob("*.png"))
+        images = visible(case / "images", "*.png")
         if len(images) != 1:
             raise LabelledDataError(f"{case}/images holds {len(images)} PNG files; one is wanted")
         pixels = read_pixels(images[0])
         instances = np.zeros(pixels.shape[:2], np.int32)
-        for number, path in enumerate(sorted((case / "masks").glob("*.png")), start=1):
+        for number, path in enumerate(visible(case / "masks", "*.png"), start=1):
             mask = read_numbers(path) > 0
             if mask.shape != instances.shape:
                 raise LabelledDataError(f"{path} is {mask.shape}, its image {instances.shape}")
@@ -36,5 +37,7 @@ def read(folder: Path) -> Iterator[Labelled]:
 
 
 def _cases(folder: Path) -> list[Path]:
-    found = {masks.parent for pattern in ("*/masks", "*/*/masks") for masks in folder.glob(pattern)}
+    found = {
+        masks.parent for pattern in ("*/masks", "*/*/masks") for masks in visible(folder, pattern)
+    }
     return sorted(case for case in found if (case / "images").is_dir())

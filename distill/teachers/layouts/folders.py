@@ -16,9 +16,9 @@ from distill.teachers.labelled import (
     read_numbers,
     read_pixels,
 )
+from wsi.visible import visible_images
 
 DESCRIPTION = "images/ + instances/ (or foreground/), files of the same stem"
-IMAGE_SUFFIXES = {".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"}
 # Touching nuclei have a notch between them. Of MoNuSeg's components above this solidity, 99 of
 # 100 are one nucleus (2732 of 2760), and 55 % of all its nuclei are among them.
 SINGLE_SOLIDITY = 0.93
@@ -67,6 +67,4 @@ def separate_singles(foreground: NDArray[np.bool_]) -> Instances:
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        return {}
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
+    return {path.stem: path for path in visible_images(folder)} if folder.is_dir() else {}

@@ -13,6 +13,7 @@ from skimage.draw import polygon
 
 from distill.errors import LabelledDataError
 from distill.teachers.labelled import Instances, Labelled, case_of, read_pixels
+from wsi.visible import visible
 
 DESCRIPTION = "MoNuSeg (*.tif + *.xml of the same stem)"
 
@@ -56,6 +57,6 @@ def read_polygons(path: Path, shape: tuple[int, int]) -> tuple[Instances, float 
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    annotations = {path.stem: path for path in folder.rglob("*.xml")}
-    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".tif", ".tiff"))
+    annotations = {path.stem: path for path in visible(folder, "**/*.xml")}
+    images = [p for p in visible(folder, "**/*") if p.suffix.lower() in (".tif", ".tiff")]
     return [(image, annotations[image.stem]) for image in images if image.stem in annotations]

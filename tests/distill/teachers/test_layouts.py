@@ -63,6 +63,17 @@ def test_a_foreground_mask_stands_in_for_instances(tmp_path: Path) -> None:
     np.testing.assert_array_equal(b.instances != 0, foreground)
 
 
+def test_what_a_mac_leaves_beside_each_file_is_no_image(tmp_path: Path) -> None:
+    folder_of(tmp_path / "pairs", "a")
+    case = tmp_path / "dsb" / "one"
+    save(case / "images" / "one.png", PIXELS)
+    save(case / "masks" / "1.png", (two_nuclei() == 1).astype(np.uint8) * 255)
+    for folder in ("pairs", "dsb"):
+        for file in list((tmp_path / folder).rglob("*.png")):
+            file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        assert only(read_labelled(tmp_path / folder)).instances.any()
+
+
 def folder_of(folder: Path, *names: str, cases: str | None = None) -> Path:
     for name in names:
         save(folder / "images" / f"{name}.png", PIXELS)
