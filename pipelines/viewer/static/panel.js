@@ -63,7 +63,8 @@ export class Panel {
   verdict() {
     const { slide } = this;
     const head = element("div", { className: "title" }, element("h2", {}, slide.slide_id));
-    const section = element("section", {}, head, verdictBadge(slide.verdict));
+    const trouble = slide.image ? troubleLine("image") : null;
+    const section = element("section", {}, head, verdictBadge(slide.verdict), trouble);
     if (slide.verdict === "ok") return section;
     const note = element("div", { className: `note ${slide.verdict}`, id: "reason" });
     if (slide.reason) note.append(element("p", { className: "reason" }, words(slide.reason)));

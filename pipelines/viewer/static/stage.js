@@ -2,6 +2,7 @@
 
 import { byId, fetchJson, fetchOk, length, niceLength, slideUrl, whole } from "./dom.js";
 import { Labels } from "./labels.js";
+import { watchTiles } from "./missing.js";
 import { Nuclei } from "./nuclei.js";
 import { Overlay, outlineOf } from "./overlay.js";
 import { tileSource } from "./tilesource.js";
@@ -42,6 +43,7 @@ export class Stage {
     this.overlay = new Overlay(document.createElement("canvas"));
     this.overlay.canvas.className = "overlay";
     this.viewer.canvas.append(this.overlay.canvas);
+    watchTiles(this.viewer);
     this.viewer.addHandler("update-viewport", () => this.redraw());
     this.viewer.addHandler("canvas-key", (event) => {
       // R and F would turn and mirror the slide; the other keys are ours.

@@ -4,6 +4,7 @@ import { byId, element } from "./dom.js";
 
 const NAMES = {
   run: "The list of slides",
+  image: "Part of the slide in view",
   heatmap: "The heatmap",
   outline: "The outline of the tissue",
   nuclei: "Nuclei in view",

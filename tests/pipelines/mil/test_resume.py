@@ -66,7 +66,7 @@ def test_killed_at_any_moment_it_comes_to_the_same(job: MilJob, tmp_path: Path) 
     program = (  # checkpoints after every epoch, which take long enough to be hit
         "import time; from pipelines.mil import training; training.CHECKPOINT_S = 0\n"
         "step = training._Training._step\n"
-        "training._Training._step = lambda *given: (time.sleep(0.004), step(*given))[1]\n"
+        "training._Training._step = lambda *given: (time.sleep(0.012), step(*given))[1]\n"
         "from pipelines.cli.main import cli; cli()"
     )
     sizes = [f"--size={name}={size}" for name, size in SETTINGS.sizes.items()]

@@ -75,6 +75,20 @@ def test_a_channel_that_cannot_be_read_is_not_drawn_as_another(
     assert find(page, hot) is not None
 
 
+def test_what_is_seen_of_a_slide_that_cannot_be_read_is_said_to_be_coarse(
+    address: str, fallible_page: Any
+) -> None:
+    page = fallible_page
+    page.route("**/tiles/0/*", refuse)
+    page.goto(address)
+    page.wait_for_selector("#image-trouble:has-text('cannot be read: damaged')")
+    page.unroute("**/tiles/0/*")
+    with page.expect_response("**/tiles/0/*") as answer:  # asks again
+        page.click("#zoom-in")
+    assert answer.value.ok
+    page.wait_for_selector("#image-trouble", state="hidden")
+
+
 def test_nuclei_that_cannot_be_read_are_not_said_to_be_none(
     address: str, fallible_page: Any, made_run: Any
 ) -> None:
