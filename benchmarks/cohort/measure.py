@@ -8,10 +8,11 @@ heads/<encoder>/<head>/       division-<s>/ of `raypath mil train`, one a divisi
                               evaluation/ of `raypath mil evaluate`
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -49,7 +50,7 @@ def measure_encoder(candidate: Candidate, out: Path, protocol: Protocol, say: Sa
     Raises
     ------
     BenchmarkError
-        If `raypath run` or `raypath mil evaluate` fails.
+        If `raypath run` or `raypath mil evaluate` fails, or heads were trained otherwise before.
     RayPathError
         As `pipelines.mil.run.train_mil`.
     """
@@ -96,6 +97,10 @@ def _train(
     )
     if not (job.out / SUMMARY_NAME).exists():
         train_mil(job, read_job(job))
+        return
+    was = json.loads((job.out / SUMMARY_NAME).read_text())["settings"]
+    if was != json.loads(json.dumps(asdict(job), default=str)):
+        raise BenchmarkError(f"{job.out} holds a training with other settings: name another folder")
 
 
 def _join(folder: Path, divisions: int) -> None:

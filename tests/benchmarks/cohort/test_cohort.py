@@ -37,11 +37,20 @@ def out(made_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tile = TileCard(size_px=SPEC.size_px, mpp=SPEC.mpp)
     training = TrainingCard(data="none", data_licence="none", method="random")
     write_card(model, ModelCard(encoder=card, tile=tile, training=training))
-    few = ["--slides", "1", "--sections", "1", "--divisions", "2", "--folds", "2"]
-    fast = ["--heads", "mean", "gated-abmil", "--epochs", "12", "--resamples", "200"]
-    given = [str(folder), "--data", str(made_data), "--encoders", str(model.parent)]
-    main([*given, *few, *fast])
+    main([*arguments(folder, made_data), "--epochs", "12"])
     return folder
+
+
+def arguments(folder: Path, data: Path) -> list[str]:
+    few = ["--slides", "1", "--sections", "1", "--divisions", "2", "--folds", "2"]
+    fast = ["--heads", "mean", "gated-abmil", "--resamples", "200"]
+    return [str(folder), "--data", str(data), "--encoders", str(folder / "encoders"), *few, *fast]
+
+
+@pytest.mark.slow
+def test_heads_trained_otherwise_before_are_not_taken_for_these(out: Path, made_data: Path) -> None:
+    with pytest.raises(SystemExit, match=r"division-0 holds a training with other settings"):
+        main([*arguments(out, made_data), "--epochs", "3"])
 
 
 @pytest.mark.slow
