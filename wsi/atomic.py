@@ -33,7 +33,7 @@ def publish(tmp: Path, path: Path) -> None:
         os.replace(tmp, path)
         return
     # A folder cannot be replaced in one call: step aside, then remove.
-    aside = path.with_name(f"{TMP_MARK}{uuid.uuid4().hex[:8]}-old-{path.name}")
+    aside = path.with_name(f"{TMP_MARK}{uuid.uuid4().hex[:8]}{_replaced(path)}")
     path.rename(aside)
     try:
         tmp.rename(path)
@@ -41,6 +41,17 @@ def publish(tmp: Path, path: Path) -> None:
         aside.rename(path)
         raise
     shutil.rmtree(aside)
+
+
+def sweep_replaced(path: Path) -> None:
+    """Remove what a process that was killed in `publish` had put aside for a new `path`."""
+    for beside in path.parent.iterdir():
+        if beside.name.startswith(TMP_MARK) and beside.name.endswith(_replaced(path)):
+            remove(beside)
+
+
+def _replaced(path: Path) -> str:
+    return f"-old-{path.name}"
 
 
 def sweep(folder: Path) -> None:

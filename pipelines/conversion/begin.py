@@ -8,7 +8,7 @@ from typing import Any
 
 import zarr
 
-from pipelines.conversion.finish import describe
+from pipelines.conversion.finish import clean, describe
 from pipelines.conversion.tasks import Begun, Converted, ConvertJob
 from pipelines.errors import UsageError
 from pipelines.output import free_bytes
@@ -133,7 +133,7 @@ def _already_there(job: ConvertJob, made: dict[str, Any]) -> Converted:
             f"{job.path} exists and was made from another slide, with other settings or by "
             "another version: use --overwrite to replace it, or another folder"
         )
-    remove(job.partial)  # what a process killed right after putting it in place left
+    clean(job)
     return describe(job.path)
 
 

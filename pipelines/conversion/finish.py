@@ -7,8 +7,8 @@ from typing import Any
 
 import zarr
 
-from pipelines.conversion.tasks import Converted, FinishTask
-from wsi.atomic import TMP_MARK, publish, remove
+from pipelines.conversion.tasks import Converted, ConvertJob, FinishTask
+from wsi.atomic import TMP_MARK, publish, remove, sweep_replaced
 from wsi.identity import stored_bytes
 from wsi.pyramid import write
 from wsi.source import check_unchanged
@@ -31,8 +31,14 @@ def finish(task: FinishTask) -> Converted:
         remove(left_over)
     converted = describe(image)
     publish(image, job.path)
-    remove(job.partial)
+    clean(job)
     return converted
+
+
+def clean(job: ConvertJob) -> None:
+    """Remove what this conversion, or one killed at its end, has left beside its pyramid."""
+    remove(job.partial)
+    sweep_replaced(job.path)
 
 
 def describe(path: Path) -> Converted:

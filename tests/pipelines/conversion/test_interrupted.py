@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,27 @@ def test_a_pyramid_that_exists_is_kept_or_replaced_as_asked(
     replaced = convert_slide(ref, path, options=other, overwrite=True)
     assert (replaced.verdict, replaced.codec) == ("ok", "zstd")
     assert [p.name for p in tmp_path.iterdir()] == ["image.ome.zarr"]
+
+
+def test_killed_while_it_replaces_a_pyramid_nothing_is_left_of_that_in_the_end(
+    small_slide: Path, tmp_path: Path, command: Callable[..., list[str]]
+) -> None:
+    out = tmp_path / "out"
+    path = out / f"{small_slide.stem}.ome.zarr"
+    assert convert_slide(SlideRef.of(small_slide), path).verdict == "ok"
+    program = (  # the old one is put aside, the new one in place, and then it is killed
+        "import os, shutil\n"
+        "original = shutil.rmtree\n"
+        "shutil.rmtree = lambda p: os.kill(os.getpid(), 9) if '-old-' in p.name else original(p)\n"
+        "from pipelines.cli.main import cli; cli()"
+    )
+    run = command(small_slide, out, "--codec", "zstd", "--executor", "serial")
+    killing = [sys.executable, "-c", program, *run[1:], "--overwrite"]
+    assert subprocess.run(killing, capture_output=True, check=False).returncode == -9
+    assert len(list(out.glob(f"{TMP_MARK}*"))) == 1
+    done = subprocess.run([*run, "--resume"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in out.iterdir()] == [path.name]
 
 
 def test_two_processes_do_not_write_the_same_pyramid(small_slide: Path, tmp_path: Path) -> None:
