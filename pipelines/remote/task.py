@@ -146,18 +146,26 @@ def _store(
     if RECEIPT_NAME in stored:
         remove_objects(url, [RECEIPT_NAME])
     store_files(folder, sorted(changed - {RECEIPT_NAME}), url)
-    remove_objects(url, sorted(gone - {RECEIPT_NAME}))
+    # Blocks are taken for done as long as the names of what they need are there.
+    laid_out = {name for name in gone if name.endswith(f"/{LAID_OUT}")}
+    remove_objects(url, laid_out)
+    remove_objects(url, gone - laid_out - {RECEIPT_NAME})
     if RECEIPT_NAME in now:
         store_files(folder, [RECEIPT_NAME], url)
 
 
 def _hand_out(done: HandedOut, url: Path) -> HandedOut:
-    """Store what the blocks need, and send them where it is."""
+    """Store what the blocks need, and send them where it is.
+
+    Blocks that are there without the names of what they need are what is left of a removal.
+    """
     plans = []
     for plan in done.plans:
         work = open_work(plan.work)
         local = work.folder
         there = url / local.name
+        if not has_object(there / LAID_OUT):
+            remove_objects(there, list_objects(there))
         names = sorted(_states(local))
         store_files(local, names, there)
         write_object(there / LAID_OUT, json.dumps(names).encode())

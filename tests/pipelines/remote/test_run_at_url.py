@@ -21,7 +21,7 @@ from pipelines.cli.main import cli
 from pipelines.embedding import work
 from pipelines.lock import HeldError, held
 from pipelines.output import output_path
-from pipelines.remote import workplace
+from pipelines.remote import task, workplace
 from pipelines.status.status import RunWatch
 from pipelines.steps import pyramid
 from pipelines.verify.run import redo_slide, verify_run
@@ -126,6 +126,32 @@ def test_blocks_done_on_many_machines_killed_and_gone_on_with(
     assert executor.blocks > 9
     assert len(first) == 4
     assert len(written) == len(set(written)) == 9  # none of them twice
+    assert stored(bucket) == on_disk(tmp_path / "near")
+
+
+def test_killed_while_it_removes_the_blocks_none_of_them_is_taken_for_done(
+    model: Path, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slides").mkdir()
+    write_slide(tmp_path / "slides" / "s.svs", Specimen(seed=7, width=2600, height=2300))
+    options = partial(PyramidOptions, block_px=1024, chunk_px=256)
+    monkeypatch.setattr(pyramid, "PyramidOptions", options)
+    run(tmp_path / "slides", tmp_path / "near", model)
+    real = task.remove_objects
+
+    def remove(url: Path, names: Iterable[str]) -> None:
+        pixels = [name for name in names if ".partial-pyramid" in name and "zarr/0/c/" in name]
+        real(url, pixels or names)  # in any order: these may be the first that go
+        if pixels:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "remove_objects", remove)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "slides", output_path(URL), model, Travelling())
+    left = [name for name in stored(bucket) if "/.partial-pyramid" in name]
+    assert left, "nothing is left that could be taken for a block"
+    assert run(tmp_path / "slides", output_path(URL), model, Travelling())["s"].verdict == "ok"
     assert stored(bucket) == on_disk(tmp_path / "near")
 
 
