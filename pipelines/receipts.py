@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import distill
@@ -72,7 +72,7 @@ class Receipts:
         }
         receipts = self._read()
         receipt = receipts.get(step)
-        if isinstance(receipt, dict) and all(receipt.get(k) == v for k, v in key.items()):
+        if receipt is not None and all(receipt.get(k) == v for k, v in key.items()):
             found = {name: self._digest(name) for name in outputs}
             if found == receipt.get("outputs") and "facts" in receipt:
                 self.reused.append(step)
@@ -110,7 +110,7 @@ class Receipts:
         None where there is none. What the step's parameters were is for the caller to judge.
         """
         receipt = self._read().get(step)
-        if not isinstance(receipt, dict) or not isinstance(receipt.get("outputs"), dict):
+        if receipt is None:
             return None
         if (receipt.get("input"), receipt.get("code_version")) != (self.source, code_version()):
             return None
@@ -124,7 +124,7 @@ class Receipts:
     def made_from(self, step: str) -> str | None:
         """Digest of the slide that a step was last done on, by whatever code; None if never."""
         receipt = self._read().get(step)
-        return receipt.get("input") if isinstance(receipt, dict) else None
+        return receipt and receipt.get("input")
 
     def forget_stale(self, base: Mapping[str, Any]) -> None:
         """Remove what steps that were not asked for now left of another slide or tissue.
@@ -180,16 +180,27 @@ def read_receipts(folder: Path) -> dict[str, Any]:
     FileNotFoundError
         If there are none.
     ValueError
-        If a byte of the file is another than was written.
+        If a byte of the file is another than was written, or an output is not in `folder`, which
+        may come from elsewhere: outputs are removed.
     """
-    text = (folder / RECEIPT_NAME).read_text(encoding="utf-8")
+    path = folder / RECEIPT_NAME
+    text = path.read_text(encoding="utf-8")
     receipts = json.loads(text)
     if not isinstance(receipts, dict) or text != _as_text(
         {step: receipt for step, receipt in receipts.items() if step != OWN_DIGEST}
     ):
-        raise ValueError(f"{folder / RECEIPT_NAME} is not as it was written")
+        raise ValueError(f"{path} is not as it was written")
     del receipts[OWN_DIGEST]
+    for step, receipt in receipts.items():
+        outputs = receipt.get("outputs") if isinstance(receipt, dict) else None
+        if not isinstance(outputs, dict) or not all(_is_inside(name) for name in outputs):
+            raise ValueError(f"{path}: {step} names no outputs, or one that is not in its folder")
     return receipts
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def seal(folder: Path, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines import receipts as module
-from pipelines.receipts import RECEIPT_NAME, Receipts, code_version
+from pipelines.receipts import RECEIPT_NAME, Receipts, code_version, read_receipts
 
 
 class Workshop:
@@ -211,3 +211,18 @@ def test_of_a_step_that_another_wrote_over_nothing_stays(tmp_path: Path) -> None
     leave(tmp_path, "density", "aa", "heatmap.png", mask="m").forget_stale({"mask": "m"})
     assert files_of(tmp_path) == {"heatmap.png"}
     assert (tmp_path / "heatmap.png").read_text() == "density"
+
+
+@pytest.mark.parametrize("name", ["../theirs", "image/../../theirs", "{theirs}", "", "."])
+def test_what_lies_outside_its_folder_is_no_output(tmp_path: Path, name: str) -> None:
+    """A folder may come from elsewhere, and `forget` removes outputs."""
+    theirs, folder = tmp_path / "theirs", tmp_path / "slide"
+    theirs.mkdir()
+    (theirs / "file").write_text("kept")
+    folder.mkdir()
+    receipt = {"embed": {"input": "aa", "outputs": {name.format(theirs=theirs): "digest"}}}
+    (folder / RECEIPT_NAME).write_text(module._as_text(receipt))
+    with pytest.raises(ValueError, match="not in its folder"):
+        read_receipts(folder)
+    Receipts(folder=folder, source="aa").forget()
+    assert (theirs / "file").read_text() == "kept"
