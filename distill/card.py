@@ -30,10 +30,17 @@ class CardPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Features = Literal["last", "stages"]
+
+
 class EncoderCard(CardPart):
-    """The encoder: architecture by name, weights by digest; never code."""
+    """The encoder: architecture by name, weights by digest; never code.
+
+    An embedding averages its last feature map alone, or that of every stage (`distill.pooling`).
+    """
 
     architecture: str
+    features: Features = "last"
     identifier: str
     dim: int = Field(gt=0)
     mean: tuple[float, float, float]

@@ -2,6 +2,7 @@
 
 import hashlib
 from copy import deepcopy
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 from distill.card import EncoderCard, TileCard, check_digest, check_weights, weights_path
 from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
+from distill.pooling import StagedFeatures
 from wsi.atomic import digest, replacing
 
 ENCODER_WEIGHTS = "encoder.safetensors"
@@ -73,6 +75,7 @@ def describe_encoder(encoder: Encoder, *, architecture: str) -> EncoderCard:
     """The card of an encoder whose weights are not in any folder yet."""
     return EncoderCard(
         architecture=architecture,
+        features="stages" if isinstance(encoder.module, StagedFeatures) else "last",
         identifier=encoder.identifier,
         dim=encoder.dim,
         mean=encoder.mean,
@@ -89,7 +92,7 @@ def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
     ModelError
         If the card names no weights for a network that has some, or names others than it found.
     """
-    built = create_encoder(card.architecture, spec=tile.spec)
+    built = create_encoder(card.architecture, spec=tile.spec, features=card.features)
     if card.weights is not None:
         load_weights(built.module, weights_path(folder, card.weights), sha256=card.sha256)
     elif _has_weights(built.module):
@@ -98,12 +101,11 @@ def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
         raise ModelError(
             f"{card.architecture} gives embeddings of {built.dim}, the card says {card.dim}"
         )
-    return Encoder(
+    return replace(
+        built,
         module=built.module.eval(),
         mean=card.mean,
         std=card.std,
-        spec=built.spec,
-        dim=built.dim,
         identifier=card.identifier,
         licence=card.licence,
     )

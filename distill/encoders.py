@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import distill.students  # noqa: F401  # registers the networks that timm does not have
+from distill.card import Features
 from distill.device import check_device, no_memory_left
 from distill.errors import ModelError
+from distill.pooling import pooled
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -120,31 +122,6 @@ def normalise(
     return normal.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-class PooledFeatures(nn.Module):
-    """A timm network without its head: the last feature map, averaged over space."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, D)."""
-        return self.pool(self.features(x))
-
-    def features(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) to the last features: maps (B, D, h, w), or tokens (B, T, D)."""
-        features: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
-        return features
-
-    def pool(self, features: Tensor) -> Tensor:
-        """The last features to (B, D)."""
-        if features.ndim == 4:
-            return features.mean((2, 3))
-        # Token models know which of their tokens stand for the image.
-        tokens: Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
-        return tokens
-
-
 class MeanColour(nn.Module):
     """The mean colour of a tile: the baseline without a network, and an exact fiducial."""
 
@@ -177,9 +154,22 @@ def create_backbone(architecture: str, *, seed: int = 0) -> nn.Module:
     return backbone
 
 
-def encoder_of(backbone: nn.Module, *, identifier: str, spec: TileSpec, licence: str) -> Encoder:
-    """Make an encoder of a network from `create_backbone`, in evaluation mode."""
-    module = PooledFeatures(backbone).eval().to(memory_format=torch.channels_last)
+def encoder_of(
+    backbone: nn.Module,
+    *,
+    identifier: str,
+    spec: TileSpec,
+    licence: str,
+    features: Features = "last",
+) -> Encoder:
+    """Make an encoder of a network from `create_backbone`, in evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        If `features` are stages that the network does not have.
+    """
+    module = pooled(backbone, features).eval().to(memory_format=torch.channels_last)
     probe = torch.zeros(1, 3, spec.size_px, spec.size_px)
     with torch.inference_mode():
         dim = int(module(probe).shape[1])
@@ -209,8 +199,16 @@ def _mean_colour(spec: TileSpec) -> Encoder:
 ENCODERS: Mapping[str, Callable[[TileSpec], Encoder]] = {"mean-colour": _mean_colour}
 
 
-def create_encoder(architecture: str, *, spec: TileSpec, seed: int = 0) -> Encoder:
-    """An encoder by name: one of `ENCODERS`, or a timm network with random weights."""
+def create_encoder(
+    architecture: str, *, spec: TileSpec, seed: int = 0, features: Features = "last"
+) -> Encoder:
+    """An encoder by name: one of `ENCODERS`, or a timm network with random weights.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network, or it has no such `features`.
+    """
     if architecture in ENCODERS:
         return ENCODERS[architecture](spec)
     return encoder_of(
@@ -218,4 +216,5 @@ def create_encoder(architecture: str, *, spec: TileSpec, seed: int = 0) -> Encod
         identifier=f"{architecture}-random",
         spec=spec,
         licence="Apache-2.0",
+        features=features,
     )

@@ -19,7 +19,8 @@ from distill.downstream.nuclei_probe import segment
 from distill.downstream.region_probe import segment_regions
 from distill.downstream.regions import RegionImage, RegionSet
 from distill.downstream.splits import Fold, divide, take_fraction
-from distill.encoders import Encoder, PooledFeatures
+from distill.encoders import Encoder
+from distill.pooling import PooledFeatures
 from distill.teachers.labelled import Labelled
 
 PROTOCOL = 4  # raised when the same settings would give other predictions

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from distill.downstream.view import STRIDE_PX
-from distill.encoders import Encoder, PooledFeatures
+from distill.encoders import Encoder
 from distill.errors import ModelError
 from distill.nuclei_net import OUTPUTS, NucleiNet
+from distill.pooling import PooledFeatures
 from distill.resample import Label, resample, resize_labels
 from distill.train import Batch, Schedule, train
 from wsi.slide import Pixels

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from distill.card import read_card
 from distill.checkpoint import NETWORK_WEIGHTS, load_encoder, load_weights
 from distill.double import double
-from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, PooledFeatures, create_backbone
+from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, create_backbone
 from distill.errors import ModelError
 from distill.nuclei_net import NucleiNet
+from distill.pooling import PooledFeatures
 from distill.segmentation.card import Decoder
 from distill.teachers.network import STRIDE, TeacherNet
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -52,6 +52,10 @@ def pretrain(
         int | None,
         typer.Option(help="Edge of the tiles that the model takes.", show_default="--crop"),
     ] = None,
+    features: Annotated[
+        Literal["last", "stages"],
+        typer.Option(help="What embeddings average: the last feature map, or every stage's."),
+    ] = "last",
     context: Annotated[int, typer.Option(help="Pixels around a tile that the teacher sees.")] = 32,
     slide_tiles: Annotated[int, typer.Option(help="Most tiles from one slide.")] = 500,
     upsample: Annotated[
@@ -133,7 +137,9 @@ def pretrain(
         if tiles or weights is None:
             raise UsageError("imagenet: others trained it; give --weights FILE, and no --tiles")
         spec = TileSpec(size_px=embed_px or crop, mpp=tile_mpp)
-        import_imagenet(weights, architecture, out, spec=spec, licence=licence, half=half)
+        import_imagenet(
+            weights, architecture, out, spec=spec, licence=licence, features=features, half=half
+        )
         return
     if objective not in OBJECTIVES:
         known = ", ".join([*OBJECTIVES, "imagenet"])
@@ -176,6 +182,7 @@ def pretrain(
             accumulate=accumulate,
             crop_px=crop,
             embed_px=embed_px,
+            features=features,
             learning_rate=learning_rate,
             average_decay=average,
             share=share,

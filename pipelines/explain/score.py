@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from distill.encoders import PooledFeatures
 from distill.errors import ModelError
+from distill.pooling import PooledFeatures
 from pipelines.errors import UsageError
 from pipelines.mil.heads.head import Head, log_odds
 from pipelines.model import Model

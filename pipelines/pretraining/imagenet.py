@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from distill.card import ModelCard, TileCard, TrainingCard
+from distill.card import Features, ModelCard, TileCard, TrainingCard
 from distill.checkpoint import describe_encoder
 from distill.encoders import IMAGENET_MEAN, IMAGENET_STD, create_backbone, encoder_of
 from distill.errors import ModelError
@@ -28,6 +28,7 @@ def import_imagenet(
     *,
     spec: TileSpec,
     licence: str,
+    features: Features = "last",
     half: bool = False,
 ) -> None:
     """Write the folder of an encoder with the weights of a file, as that of a pretraining.
@@ -45,13 +46,19 @@ def import_imagenet(
     Raises
     ------
     ModelError
-        If there is no such network, or the file is not its state dict.
+        If there is no such network, it has no such `features`, or the file is not its state dict.
     """
     backbone = create_backbone(architecture)
     known: Mapping[str, Any] = getattr(backbone, "pretrained_cfg", None) or {}
     _load(backbone, weights, classifier=known.get("classifier") or ())
     encoder = replace(
-        encoder_of(backbone, identifier=f"{architecture}-imagenet", spec=spec, licence=licence),
+        encoder_of(
+            backbone,
+            identifier=f"{architecture}-imagenet",
+            spec=spec,
+            licence=licence,
+            features=features,
+        ),
         mean=tuple(known.get("mean", IMAGENET_MEAN)),
         std=tuple(known.get("std", IMAGENET_STD)),
     )

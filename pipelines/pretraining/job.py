@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distill.card import Features
 from distill.objectives.response_loss import ResponseLoss
 from distill.origin import Origin
 from distill.seen import Seen
@@ -11,7 +12,8 @@ from pipelines.errors import UsageError
 from pipelines.pretraining.sources import TileRequest
 
 JOB_NAME = "pretraining.json"
-FREE = ("device", "embed_px", "half", "licence", "data")  # may be others when a training is resumed
+# May be others when a training is resumed.
+FREE = ("device", "embed_px", "features", "half", "licence", "data")
 AVERAGED_STEPS = 500  # in a shorter training, an average would hold on to the first steps
 
 
@@ -29,6 +31,8 @@ class PretrainSettings:
         Edge of what the network sees of a tile.
     embed_px
         Edge of the tiles that the model takes; None for `crop_px`.
+    features
+        What the model's embedding averages: see `distill.pooling`.
     average_decay
         Of the moving average of the weights, which is kept in trainings of `AVERAGED_STEPS` and
         more; 0 for none.
@@ -52,6 +56,7 @@ class PretrainSettings:
     accumulate: int = 1
     crop_px: int = 224
     embed_px: int | None = None
+    features: Features = "last"
     learning_rate: float = 1e-3
     average_decay: float = 0.999
     share: float = 1.0

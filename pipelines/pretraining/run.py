@@ -13,6 +13,7 @@ from distill.encoders import create_backbone, encoder_of
 from distill.label_maps import LabelMaps, label_maps
 from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
+from distill.pooling import pooled
 from distill.pretrain import check_batch, pretrain
 from distill.progress import Progress
 from distill.responses import Responses
@@ -52,6 +53,7 @@ def run_pretraining(
     settings = job.settings
     tiles = read_tileset(job.sources, job.mpps, job.request)
     backbone = create_backbone(settings.architecture, seed=settings.seed)
+    pooled(backbone, settings.features)  # what it does not have is refused before it is trained
     training, measures = "not trained: random weights", dict(cost or {})
     objective = None
     if settings.objective != "random":
@@ -171,6 +173,7 @@ def _write(
         identifier=f"{settings.architecture}-{settings.objective}-{settings.seed}",
         spec=TileSpec(size_px=settings.embed_px or settings.crop_px, mpp=job.request.spec.mpp),
         licence=settings.licence,
+        features=settings.features,
     )
     card = ModelCard(
         encoder=describe_encoder(encoder, architecture=settings.architecture),

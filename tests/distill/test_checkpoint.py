@@ -47,6 +47,21 @@ def test_an_encoder_embeds_the_same_after_a_round_trip(tmp_path: Path, encoder: 
     assert loaded.spec == TILE.spec
 
 
+def test_what_an_embedding_averages_is_kept(tmp_path: Path) -> None:
+    encoder = create_encoder("resnet10t", spec=TILE.spec, seed=77, features="stages")
+    card = save_encoder(encoder, tmp_path, architecture="resnet10t")
+    assert (card.features, card.dim) == ("stages", 1024)
+    loaded = load_encoder(tmp_path, card, TILE)
+    np.testing.assert_array_equal(loaded.embed(PIXELS), encoder.embed(PIXELS))
+    last = {key: value for key, value in card.model_dump().items() if key != "features"}
+    before = EncoderCard.model_validate(last | {"dim": 512})  # a card that does not say it
+    np.testing.assert_allclose(
+        load_encoder(tmp_path, before, TILE).embed(PIXELS),
+        encoder.embed(PIXELS)[:, -512:],
+        atol=1e-5,
+    )
+
+
 def test_the_same_weights_have_the_same_digest(tmp_path: Path) -> None:
     assert save_weights(linear(), tmp_path / "a") == save_weights(linear(), tmp_path / "b")
     (tmp_path / "other").write_bytes(b"")

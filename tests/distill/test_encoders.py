@@ -33,9 +33,10 @@ def tiles(count: int, size_px: int, seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (count, size_px, size_px, 3), np.uint8)
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=[*ARCHITECTURES, "resnet10t, stages"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return create_encoder(request.param, spec=spec_of(request.param))
+    name, _, features = request.param.partition(", ")
+    return create_encoder(name, spec=spec_of(name), features=features or "last")
 
 
 def test_embeddings_are_one_row_of_float32_a_tile(encoder: Encoder) -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from distill.encoders import PooledFeatures, create_backbone
+from distill.encoders import create_backbone
 from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet, responses_of
+from distill.pooling import PooledFeatures
 
 BACKBONES = (
     "regnetx_002",

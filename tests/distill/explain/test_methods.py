@@ -5,13 +5,15 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from distill.encoders import PooledFeatures, create_encoder
+from distill.card import Features
+from distill.encoders import create_encoder
 from distill.explain.baselines import blurred, mean_colour, white
 from distill.explain.gradcam import grad_cam
 from distill.explain.integrated import completeness_gap, integrated_gradients
 from distill.explain.occlusion import occlusion
 from distill.explain.saliency import saliency, smooth_grad
 from distill.explain.score import gradient
+from distill.pooling import PooledFeatures
 from wsi.plan import TileSpec
 
 
@@ -164,9 +166,11 @@ def test_grad_cam_is_cam_for_average_pooling_and_a_linear_layer() -> None:
     assert torch.allclose(maps, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("features", ["last", "stages"])
 @pytest.mark.parametrize("architecture", ["csat", "mobilenetv3_small_050", "regnetx_002"])
-def test_grad_cam_takes_any_convolutional_encoder(architecture: str) -> None:
-    encoder = create_encoder(architecture, spec=TileSpec(size_px=64, mpp=0.5))
+def test_grad_cam_takes_any_convolutional_encoder(architecture: str, features: Features) -> None:
+    spec = TileSpec(size_px=64, mpp=0.5)
+    encoder = create_encoder(architecture, spec=spec, features=features)
     module = encoder.module
     assert isinstance(module, PooledFeatures)
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -67,6 +67,12 @@ def test_weights_become_an_encoder(architecture: str, suffix: str, tmp_path: Pat
     assert np.abs(encoder.embed(pixels) - random.embed(pixels)).max() > 1e-2
 
 
+def test_its_embedding_can_be_made_of_every_stage(tmp_path: Path) -> None:
+    torch.save(made_up("resnet10t").state_dict(), tmp_path / "w.pth")
+    run(tmp_path / "w.pth", tmp_path / "m", "--architecture", "resnet10t", "--features", "stages")
+    assert load_model(tmp_path / "m").encoder.dim == 1024
+
+
 def test_a_file_that_is_not_the_network_is_refused(tmp_path: Path) -> None:
     weights, out = tmp_path / "w.pth", tmp_path / "m"
     state = made_up("resnet10t").state_dict()

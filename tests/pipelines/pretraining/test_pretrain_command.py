@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from distill.card import TrainingCard, read_card
 from distill.curves import CSV_NAME, PNG_NAME
 from distill.encoders import create_encoder
-from distill.errors import ObjectiveError
+from distill.errors import ModelError, ObjectiveError
 from distill.seen import (
     SEEN_NAME,
     TEACHER_SEEN_NAME,
@@ -100,6 +100,16 @@ def test_random_is_the_untrained_network(tiles: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     expected = create_encoder(ARCHITECTURE, spec=model.encoder.spec, seed=3)
     np.testing.assert_array_equal(model.encoder.embed(pixels), expected.embed(pixels))
+
+
+def test_an_embedding_can_be_made_of_every_stage(tiles: Path, tmp_path: Path) -> None:
+    run("barlow", tiles, tmp_path / "m", "--features", "stages")
+    model = load_model(tmp_path / "m")
+    assert (model.card.encoder.features, model.encoder.dim) == ("stages", 1024)
+    tokens = ("--features", "stages", "--architecture", "vit_tiny_patch16_224")
+    with pytest.raises(ModelError, match="VisionTransformer has no stages"):
+        run("random", tiles, tmp_path / "vit", *tokens)
+    assert not (tmp_path / "vit").exists()
 
 
 def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""From a timm network's feature maps to an embedding: averages over space."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from distill.card import Features
+from distill.errors import ModelError
+
+
+class PooledFeatures(nn.Module):
+    """A timm network without its head: the last feature map, averaged over space."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, D)."""
+        return self.pool(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to what is averaged: maps (B, D, h, w), or tokens (B, T, D)."""
+        features: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """The features to (B, D)."""
+        if features.ndim == 4:
+            return features.mean((2, 3))
+        # Token models know which of their tokens stand for the image.
+        tokens: Tensor = self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator]
+        return tokens
+
+
+class StagedFeatures(PooledFeatures):
+    """A convolutional timm network without its head: the feature maps of all stages, averaged.
+
+    What nuclei are made of, colour and fine texture, early stages tell best, and a network that
+    is trained to find nuclei need not carry it to its last.
+
+    Raises
+    ------
+    ModelError
+        If the network has no stages: its features all have one stride, as tokens do.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        info = getattr(backbone, "feature_info", ())
+        if not info or info[0]["reduction"] == info[-1]["reduction"]:
+            raise ModelError(
+                f"{type(backbone).__name__} has no stages: its embedding is made of the 'last' "
+                "features"
+            )
+        super().__init__(backbone)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to all stages' maps as coarse as the last, (B, D, h, w), from fine on."""
+        last, maps = self.backbone.forward_intermediates(x)  # type: ignore[operator]
+        grid = last.shape[2:]
+        finer = [functional.adaptive_avg_pool2d(features, grid) for features in maps[:-1]]
+        return torch.cat([*finer, last], dim=1)
+
+
+def pooled(backbone: nn.Module, features: Features) -> PooledFeatures:
+    """The network with what its embedding is made of.
+
+    Raises
+    ------
+    ModelError
+        As `StagedFeatures`.
+    """
+    return StagedFeatures(backbone) if features == "stages" else PooledFeatures(backbone)
