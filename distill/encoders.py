@@ -19,7 +19,7 @@ import distill.students  # noqa: F401  # registers the networks that timm does n
 from distill.card import Features
 from distill.device import check_device, no_memory_left
 from distill.errors import ModelError
-from distill.pooling import pooled
+from distill.pooling import StagedFeatures, pooled
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -160,9 +160,11 @@ def encoder_of(
     identifier: str,
     spec: TileSpec,
     licence: str,
-    features: Features = "last",
+    features: Features | None = "last",
 ) -> Encoder:
     """Make an encoder of a network from `create_backbone`, in evaluation mode.
+
+    `features` are as for `distill.pooling.pooled`; those of stages are said in the identifier.
 
     Raises
     ------
@@ -173,6 +175,8 @@ def encoder_of(
     probe = torch.zeros(1, 3, spec.size_px, spec.size_px)
     with torch.inference_mode():
         dim = int(module(probe).shape[1])
+    if isinstance(module, StagedFeatures):
+        identifier += "-stages"
     return Encoder(
         module=module,
         mean=IMAGENET_MEAN,

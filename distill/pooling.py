@@ -46,8 +46,7 @@ class StagedFeatures(PooledFeatures):
     """
 
     def __init__(self, backbone: nn.Module) -> None:
-        info = getattr(backbone, "feature_info", ())
-        if not info or info[0]["reduction"] == info[-1]["reduction"]:
+        if not has_stages(backbone):
             raise ModelError(
                 f"{type(backbone).__name__} has no stages: its embedding is made of the 'last' "
                 "features"
@@ -62,12 +61,19 @@ class StagedFeatures(PooledFeatures):
         return torch.cat([*finer, last], dim=1)
 
 
-def pooled(backbone: nn.Module, features: Features) -> PooledFeatures:
-    """The network with what its embedding is made of.
+def has_stages(backbone: nn.Module) -> bool:
+    """Whether a timm network's features become coarser, which those of token models do not."""
+    info: list[dict[str, int]] = list(getattr(backbone, "feature_info", ()))
+    return bool(info) and info[0]["reduction"] != info[-1]["reduction"]
+
+
+def pooled(backbone: nn.Module, features: Features | None = None) -> PooledFeatures:
+    """The network with what its embedding is made of; None for its stages, if it has some.
 
     Raises
     ------
     ModelError
         As `StagedFeatures`.
     """
+    features = features or ("stages" if has_stages(backbone) else "last")
     return StagedFeatures(backbone) if features == "stages" else PooledFeatures(backbone)

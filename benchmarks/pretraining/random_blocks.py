@@ -9,10 +9,11 @@ less than random weights can do.
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from torch import nn
 
-from distill.card import ModelCard, TileCard, TrainingCard
+from distill.card import Features, ModelCard, TileCard, TrainingCard
 from distill.checkpoint import describe_encoder
 from distill.encoders import create_backbone, encoder_of
 from distill.errors import ModelError
@@ -29,12 +30,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--embed-px", type=int, default=224)
     parser.add_argument("--tile-mpp", type=float, default=0.5)
+    parser.add_argument("--features", choices=get_args(Features), help="as of 'raypath pretrain'")
     options = parser.parse_args()
     spec = TileSpec(size_px=options.embed_px, mpp=options.tile_mpp)
-    write_random(options.out, options.architecture, spec, seed=options.seed)
+    features: Features | None = options.features
+    write_random(options.out, options.architecture, spec, seed=options.seed, features=features)
 
 
-def write_random(out: Path, architecture: str, spec: TileSpec, *, seed: int = 0) -> None:
+def write_random(
+    out: Path,
+    architecture: str,
+    spec: TileSpec,
+    *,
+    seed: int = 0,
+    features: Features | None = None,
+) -> None:
     """Write an encoder of random weights, in which no normalisation begins with 0.
 
     Raises
@@ -53,7 +63,11 @@ def write_random(out: Path, architecture: str, spec: TileSpec, *, seed: int = 0)
     for norm in silent:
         nn.init.ones_(norm.weight)
     encoder = encoder_of(
-        backbone, identifier=f"{architecture}-random-live", spec=spec, licence="Apache-2.0"
+        backbone,
+        identifier=f"{architecture}-random-live",
+        spec=spec,
+        licence="Apache-2.0",
+        features=features,
     )
     card = ModelCard(
         encoder=describe_encoder(encoder, architecture=architecture),

@@ -53,9 +53,12 @@ def pretrain(
         typer.Option(help="Edge of the tiles that the model takes.", show_default="--crop"),
     ] = None,
     features: Annotated[
-        Literal["last", "stages"],
-        typer.Option(help="What embeddings average: the last feature map, or every stage's."),
-    ] = "last",
+        Literal["last", "stages"] | None,
+        typer.Option(
+            help="What embeddings average: the last feature map, or every stage's.",
+            show_default="stages; last for networks of tokens",
+        ),
+    ] = None,
     context: Annotated[int, typer.Option(help="Pixels around a tile that the teacher sees.")] = 32,
     slide_tiles: Annotated[int, typer.Option(help="Most tiles from one slide.")] = 500,
     upsample: Annotated[

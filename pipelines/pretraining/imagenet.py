@@ -28,7 +28,7 @@ def import_imagenet(
     *,
     spec: TileSpec,
     licence: str,
-    features: Features = "last",
+    features: Features | None = None,
     half: bool = False,
 ) -> None:
     """Write the folder of an encoder with the weights of a file, as that of a pretraining.
@@ -42,6 +42,8 @@ def import_imagenet(
         The tiles the model is to take.
     licence
         Of the weights.
+    features
+        As for `distill.pooling.pooled`.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class PretrainSettings:
     embed_px
         Edge of the tiles that the model takes; None for `crop_px`.
     features
-        What the model's embedding averages: see `distill.pooling`.
+        What the model's embedding averages; None for every stage, if the network has stages.
     average_decay
         Of the moving average of the weights, which is kept in trainings of `AVERAGED_STEPS` and
         more; 0 for none.
@@ -56,7 +56,7 @@ class PretrainSettings:
     accumulate: int = 1
     crop_px: int = 224
     embed_px: int | None = None
-    features: Features = "last"
+    features: Features | None = None
     learning_rate: float = 1e-3
     average_decay: float = 0.999
     share: float = 1.0

@@ -20,7 +20,7 @@ def test_the_blocks_add_something_and_the_rest_is_as_it_was(tmp_path: Path) -> N
     (found,) = find_candidates(tmp_path)
     assert (found.objective, found.architecture) == ("random-live", "resnet10t")
     assert read_seen(found.folder / SEEN_NAME) == Seen()
-    live, plain = found.load(), create_encoder("resnet10t", spec=SPEC)
+    live, plain = found.load(), create_encoder("resnet10t", spec=SPEC, features="stages")
     pixels = np.random.default_rng(0).integers(256, size=(2, 64, 64, 3), dtype=np.uint8)
     assert np.abs(live.embed(pixels) - plain.embed(pixels)).max() > 1e-3
     weights = plain.module.state_dict()

@@ -14,7 +14,7 @@ SPEC = TileSpec(size_px=64, mpp=0.5)
 
 
 def test_weights_stay_and_the_embedding_is_longer(tmp_path: Path) -> None:
-    write_random(tmp_path / "last" / "mine-resnet10t-2", "resnet10t", SPEC, seed=2)
+    write_random(tmp_path / "last" / "mine-resnet10t-2", "resnet10t", SPEC, features="last")
     (last,) = find_candidates(tmp_path / "last")
     (last.folder / "checkpoint.pt").write_bytes(b"large")
     write_staged(last, tmp_path / "staged" / last.name)

@@ -45,7 +45,8 @@ def test_weights_become_an_encoder(architecture: str, suffix: str, tmp_path: Pat
         save_file(state, weights)
     size = "224" if architecture.startswith("vit") else "64"
     out = tmp_path / "imagenet-network"
-    run(weights, out, "--architecture", architecture, "--embed-px", size, "--tile-mpp", "0.25")
+    network_and_tiles = ("--architecture", architecture, "--embed-px", size, "--tile-mpp", "0.25")
+    run(weights, out, *network_and_tiles, "--features", "last")
 
     model = load_model(out)
     encoder, training = model.encoder, model.card.training
@@ -67,10 +68,11 @@ def test_weights_become_an_encoder(architecture: str, suffix: str, tmp_path: Pat
     assert np.abs(encoder.embed(pixels) - random.embed(pixels)).max() > 1e-2
 
 
-def test_its_embedding_can_be_made_of_every_stage(tmp_path: Path) -> None:
+def test_its_embedding_is_made_of_every_stage(tmp_path: Path) -> None:
     torch.save(made_up("resnet10t").state_dict(), tmp_path / "w.pth")
-    run(tmp_path / "w.pth", tmp_path / "m", "--architecture", "resnet10t", "--features", "stages")
-    assert load_model(tmp_path / "m").encoder.dim == 1024
+    run(tmp_path / "w.pth", tmp_path / "m", "--architecture", "resnet10t")
+    encoder = load_model(tmp_path / "m").encoder
+    assert (encoder.identifier, encoder.dim) == ("resnet10t-imagenet-stages", 1024)
 
 
 def test_a_file_that_is_not_the_network_is_refused(tmp_path: Path) -> None:

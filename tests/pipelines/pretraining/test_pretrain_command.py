@@ -82,12 +82,12 @@ def test_each_objective_ends_in_a_model_that_embeds(
     output = run(objective, tiles, tmp_path / "m")
     assert "loop_over_bare_step" in output
     model = load_model(tmp_path / "m")
-    assert model.card.encoder.identifier == f"{ARCHITECTURE}-{objective}-0"
+    assert model.card.encoder.identifier == f"{ARCHITECTURE}-{objective}-0-stages"
     assert model.card.training.data_licence == model.encoder.licence == "CC0"
     assert model.card.training.method.startswith(f"{objective}: 2 steps of 4 tiles")
     assert model.card.training.measures["tiles"] == 12
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    random = create_encoder(ARCHITECTURE, spec=model.encoder.spec)
+    random = create_encoder(ARCHITECTURE, spec=model.encoder.spec, features="stages")
     assert np.abs(model.encoder.embed(pixels) - random.embed(pixels)).max() > 1e-3
     assert (tmp_path / "m" / PNG_NAME).is_file()
     assert len((tmp_path / "m" / CSV_NAME).read_text().splitlines()) == 3
@@ -98,18 +98,26 @@ def test_random_is_the_untrained_network(tiles: Path, tmp_path: Path) -> None:
     model = load_model(tmp_path / "m")
     assert model.card.training.method == "not trained: random weights"
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    expected = create_encoder(ARCHITECTURE, spec=model.encoder.spec, seed=3)
+    expected = create_encoder(ARCHITECTURE, spec=model.encoder.spec, seed=3, features="stages")
     np.testing.assert_array_equal(model.encoder.embed(pixels), expected.embed(pixels))
 
 
-def test_an_embedding_can_be_made_of_every_stage(tiles: Path, tmp_path: Path) -> None:
-    run("barlow", tiles, tmp_path / "m", "--features", "stages")
-    model = load_model(tmp_path / "m")
-    assert (model.card.encoder.features, model.encoder.dim) == ("stages", 1024)
-    tokens = ("--features", "stages", "--architecture", "vit_tiny_patch16_224")
+def test_embeddings_are_made_of_every_stage_where_there_are_some(
+    tiles: Path, tmp_path: Path
+) -> None:
+    run("random", tiles, tmp_path / "m")
+    run("random", tiles, tmp_path / "last", "--features", "last")
+    tokens = ("--architecture", "vit_tiny_patch16_224", "--embed-px", "224")
+    run("random", tiles, tmp_path / "vit", *tokens)
+    cards = [read_card(tmp_path / name).encoder for name in ("m", "last", "vit")]
+    assert [(card.features, card.dim) for card in cards] == [
+        ("stages", 1024),
+        ("last", 512),
+        ("last", 192),
+    ]
     with pytest.raises(ModelError, match="VisionTransformer has no stages"):
-        run("random", tiles, tmp_path / "vit", *tokens)
-    assert not (tmp_path / "vit").exists()
+        run("random", tiles, tmp_path / "refused", *tokens, "--features", "stages")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) -> None:
