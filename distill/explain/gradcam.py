@@ -1,7 +1,7 @@
-"""Grad-CAM: which cells of the last feature map push the score up.
+"""Grad-CAM: which cells of the feature maps that an embedding averages push the score up.
 
 Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
-localization", ICCV 2017. With A_k the maps of the last features and y the score,
+localization", ICCV 2017. With A_k those maps and y the score,
 
     alpha_k = mean over cells of dy / dA_k,        map = ReLU(sum_k alpha_k A_k)
 

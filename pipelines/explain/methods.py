@@ -95,7 +95,7 @@ METHODS = (
     Method(
         name="grad_cam",
         title="Grad-CAM",
-        meaning="cells of the last feature map that raise the score",
+        meaning="cells of the averaged feature maps that raise the score",
         is_signed=False,
         compute=lambda score, tile: grad_cam(score.features, score.of_features, tile.x),
         needs_feature_maps=True,

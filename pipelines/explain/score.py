@@ -41,7 +41,7 @@ class TileScore(nn.Module):
         return isinstance(self.encoder, PooledFeatures) and self.encoder.features(x).ndim == 4
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) to the encoder's last feature maps (B, D, h, w)."""
+        """(B, 3, S, S) to the feature maps that the encoder averages, (B, D, h, w)."""
         return self._pooled.features(x)
 
     def of_features(self, features: Tensor) -> Tensor:
