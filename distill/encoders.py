@@ -214,6 +214,8 @@ def create_encoder(
         If there is no such network, or it has no such `features`.
     """
     if architecture in ENCODERS:
+        if features != "last":
+            raise ModelError(f"{architecture} has no stages: features = 'last' is all it has")
         return ENCODERS[architecture](spec)
     return encoder_of(
         create_backbone(architecture, seed=seed),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.double import double
+from distill.pooling import channels_first, has_stages
 
 OUTPUT_STRIDE = 2
 DECODER_CHANNELS = 64
@@ -42,7 +43,7 @@ class NucleiNet(nn.Module):
         info: list[dict[str, int]] = list(backbone.feature_info)  # type: ignore[arg-type]
         embedding = int(backbone.num_features)  # type: ignore[arg-type]
         strides = [f["reduction"] for f in info]
-        self.has_tokens = strides[0] == strides[-1]
+        self.has_tokens = not has_stages(backbone)
         if self.has_tokens:
             thirds = len(TOKEN_STRIDES)
             self.indices = [len(info) * (i + 1) // thirds - 1 for i in range(thirds)]
@@ -86,7 +87,7 @@ class NucleiNet(nn.Module):
         """Feature maps from fine to coarse; the last is what an embedding is pooled from."""
         last, features = self.backbone.forward_intermediates(x, indices=self.indices)  # type: ignore[operator]
         if not self.has_tokens:
-            return [*features[:-1], last]
+            return [*features[:-1], channels_first(self.backbone, last)]
         embedding: Tensor = self.backbone.forward_head(last, pre_logits=True)  # type: ignore[operator]
         return [*features, embedding[:, :, None, None]]
 

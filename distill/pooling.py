@@ -22,7 +22,7 @@ class PooledFeatures(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to what is averaged: maps (B, D, h, w), or tokens (B, T, D)."""
         features: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
-        return features
+        return channels_first(self.backbone, features)
 
     def pool(self, features: Tensor) -> Tensor:
         """The features to (B, D)."""
@@ -56,9 +56,17 @@ class StagedFeatures(PooledFeatures):
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to all stages' maps as coarse as the last, (B, D, h, w), from fine on."""
         last, maps = self.backbone.forward_intermediates(x)  # type: ignore[operator]
-        grid = last.shape[2:]
-        finer = [functional.adaptive_avg_pool2d(features, grid) for features in maps[:-1]]
+        # Some that have stages end in tokens all the same: theirs are in the last of the maps.
+        last = channels_first(self.backbone, last) if last.ndim == 4 else maps[-1]
+        grid = last.shape[2], last.shape[3]
+        finer = [functional.adaptive_avg_pool2d(of, grid) for of in maps[:-1]]
         return torch.cat([*finer, last], dim=1)
+
+
+def channels_first(backbone: nn.Module, features: Tensor) -> Tensor:
+    """A timm network's last features as (B, D, h, w), where they are a map of another order."""
+    channels_are_last = features.ndim == 4 and getattr(backbone, "output_fmt", "NCHW") == "NHWC"
+    return features.permute(0, 3, 1, 2) if channels_are_last else features
 
 
 def has_stages(backbone: nn.Module) -> bool:

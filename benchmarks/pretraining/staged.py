@@ -35,11 +35,8 @@ def write_staged(candidate: Candidate, out: Path) -> None:
     """
     was, spec = candidate.card.encoder, candidate.card.tile.spec
     staged = create_encoder(was.architecture, spec=spec, features="stages")
-    changed = {
-        "features": "stages",
-        "dim": staged.dim,
-        "identifier": f"{was.identifier}-stages",
-    }
+    identifier = f"{was.identifier.removesuffix('-stages')}-stages"
+    changed = {"features": "stages", "dim": staged.dim, "identifier": identifier}
     copytree(candidate.folder, out, ignore=ignore_patterns("checkpoint.pt"))
     encoder = was.model_copy(update=changed)
     write_card(out, candidate.card.model_copy(update={"encoder": encoder}))

@@ -124,6 +124,11 @@ def test_an_encoder_is_the_pooled_last_feature_map() -> None:
     np.testing.assert_allclose(encoder.embed(pixels), features.mean((2, 3)), atol=1e-5)
 
 
+def test_what_is_no_network_has_no_stages() -> None:
+    with pytest.raises(ModelError, match="mean-colour has no stages"):
+        create_encoder("mean-colour", spec=SPEC, features="stages")
+
+
 @pytest.mark.parametrize(
     ("name", "proposal"), [("resnet-18", "resnet18"), ("regnet_x002", "regnetx_002")]
 )

@@ -6,6 +6,7 @@ import torch
 
 from distill.encoders import create_backbone, create_encoder, encoder_of
 from distill.errors import ModelError
+from distill.nuclei_net import NucleiNet
 from distill.pooling import PooledFeatures, pooled
 from wsi.plan import TileSpec
 
@@ -44,3 +45,27 @@ def test_a_network_of_tokens_has_no_stages() -> None:
     with pytest.raises(ModelError, match=r"VisionTransformer has no stages.*'last'"):
         pooled(backbone, "stages")
     assert type(pooled(backbone, "last")) is PooledFeatures
+
+
+@pytest.mark.parametrize("architecture", ["mambaout_femto", "swin_tiny_patch4_window7_224"])
+def test_maps_with_channels_last_are_averaged_over_space(architecture: str) -> None:
+    """Some of timm's networks answer (B, h, w, D); timm's own pooling is what is expected."""
+    backbone = create_backbone(architecture).eval()
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = backbone.forward_features(x)  # type: ignore[operator]
+        last, staged = (pooled(backbone, features)(x) for features in ("last", "stages"))
+    width = backbone.num_features
+    assert last.shape == (2, width)
+    np.testing.assert_allclose(last, maps.mean((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(staged[:, -width:], last, atol=1e-5)
+    net = NucleiNet(backbone).eval()
+    with torch.no_grad():
+        assert net(x[:1]).shape == (1, 3, 112, 112)
+
+
+def test_a_network_that_ends_in_tokens_has_the_stages_it_says() -> None:
+    backbone = create_backbone("levit_128s").eval()
+    with torch.no_grad():
+        embeddings = pooled(backbone)(torch.zeros(2, 3, 224, 224))
+    assert embeddings.shape == (2, sum(stage["num_chs"] for stage in backbone.feature_info))
