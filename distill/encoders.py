@@ -19,7 +19,7 @@ import distill.students  # noqa: F401  # registers the networks that timm does n
 from distill.card import Features
 from distill.device import check_device, no_memory_left
 from distill.errors import ModelError
-from distill.pooling import StagedFeatures, pooled
+from distill.pooling import StagedFeatures, embedding_length, pooled
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -169,12 +169,10 @@ def encoder_of(
     Raises
     ------
     ModelError
-        If `features` are stages that the network does not have.
+        If `features` are stages that the network does not have, or it does not take such tiles.
     """
     module = pooled(backbone, features).eval().to(memory_format=torch.channels_last)
-    probe = torch.zeros(1, 3, spec.size_px, spec.size_px)
-    with torch.inference_mode():
-        dim = int(module(probe).shape[1])
+    dim = embedding_length(module, spec.size_px)
     if isinstance(module, StagedFeatures):
         identifier += "-stages"
     return Encoder(

@@ -22,7 +22,7 @@ class PooledFeatures(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to what is averaged: maps (B, D, h, w), or tokens (B, T, D)."""
         features: Tensor = self.backbone.forward_features(x)  # type: ignore[operator]
-        return channels_first(self.backbone, features)
+        return channels_first(self.backbone, _one(features, self.backbone))
 
     def pool(self, features: Tensor) -> Tensor:
         """The features to (B, D)."""
@@ -57,10 +57,20 @@ class StagedFeatures(PooledFeatures):
         """(B, 3, S, S) to all stages' maps as coarse as the last, (B, D, h, w), from fine on."""
         last, maps = self.backbone.forward_intermediates(x)  # type: ignore[operator]
         # Some that have stages end in tokens all the same: theirs are in the last of the maps.
-        last = channels_first(self.backbone, last) if last.ndim == 4 else maps[-1]
+        one = _one(last, self.backbone)
+        last = channels_first(self.backbone, one) if one.ndim == 4 else maps[-1]
         grid = last.shape[2], last.shape[3]
         finer = [functional.adaptive_avg_pool2d(of, grid) for of in maps[:-1]]
         return torch.cat([*finer, last], dim=1)
+
+
+def _one(features: Tensor | list[Tensor], backbone: nn.Module) -> Tensor:
+    if isinstance(features, Tensor):
+        return features
+    raise ModelError(
+        f"{type(backbone).__name__} answers with its features as a {type(features).__name__} of "
+        f"{len(features)}, of which no embedding is made: choose another network"
+    )
 
 
 def channels_first(backbone: nn.Module, features: Tensor) -> Tensor:
@@ -85,3 +95,23 @@ def pooled(backbone: nn.Module, features: Features | None = None) -> PooledFeatu
     """
     features = features or ("stages" if has_stages(backbone) else "last")
     return StagedFeatures(backbone) if features == "stages" else PooledFeatures(backbone)
+
+
+def embedding_length(module: PooledFeatures, size_px: int) -> int:
+    """Length of the embedding of a tile of `size_px` pixels, in evaluation mode.
+
+    Raises
+    ------
+    ModelError
+        If the network does not take such a tile, or its features are several.
+    """
+    training = module.training
+    try:
+        with torch.inference_mode():
+            return int(module.eval()(torch.zeros(1, 3, size_px, size_px)).shape[1])
+    except (AssertionError, RuntimeError) as error:
+        raise ModelError(
+            f"{type(module.backbone).__name__} does not take tiles of {size_px} px: {error}"
+        ) from error
+    finally:
+        module.train(training)

@@ -129,7 +129,7 @@ def pretrain(
     from distill.objectives.response_loss import ResponseLoss
     from pipelines.errors import UsageError
     from pipelines.pretraining.job import PretrainJob, PretrainSettings
-    from pipelines.pretraining.run import run_pretraining
+    from pipelines.pretraining.run import check_network, run_pretraining
     from pipelines.pretraining.sources import TileRequest
     from pipelines.pretraining.watching import require_tensorboard
     from wsi.plan import TileSpec
@@ -202,6 +202,7 @@ def pretrain(
         resume=resume,
         tensorboard=tensorboard,
     )
+    check_network(job.settings)
     cost = None
     if teacher:
         folder = responses or out.with_name(f"{out.name}-responses")

@@ -13,7 +13,7 @@ from distill.encoders import create_backbone, encoder_of
 from distill.label_maps import LabelMaps, label_maps
 from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
-from distill.pooling import pooled
+from distill.pooling import embedding_length, pooled
 from distill.pretrain import check_batch, pretrain
 from distill.progress import Progress
 from distill.responses import Responses
@@ -23,7 +23,7 @@ from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from pipelines.errors import UsageError
 from pipelines.model import save_model
-from pipelines.pretraining.job import JOB_NAME, PretrainJob
+from pipelines.pretraining.job import JOB_NAME, PretrainJob, PretrainSettings
 from pipelines.pretraining.seen import seen_in
 from pipelines.pretraining.tiles import read_tileset
 from pipelines.pretraining.watching import Report, watching
@@ -53,7 +53,6 @@ def run_pretraining(
     settings = job.settings
     tiles = read_tileset(job.sources, job.mpps, job.request)
     backbone = create_backbone(settings.architecture, seed=settings.seed)
-    pooled(backbone, settings.features)  # what it does not have is refused before it is trained
     training, measures = "not trained: random weights", dict(cost or {})
     objective = None
     if settings.objective != "random":
@@ -72,6 +71,22 @@ def run_pretraining(
         write_seen(job.out / SEEN_NAME, _seen(job))
         if objective and (net := _nuclei_net(objective.model)):
             save_weights(net, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+
+
+def check_network(settings: PretrainSettings) -> None:
+    """Whether the network takes what it will be trained on, and makes an embedding in the end.
+
+    To be asked before anything is computed: a teacher's responses and a training take hours.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network, or it does not.
+    """
+    module = pooled(create_backbone(settings.architecture), settings.features)
+    trained_on = set() if settings.objective == "random" else {settings.crop_px}
+    for size_px in trained_on | {settings.embed_px or settings.crop_px}:
+        embedding_length(module, size_px)
 
 
 def _seen(job: PretrainJob) -> Seen:

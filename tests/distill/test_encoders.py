@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from distill.card import Features
 from distill.encoders import (
     ENCODERS,
     IMAGENET_MEAN,
@@ -127,6 +128,18 @@ def test_an_encoder_is_the_pooled_last_feature_map() -> None:
 def test_what_is_no_network_has_no_stages() -> None:
     with pytest.raises(ModelError, match="mean-colour has no stages"):
         create_encoder("mean-colour", spec=SPEC, features="stages")
+
+
+@pytest.mark.parametrize("features", ["last", "stages"])
+def test_a_network_with_several_results_is_refused(features: Features) -> None:
+    spec = TileSpec(size_px=240, mpp=0.5)
+    with pytest.raises(ModelError, match=r"^CrossVit answers .*list of 2"):
+        create_encoder("crossvit_tiny_240", spec=spec, features=features)
+
+
+def test_a_network_of_one_size_refuses_tiles_of_another() -> None:
+    with pytest.raises(ModelError, match=r"SwinTransformer .* 64 px: .*\(224\)"):
+        create_encoder("swin_s3_tiny_224", spec=SPEC)
 
 
 @pytest.mark.parametrize(

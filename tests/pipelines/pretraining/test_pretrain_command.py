@@ -120,6 +120,27 @@ def test_embeddings_are_made_of_every_stage_where_there_are_some(
     assert not (tmp_path / "refused").exists()
 
 
+@pytest.mark.parametrize(
+    ("architecture", "more", "says"),
+    [
+        ("swin_s3_tiny_224", ("--embed-px", "224"), r"SwinTransformer .* tiles of 64 px: .*224"),
+        (
+            "swin_s3_tiny_224",
+            ("--tile-px", "224", "--crop", "224", "--embed-px", "256"),
+            r"SwinTransformer .* tiles of 256 px: .*224",
+        ),
+        ("crossvit_tiny_240", (), "CrossVit answers with its features as a list"),
+    ],
+)
+def test_a_network_that_does_not_take_the_tiles_is_refused_before_the_teacher_is_asked(
+    tiles: Path, teacher: Path, tmp_path: Path, architecture: str, more: tuple[str, ...], says: str
+) -> None:
+    asked = ("--teacher", str(teacher), "--architecture", architecture, *more)
+    with pytest.raises(ModelError, match=says):
+        run("rckd", tiles, tmp_path / "m", *asked)
+    assert not list(tmp_path.glob("m*"))
+
+
 def test_rckd_asks_its_teacher_once(tiles: Path, teacher: Path, tmp_path: Path) -> None:
     run("rckd", tiles, tmp_path / "a", "--teacher", str(teacher))
     measures = read_card(tmp_path / "a").training.measures
