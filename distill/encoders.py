@@ -19,7 +19,8 @@ import distill.students  # noqa: F401  # registers the networks that timm does n
 from distill.card import Features
 from distill.device import check_device, no_memory_left
 from distill.errors import ModelError
-from distill.pooling import StagedFeatures, embedding_length, pooled
+from distill.pooling import StagedFeatures, pooled
+from distill.trial import tried
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -172,7 +173,7 @@ def encoder_of(
         If `features` are stages that the network does not have, or it does not take such tiles.
     """
     module = pooled(backbone, features).eval().to(memory_format=torch.channels_last)
-    dim = embedding_length(module, spec.size_px)
+    dim = tried(module, spec.size_px, name=identifier).shape[1]
     if isinstance(module, StagedFeatures):
         identifier += "-stages"
     return Encoder(

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.double import double
-from distill.pooling import channels_first, has_stages
+from distill.errors import ModelError
+from distill.pooling import has_stages, stages_of
 
 OUTPUT_STRIDE = 2
 DECODER_CHANNELS = 64
@@ -33,6 +34,11 @@ class NucleiNet(nn.Module):
         unfolded or kept to make the strides `TOKEN_STRIDES`.
     outputs
         Maps to predict; other than nuclei maps where the network is trained for something else.
+
+    Raises
+    ------
+    ModelError
+        If the network's strides are others.
     """
 
     def __init__(
@@ -45,6 +51,8 @@ class NucleiNet(nn.Module):
         strides = [f["reduction"] for f in info]
         self.has_tokens = not has_stages(backbone)
         if self.has_tokens:
+            if strides[-1] % TOKEN_STRIDES[-1]:
+                raise _other_strides(backbone, f"tokens of {strides[-1]} px", "16 or 32 px")
             thirds = len(TOKEN_STRIDES)
             self.indices = [len(info) * (i + 1) // thirds - 1 for i in range(thirds)]
             self.strides = [*TOKEN_STRIDES, 32]
@@ -56,6 +64,8 @@ class NucleiNet(nn.Module):
         else:
             self.indices = feature_indices(backbone, least_stride=4)
             self.strides = [strides[i] for i in self.indices]
+            if self.strides != [4 * 2**i for i in range(len(self.strides))]:
+                raise _other_strides(backbone, f"features at strides {self.strides}", "4, 8, 16, …")
             widths = [*(info[i]["num_chs"] for i in self.indices[:-1]), embedding]
             laterals = [nn.Conv2d(width, channels, 1) for width in widths]
         self.lateral = nn.ModuleList(laterals)
@@ -85,9 +95,9 @@ class NucleiNet(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Feature maps from fine to coarse; the last is what an embedding is pooled from."""
-        last, features = self.backbone.forward_intermediates(x, indices=self.indices)  # type: ignore[operator]
         if not self.has_tokens:
-            return [*features[:-1], channels_first(self.backbone, last)]
+            return stages_of(self.backbone, x, self.indices)
+        last, features = self.backbone.forward_intermediates(x, indices=self.indices)  # type: ignore[operator]
         embedding: Tensor = self.backbone.forward_head(last, pre_logits=True)  # type: ignore[operator]
         return [*features, embedding[:, :, None, None]]
 
@@ -96,6 +106,11 @@ def feature_indices(backbone: nn.Module, *, least_stride: int) -> list[int]:
     """Which of a timm network's feature maps lie at this stride or a coarser one."""
     info = backbone.feature_info
     return [i for i, f in enumerate(info) if f["reduction"] >= least_stride]  # type: ignore[arg-type]
+
+
+def _other_strides(backbone: nn.Module, has: str, wanted: str) -> ModelError:
+    name = type(backbone).__name__
+    return ModelError(f"{name} has {has}: nuclei maps are made of such of {wanted}")
 
 
 def responses_of(maps: Tensor) -> Tensor:

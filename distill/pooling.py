@@ -55,13 +55,17 @@ class StagedFeatures(PooledFeatures):
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to all stages' maps as coarse as the last, (B, D, h, w), from fine on."""
-        last, maps = self.backbone.forward_intermediates(x)  # type: ignore[operator]
-        # Some that have stages end in tokens all the same: theirs are in the last of the maps.
-        one = _one(last, self.backbone)
-        last = channels_first(self.backbone, one) if one.ndim == 4 else maps[-1]
+        *finer, last = stages_of(self.backbone, x)
         grid = last.shape[2], last.shape[3]
-        finer = [functional.adaptive_avg_pool2d(of, grid) for of in maps[:-1]]
-        return torch.cat([*finer, last], dim=1)
+        return torch.cat([*(functional.adaptive_avg_pool2d(of, grid) for of in finer), last], dim=1)
+
+
+def stages_of(backbone: nn.Module, x: Tensor, indices: list[int] | None = None) -> list[Tensor]:
+    """Feature maps (B, D, h, w) of stages, by default all, the last of them as it is pooled."""
+    last, maps = backbone.forward_intermediates(x, indices=indices)  # type: ignore[operator]
+    last = _one(last, backbone)
+    # Some that have stages end in tokens all the same: theirs are in the last of the maps.
+    return [*maps[:-1], channels_first(backbone, last) if last.ndim == 4 else maps[-1]]
 
 
 def _one(features: Tensor | list[Tensor], backbone: nn.Module) -> Tensor:
@@ -95,23 +99,3 @@ def pooled(backbone: nn.Module, features: Features | None = None) -> PooledFeatu
     """
     features = features or ("stages" if has_stages(backbone) else "last")
     return StagedFeatures(backbone) if features == "stages" else PooledFeatures(backbone)
-
-
-def embedding_length(module: PooledFeatures, size_px: int) -> int:
-    """Length of the embedding of a tile of `size_px` pixels, in evaluation mode.
-
-    Raises
-    ------
-    ModelError
-        If the network does not take such a tile, or its features are several.
-    """
-    training = module.training
-    try:
-        with torch.inference_mode():
-            return int(module.eval()(torch.zeros(1, 3, size_px, size_px)).shape[1])
-    except (AssertionError, RuntimeError) as error:
-        raise ModelError(
-            f"{type(module.backbone).__name__} does not take tiles of {size_px} px: {error}"
-        ) from error
-    finally:
-        module.train(training)

@@ -13,7 +13,7 @@ from distill.encoders import create_backbone, encoder_of
 from distill.label_maps import LabelMaps, label_maps
 from distill.nuclei_net import NucleiNet
 from distill.objectives.objective import Objective, match_views, predict_nuclei
-from distill.pooling import embedding_length, pooled
+from distill.pooling import pooled
 from distill.pretrain import check_batch, pretrain
 from distill.progress import Progress
 from distill.responses import Responses
@@ -21,6 +21,7 @@ from distill.seen import SEEN_NAME, Seen, write_seen
 from distill.student_net import StudentNet
 from distill.tileset import TileSet, share_of
 from distill.train import Schedule
+from distill.trial import tried
 from pipelines.errors import UsageError
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob, PretrainSettings
@@ -74,7 +75,7 @@ def run_pretraining(
 
 
 def check_network(settings: PretrainSettings) -> None:
-    """Whether the network takes what it will be trained on, and makes an embedding in the end.
+    """Whether the network takes what it will be trained on, and makes embeddings in the end.
 
     To be asked before anything is computed: a teacher's responses and a training take hours.
 
@@ -83,10 +84,14 @@ def check_network(settings: PretrainSettings) -> None:
     ModelError
         If there is no such network, or it does not.
     """
-    module = pooled(create_backbone(settings.architecture), settings.features)
-    trained_on = set() if settings.objective == "random" else {settings.crop_px}
-    for size_px in trained_on | {settings.embed_px or settings.crop_px}:
-        embedding_length(module, size_px)
+    name = settings.architecture
+    backbone = create_backbone(name)
+    encoder = pooled(backbone, settings.features)
+    tried(encoder, settings.embed_px or settings.crop_px, name=name)
+    if settings.objective in ("rckd", "supervised-nuclei"):
+        tried(StudentNet(backbone), settings.crop_px, name=name)
+    elif settings.objective != "random":
+        tried(encoder, settings.crop_px, name=name)
 
 
 def _seen(job: PretrainJob) -> Seen:

@@ -138,7 +138,7 @@ def test_a_network_with_several_results_is_refused(features: Features) -> None:
 
 
 def test_a_network_of_one_size_refuses_tiles_of_another() -> None:
-    with pytest.raises(ModelError, match=r"SwinTransformer .* 64 px: .*\(224\)"):
+    with pytest.raises(ModelError, match=r"swin_s3_tiny_224-random .* of 64 px: .*\(224\)"):
         create_encoder("swin_s3_tiny_224", spec=SPEC)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Generator, nn
 
 from distill.encoders import create_backbone
+from distill.errors import ModelError
 from distill.nuclei_net import OUTPUT_STRIDE, NucleiNet, responses_of
 from distill.pooling import PooledFeatures
 
@@ -53,6 +54,24 @@ def test_every_weight_an_embedding_is_made_with_learns(architecture: str) -> Non
     assert of_embedding <= learning(net.backbone)
     decoder = {name for name, _ in net.named_parameters() if not name.startswith("backbone.")}
     assert decoder <= learning(net)
+
+
+def test_stages_that_end_in_tokens_are_maps_all_the_same() -> None:
+    net = NucleiNet(create_backbone("efficientformer_l1")).eval()
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 224, 224)).shape == (1, 3, 112, 112)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "says"),
+    [
+        ("eva02_tiny_patch14_224", "Eva has tokens of 14 px: .* of 16 or 32 px"),
+        ("levit_128s", r"LevitDistilled has features at strides \[16, 32, 64\]: .* of 4, 8, 16"),
+    ],
+)
+def test_strides_that_a_decoder_does_not_reach_are_refused(architecture: str, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        NucleiNet(create_backbone(architecture))
 
 
 def test_responses_are_probabilities_and_distances() -> None:

@@ -123,13 +123,22 @@ def test_embeddings_are_made_of_every_stage_where_there_are_some(
 @pytest.mark.parametrize(
     ("architecture", "more", "says"),
     [
-        ("swin_s3_tiny_224", ("--embed-px", "224"), r"SwinTransformer .* tiles of 64 px: .*224"),
+        (
+            "swin_s3_tiny_224",
+            ("--embed-px", "224"),
+            "swin_s3_tiny_224 does not take .* of 64 px: .*224",
+        ),
         (
             "swin_s3_tiny_224",
             ("--tile-px", "224", "--crop", "224", "--embed-px", "256"),
-            r"SwinTransformer .* tiles of 256 px: .*224",
+            "swin_s3_tiny_224 does not take tiles of 256 px: .*224",
         ),
-        ("crossvit_tiny_240", (), "CrossVit answers with its features as a list"),
+        (
+            "crossvit_tiny_240",
+            ("--embed-px", "224"),
+            "CrossVit answers with its features as a list",
+        ),
+        ("eva02_tiny_patch14_224", ("--embed-px", "224"), "Eva has tokens of 14 px"),
     ],
 )
 def test_a_network_that_does_not_take_the_tiles_is_refused_before_the_teacher_is_asked(
