@@ -5,29 +5,14 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any
 
-import distill
-import pipelines
-import wsi
+from pipelines.code_version import code_version
 from wsi.atomic import digest, remove, replacing
 
 RECEIPT_NAME = "receipt.json"
 OWN_DIGEST = "sha256"  # key of the digest over everything else in the file
-
-
-@cache
-def code_version() -> str:
-    """The package's version and a digest of the sources that make results."""
-    total = hashlib.sha256()
-    for package in (wsi, distill, pipelines):
-        root = Path(package.__path__[0])
-        for file in sorted(root.rglob("*.py")):
-            total.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
-    return f"{version('raypath')}+{total.hexdigest()[:12]}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,6 +111,18 @@ class Receipts:
         receipt = self._read().get(step)
         return receipt and receipt.get("input")
 
+    def forget_others(self, base: Mapping[str, Any], *, keep: Iterable[str] = ()) -> None:
+        """Remove what steps left of another slide, or of it at other `base` parameters.
+
+        All but the outputs in `keep`. It would be done again; but until then, and for good where
+        a step fails, a heatmap of the old slide would lie over the new one.
+        """
+        receipts, wanted = self._read(), _as_stored(base)
+        others = {step for step, of in receipts.items() if not self._is_made_of(of, wanted)}
+        if others:
+            self._drop(receipts, others | _made_of_outputs(receipts, wanted), set(keep))
+            self._write(receipts)
+
     def forget_stale(self, base: Mapping[str, Any]) -> None:
         """Remove what steps that were not asked for now left of another slide or tissue.
 
@@ -138,29 +135,31 @@ class Receipts:
         stale = {step for step, of in others.items() if not self._is_of(of, wanted)}
         if not stale:
             return
-        # What knows no tissue was made from what another step wrote.
-        stale |= {s for s, of in others.items() if not wanted.keys() <= of["parameters"].keys()}
-        for step in stale:
-            for name in receipts.pop(step)["outputs"].keys() - ours:
-                remove(self.folder / name)
+        self._drop(receipts, stale | _made_of_outputs(others, wanted), ours)
         self._write(receipts)
 
     def _is_of(self, receipt: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
         """Whether a step was done on this slide with these parameters, and nothing since."""
+        return self._is_made_of(receipt, base) and all(
+            self._digest(name) == was for name, was in receipt["outputs"].items()
+        )
+
+    def _is_made_of(self, receipt: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
         given = receipt["parameters"]
-        return (
-            receipt["input"] == self.source
-            and all(given.get(name, value) == value for name, value in base.items())
-            and all(self._digest(name) == was for name, was in receipt["outputs"].items())
+        return receipt["input"] == self.source and all(
+            given.get(name, value) == value for name, value in base.items()
         )
 
     def forget(self, *, keep: Iterable[str] = ()) -> None:
         """Remove every receipt, and what the steps wrote but for the outputs in `keep`."""
-        for receipt in self._read().values():
-            for name in receipt["outputs"]:
-                if name not in keep:
-                    remove(self.folder / name)
+        receipts = self._read()
+        self._drop(receipts, list(receipts), set(keep))
         remove(self.folder / RECEIPT_NAME)
+
+    def _drop(self, receipts: dict[str, Any], steps: Iterable[str], keep: set[str]) -> None:
+        for step in steps:
+            for name in receipts.pop(step)["outputs"].keys() - keep:
+                remove(self.folder / name)
 
     def _write(self, receipts: dict[str, Any]) -> None:
         _write_receipts(self.folder, receipts)
@@ -170,6 +169,11 @@ class Receipts:
             return read_receipts(self.folder)
         except (OSError, ValueError):
             return {}  # a missing or torn receipt only costs the work again
+
+
+def _made_of_outputs(receipts: Mapping[str, Any], base: Mapping[str, Any]) -> set[str]:
+    """Steps that do not know all of `base`: they were done on what other steps wrote."""
+    return {step for step, of in receipts.items() if not base.keys() <= of["parameters"].keys()}
 
 
 def read_receipts(folder: Path) -> dict[str, Any]:

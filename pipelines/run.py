@@ -10,6 +10,7 @@ from typing import Any
 
 from cluster.executor import Executor, Failure
 from distill.errors import ModelError
+from pipelines.code_version import code_version
 from pipelines.config import RunConfig
 from pipelines.errors import UsageError
 from pipelines.job import SlideJob
@@ -18,7 +19,7 @@ from pipelines.lock import Lock, held
 from pipelines.manifest import Entry
 from pipelines.networks import Networks, load_networks, read_networks
 from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
-from pipelines.receipts import RECEIPT_NAME, code_version, seal
+from pipelines.receipts import RECEIPT_NAME, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.remote.for_report import gather_for_report
 from pipelines.remote.kept import kept_at

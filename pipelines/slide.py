@@ -27,7 +27,7 @@ from pipelines.steps.nuclei import (
 from pipelines.steps.opened import Opened
 from pipelines.steps.predict import OUTPUTS, predict_slide
 from pipelines.steps.pyramid import plan_image, pyramid_parameters, write_image
-from pipelines.steps.reuse import known_tiles, unknown_tiles
+from pipelines.steps.reuse import CHOOSING, known_tiles, unknown_tiles
 from pipelines.steps.segment import plan_segmentation, segment_slide
 from pipelines.steps.timing import Timing
 from pipelines.tissue_geojson import is_edited, write_tissue
@@ -79,6 +79,8 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
                 return HandedOut(plans=tuple(plan.sealed() for plan in shared))
         job.folder.mkdir(parents=True, exist_ok=True)
         sweep(job.folder)
+        known = {name: value for name, value in base.items() if name not in CHOOSING}
+        receipts.forget_others(known, keep=(TISSUE_NAME,))  # which a person may have edited
         receipts.do("tissue", base, (TISSUE_NAME,), partial(_write_tissue, slide, job, seen))
         image = receipts.do("pyramid", pyramid, (IMAGE_NAME,), partial(write_image, opened))
         forget_blocks(job.folder, "pyramid")

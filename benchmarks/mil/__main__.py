@@ -20,8 +20,8 @@ from benchmarks.mil.bags import FOLDS, REPEATS, SETS, load
 from benchmarks.mil.predict import FOREST, SIZES, Protocol, predict
 from benchmarks.mil.tables import as_markdown, in_common, piece, read_said, scores, write_rows
 from benchmarks.slides import DATA
+from pipelines.code_version import code_version
 from pipelines.mil.heads.registry import HEADS
-from pipelines.receipts import code_version
 from pipelines.same_job import remember
 from wsi.atomic import remove, replacing
 from wsi.errors import RayPathError

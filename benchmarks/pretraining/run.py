@@ -27,7 +27,7 @@ from distill.downstream.splits import Fold, folds, take_fraction
 from distill.encoders import Encoder
 from distill.errors import LabelledDataError
 
-PROTOCOL = 2  # raised when the same settings would give other predictions
+PROTOCOL = 3  # raised when the same settings would give other predictions
 ON_EMBEDDINGS: Mapping[str, Callable[..., Answer]] = {
     "knn": nearest_neighbours,
     "linear": linear_probe,

@@ -12,18 +12,25 @@ from distill.downstream.probe import Answer, Embedded, standardise
 from distill.downstream.splits import validation
 
 STRENGTHS = tuple(float(c) for c in 10.0 ** np.arange(-5, 3))  # inverse regularisation, C
-UNTUNED = 1e-2  # where too few patients are left to validate on
+UNTUNED = 1e-2  # where there are fewer patients than this to learn from and validate on:
+TUNED_PATIENTS = 10  # what suits the two or three set aside of fewer suits no others
 STEPS = 300  # of L-BFGS; a fit that needs more is hardly regularised and validates badly
 
 
-def linear_probe(train: Embedded, asked: NDArray[np.float32], *, seed: int = 0) -> Answer:
+def linear_probe(
+    train: Embedded,
+    asked: NDArray[np.float32],
+    *,
+    seed: int = 0,
+    tuned_patients: int = TUNED_PATIENTS,
+) -> Answer:
     """Class probabilities of `asked`, (M, D), by multinomial logistic regression (L-BFGS).
 
     C is the one of `STRENGTHS` with the least cross-entropy on patients set aside from `train`;
-    the probe is then fitted to all of `train`. Where they cannot be set aside, C is `UNTUNED`,
-    and the answer's setting says so.
+    the probe is then fitted to all of `train`. Where there are fewer than `tuned_patients`, or
+    they cannot be set aside, C is `UNTUNED`, and the answer's setting says so.
     """
-    parts = validation(train.targets, train.owners, seed=seed)
+    parts = validation(train.targets, train.owners, seed=seed, least_patients=tuned_patients)
     if parts is None:
         strength, note = UNTUNED, ", not validated"
     else:

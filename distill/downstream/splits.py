@@ -56,16 +56,22 @@ def folds(dataset: LabelledImages, *, seed: int, count: int = 5) -> list[Fold]:
 
 
 def validation(
-    targets: NDArray[np.int64], owners: NDArray[np.str_], *, seed: int, count: int = 4
+    targets: NDArray[np.int64],
+    owners: NDArray[np.str_],
+    *,
+    seed: int,
+    count: int = 4,
+    least_patients: int = 2,
 ) -> tuple[Indices, Indices] | None:
     """Divide what may be learnt from into (learn, validate), by patient, about 1 in `count`.
 
-    None where it cannot be done: a class would be missing on the learning side, or the
-    validation side would not have two classes. What is chosen by validation then has to be
-    fixed beforehand.
+    None where it cannot be done: there are fewer than `least_patients`, a class would be missing
+    on the learning side, or the validation side would not have two classes. What is chosen by
+    validation then has to be fixed beforehand.
     """
-    count = min(count, len(np.unique(owners)), int(np.bincount(targets).min()))
-    if count < 2:
+    patients = len(np.unique(owners))
+    count = min(count, patients, int(np.bincount(targets).min()))
+    if patients < least_patients or count < 2:
         return None
     classes = set(targets.tolist())
     for learn, validate in divide(targets, owners, count, seed, "validation"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pipelines.blockwise.sealed import SealedPlan
-from pipelines.receipts import Receipts, code_version
+from pipelines.code_version import code_version
+from pipelines.receipts import Receipts
 from wsi.atomic import remove
 from wsi.ref import SlideRef
 

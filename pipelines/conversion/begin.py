@@ -8,11 +8,11 @@ from typing import Any
 
 import zarr
 
+from pipelines.code_version import code_version
 from pipelines.conversion.finish import clean, describe
 from pipelines.conversion.tasks import Begun, Converted, ConvertJob
 from pipelines.errors import UsageError
 from pipelines.output import free_bytes
-from pipelines.receipts import code_version
 from wsi.atomic import digest, remove, replacing, sweep
 from wsi.errors import DiskFullError
 from wsi.jpeg.find import find_tiles

@@ -14,10 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipelines.code_version import code_version
 from pipelines.mil.cohort import Cohort
 from pipelines.mil.job import MilJob
 from pipelines.mil.predictions import Prediction
-from pipelines.receipts import code_version
 from pipelines.same_job import remember
 from wsi.atomic import remove, replacing
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from distill.card import HeadFile, TrainingCard, write_toml
 from distill.device import check_device
+from pipelines.code_version import code_version
 from pipelines.errors import UsageError
 from pipelines.lock import held
 from pipelines.memory import measured_peak
@@ -34,7 +35,6 @@ from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
 from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, save_head, save_model
-from pipelines.receipts import code_version
 from pipelines.runfolder import NOTICE
 from wsi.atomic import replacing
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic_core import to_jsonable_python
 
+from pipelines.code_version import code_version
 from pipelines.config import NETWORKS
 from pipelines.job import SlideJob
 from pipelines.networks import read_networks
-from pipelines.receipts import code_version
 from pipelines.records import SlideRecord, record_from
 from pipelines.remote.store import list_objects, read_object, write_object
 from wsi.atomic import digest

@@ -12,6 +12,7 @@ import pytest
 
 from cluster.executor import Executor, Outcome
 from cluster.serial import SerialExecutor
+from distill.errors import ModelError
 from pipelines import unchanged
 from pipelines.config import RunConfig
 from pipelines.demo.alignment import write_colour_model
@@ -101,6 +102,29 @@ def test_nothing_is_kept_of_a_slide_that_changed_meanwhile(
     assert again["s1"].reused == ("tissue", "pyramid", "embed", "preview")
     run(slides, tmp_path / "undisturbed", model)
     assert results(tmp_path / "out") == results(tmp_path / "undisturbed")
+
+
+def test_nothing_of_another_slide_is_left_beside_the_new_one_where_a_step_fails(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heatmap of the old slide would be shown over the new one's image."""
+    copies = shutil.copytree(slides, tmp_path / "copies")
+    out = tmp_path / "out"
+    run(copies, out, model)
+    untouched = results(out)
+
+    def fail(*given: object) -> object:
+        raise ModelError("no embeddings today")
+
+    monkeypatch.setattr("pipelines.slide.embed_slide", fail)
+    records = run(copies, out, model)
+    assert {record.reason for record in records.values()} == {"model"}
+    assert results(out) == untouched  # the same slides: what was made of them stays
+    put_other_slide(copies / "s2.svs")
+    run(copies, out, model)
+    left = {p.name for p in (out / "slides" / "s2").iterdir()}
+    assert left == {"tissue.geojson", "image.ome.zarr", "receipt.json", "preview"}
+    assert "tiles.h5" in {p.name for p in (out / "slides" / "s1").iterdir()}
 
 
 def test_a_slide_that_breaks_because_it_is_replaced_says_so(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines import receipts as module
-from pipelines.receipts import RECEIPT_NAME, Receipts, code_version, read_receipts
+from pipelines.code_version import code_version
+from pipelines.receipts import RECEIPT_NAME, Receipts, read_receipts
 
 
 class Workshop:
@@ -203,6 +204,22 @@ def test_what_was_made_of_another_slide_or_tissue_goes(
     leave(tmp_path, "embed", source, "tiles.h5", mask=mask).forget_stale({"mask": mask})
     assert files_of(tmp_path) == {"tiles.h5"}
     assert Receipts(folder=tmp_path, source="aa").made_from("nuclei") is None
+
+
+@pytest.mark.parametrize(("source", "mpp"), [("bb", 0.5), ("aa", 0.25)])
+def test_what_is_of_another_slide_goes_before_the_new_one_is_begun(
+    tmp_path: Path, source: str, mpp: float
+) -> None:
+    leave(tmp_path, "tissue", "aa", "tissue.geojson", mpp=0.5, mask="m")
+    leave(tmp_path, "embed", "aa", "tiles.h5", mpp=0.5, mask="m")
+    leave(tmp_path, "nuclei_geojson", "aa", "nuclei.geojson", nuclei="digest")
+    (tmp_path / "notes.txt").write_text("a person's")
+    same = Receipts(folder=tmp_path, source="aa")
+    same.forget_others({"mpp": 0.5})
+    assert files_of(tmp_path) == {"tissue.geojson", "tiles.h5", "nuclei.geojson", "notes.txt"}
+    Receipts(folder=tmp_path, source=source).forget_others({"mpp": mpp}, keep=("tissue.geojson",))
+    assert files_of(tmp_path) == {"tissue.geojson", "notes.txt"}
+    assert same.made_from("embed") is None
 
 
 def test_of_a_step_that_another_wrote_over_nothing_stays(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from distill.downstream.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
-from distill.downstream.linear import STRENGTHS, UNTUNED, linear_probe
+from distill.downstream.linear import STRENGTHS, TUNED_PATIENTS, UNTUNED, linear_probe
 from distill.downstream.probe import Answer, Embedded, standardise
 
 Probe = Callable[..., Answer]
@@ -103,10 +103,13 @@ def test_noise_is_regularised_more_than_a_clear_signal() -> None:
     assert chosen[0] < chosen[1]
 
 
-def test_with_one_patient_nothing_is_validated_and_the_answer_says_so() -> None:
-    train, _ = blobs(6, seed=0)
+@pytest.mark.parametrize("patients", [1, TUNED_PATIENTS - 1])
+def test_of_few_patients_none_is_validated_on_and_the_answer_says_so(patients: int) -> None:
+    train, _ = blobs(6 * patients, seed=0)
     answer = linear_probe(train, train.embeddings)
     assert answer.setting == f"C={UNTUNED:g}, not validated"
+    more, _ = blobs(6 * TUNED_PATIENTS, seed=0)
+    assert "not validated" not in linear_probe(more, more.embeddings).setting
 
 
 def test_a_constant_dimension_becomes_zero() -> None:
