@@ -112,7 +112,8 @@ function facts(slide) {
 function why(slide) {
   if (!slide.reason && !slide.message) return null;
   const both = slide.reason && slide.message;
-  return make("p", { class: `why ${slide.verdict}` }, slide.reason ? make("b", {}, spaced(slide.reason)) : "", both ? ": " : "", slide.message ?? "");
+  const earlier = slide.verdict === "failed" && slide.thumbnail ? make("div", {}, "The picture was made before it failed, perhaps by an earlier run.") : "";
+  return make("div", { class: `why ${slide.verdict}` }, slide.reason ? make("b", {}, spaced(slide.reason)) : "", both ? ": " : "", slide.message ?? "", earlier);
 }
 
 function card(slide) {

@@ -9,6 +9,7 @@ import { troubleLine } from "./trouble.js";
 
 const REDO =
   "To try it again, run the same command: finished slides are skipped by their receipts.";
+const EARLIER = "What is shown was made before it failed, perhaps by an earlier run.";
 const RELATIVE =
   "This map compares tiles within the slide. " +
   "The slide was called negative, and it lights up all the same.";
@@ -69,7 +70,10 @@ export class Panel {
     const note = element("div", { className: `note ${slide.verdict}`, id: "reason" });
     if (slide.reason) note.append(element("p", { className: "reason" }, words(slide.reason)));
     if (slide.message) note.append(prose(slide.message));
-    if (slide.verdict === "failed") note.append(element("p", { className: "muted" }, REDO));
+    if (slide.verdict === "failed") {
+      if (slide.image) note.append(element("p", {}, EARLIER));
+      note.append(element("p", { className: "muted" }, REDO));
+    }
     section.append(note);
     return section;
   }

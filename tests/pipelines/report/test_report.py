@@ -261,6 +261,28 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.browser
+def test_the_picture_of_a_slide_that_failed_now_is_said_to_be_older(
+    report: Path, made_run: Any, open_page: Callable[..., Any]
+) -> None:
+    file = report.parent / "slides.parquet"
+    records = [
+        replace(record, verdict="failed", reason="truncated", message="the file ends early")
+        if record.slide_id == made_run.negative
+        else record
+        for record in read_records(file)
+    ]
+    write_records(file, records)
+    page = open_page(write_report(report.parent).as_uri())
+    whys = {
+        card.get_attribute("data-id"): card.locator(".why.failed").inner_text()
+        for card in page.locator(".card:has(.why.failed)").all()
+    }
+    assert whys.keys() == {made_run.negative, made_run.failed}
+    assert "The picture was made before it failed" in whys[made_run.negative]
+    assert "picture" not in whys[made_run.failed]  # there is none
+
+
+@pytest.mark.browser
 def test_a_browser_shows_the_pictures(
     report: Path, made_run: Any, open_page: Callable[..., Any]
 ) -> None:

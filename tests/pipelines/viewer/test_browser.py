@@ -1,12 +1,13 @@
 """The viewer in a real browser: the overlay lies on the cells it is about, to a screen pixel."""
 
 import io
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from pipelines.records import read_records, write_records
 from pipelines.viewer import server
 
 pytestmark = [
@@ -213,6 +215,26 @@ def test_attention_of_a_negative_slide_is_shown_only_when_asked_for(
         page.locator("#opacity").fill("100")
         page.wait_for_timeout(1000)
         assert np.abs(stage_pixels(page) - bare).max() > 60
+
+
+def test_what_is_shown_of_a_slide_that_failed_now_is_said_to_be_older(
+    made_run: Any, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    out = shutil.copytree(made_run.path, tmp_path / "run")
+    records = [
+        replace(record, verdict="failed", reason="truncated", message="the file ends early")
+        if record.slide_id == made_run.negative
+        else record
+        for record in read_records(out / "slides.parquet")
+    ]
+    write_records(out / "slides.parquet", records)
+    with served(out) as url:
+        page = open_page(f"{url}#{quote(made_run.negative)}")
+        page.wait_for_selector("#reason:has-text('the file ends early')")
+        assert "What is shown was made before it failed" in page.inner_text("#reason")
+        page = open_page(f"{url}#{quote(made_run.failed)}")
+        page.wait_for_selector("#reason:has-text('--mpp')")
+        assert "What is shown" not in page.inner_text("#reason")
 
 
 def test_the_list_finds_and_explains_failures(
