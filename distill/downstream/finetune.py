@@ -12,7 +12,7 @@ from torch import Generator, nn
 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.probe import Answer
-from distill.downstream.splits import Indices, validation
+from distill.downstream.splits import TUNED_PATIENTS, Indices, validation
 from distill.downstream.view import View
 from distill.encoders import Encoder, normalise
 from distill.errors import ModelError
@@ -91,7 +91,8 @@ def fine_tune(
     A training step sees one tile of each image of its batch, turned, flipped and with varied
     stain; an answer is the mean over all tiles of an image. Patients are set aside to choose the
     learning rate; the network that answers is trained once more, on all of `learn_from`. Where
-    none can be set aside, the middle rate is used and the answer's setting says so.
+    there are fewer than `TUNED_PATIENTS`, or none can be set aside, the middle rate is used and
+    the answer's setting says so.
 
     Raises
     ------
@@ -102,7 +103,8 @@ def fine_tune(
         raise ModelError(f"{encoder.identifier} has no weights to fine-tune")
     dataset = shown.dataset
     targets = dataset.targets
-    parts = validation(targets[learn_from], dataset.owners[learn_from], seed=seed)
+    owners = dataset.owners[learn_from]
+    parts = validation(targets[learn_from], owners, seed=seed, least_patients=TUNED_PATIENTS)
     if parts is None:
         rate, note = settings.untuned, ", not validated"
     else:

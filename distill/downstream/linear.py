@@ -9,11 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from distill.downstream.probe import Answer, Embedded, standardise
-from distill.downstream.splits import validation
+from distill.downstream.splits import TUNED_PATIENTS, validation
 
 STRENGTHS = tuple(float(c) for c in 10.0 ** np.arange(-5, 3))  # inverse regularisation, C
-UNTUNED = 1e-2  # where there are fewer patients than this to learn from and validate on:
-TUNED_PATIENTS = 10  # what suits the two or three set aside of fewer suits no others
+UNTUNED = 1e-2  # where too few patients are left to validate on
 STEPS = 300  # of L-BFGS; a fit that needs more is hardly regularised and validates badly
 
 

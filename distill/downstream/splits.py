@@ -11,6 +11,9 @@ from distill.downstream.grouped import grouped_folds
 from distill.errors import LabelledDataError
 
 Indices = NDArray[np.int64]
+# To choose a probe's setting by some of the patients it learns from, there must be so many: what
+# suits the two or three set aside of fewer suits no others.
+TUNED_PATIENTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

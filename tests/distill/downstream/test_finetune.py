@@ -9,7 +9,7 @@ import pytest
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.embedding import encoder_digest, view_of
 from distill.downstream.finetune import FineTuning, Shown, fine_tune
-from distill.downstream.splits import folds
+from distill.downstream.splits import TUNED_PATIENTS, folds
 from distill.encoders import Encoder, create_encoder
 from distill.errors import ModelError
 from wsi.plan import TileSpec
@@ -87,13 +87,18 @@ def test_an_image_of_several_tiles_gets_their_mean(coloured: Make, encoder: Enco
     assert answer.probs.shape == (len(fold.test), 3)
 
 
-def test_with_one_patient_nothing_is_validated(coloured: Make, encoder: Encoder) -> None:
-    dataset = coloured(count=24)
+@pytest.mark.parametrize("patients", [1, TUNED_PATIENTS - 1])
+def test_of_few_patients_none_is_validated_on(
+    coloured: Make, encoder: Encoder, patients: int
+) -> None:
+    dataset = coloured(count=48)
     one_step = FineTuning(steps=1, batch_size=4)
-    answer = fine_tune(
-        encoder, Shown(dataset, view_of(encoder)), np.arange(4), np.arange(8, 12), one_step
-    )
+    shown = Shown(dataset, view_of(encoder))
+    train, asked = np.arange(4 * patients), np.arange(44, 48)
+    answer = fine_tune(encoder, shown, train, asked, one_step)
     assert answer.setting == "lr=0.0003, not validated"
+    more = fine_tune(encoder, shown, np.arange(4 * TUNED_PATIENTS), asked, one_step)
+    assert "not validated" not in more.setting
 
 
 def test_without_weights_there_is_nothing_to_tune(coloured: Make) -> None:

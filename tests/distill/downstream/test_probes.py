@@ -10,8 +10,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from distill.downstream.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
-from distill.downstream.linear import STRENGTHS, TUNED_PATIENTS, UNTUNED, linear_probe
+from distill.downstream.linear import STRENGTHS, UNTUNED, linear_probe
 from distill.downstream.probe import Answer, Embedded, standardise
+from distill.downstream.splits import TUNED_PATIENTS
 
 Probe = Callable[..., Answer]
 
