@@ -145,8 +145,8 @@ class Receipts:
         )
 
     def _is_made_of(self, receipt: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
-        given = receipt["parameters"]
-        return receipt["input"] == self.source and all(
+        given = receipt.get("parameters", {})
+        return receipt.get("input") == self.source and all(
             given.get(name, value) == value for name, value in base.items()
         )
 
@@ -173,7 +173,7 @@ class Receipts:
 
 def _made_of_outputs(receipts: Mapping[str, Any], base: Mapping[str, Any]) -> set[str]:
     """Steps that do not know all of `base`: they were done on what other steps wrote."""
-    return {step for step, of in receipts.items() if not base.keys() <= of["parameters"].keys()}
+    return {s for s, of in receipts.items() if not base.keys() <= of.get("parameters", {}).keys()}
 
 
 def read_receipts(folder: Path) -> dict[str, Any]:

@@ -222,6 +222,16 @@ def test_what_is_of_another_slide_goes_before_the_new_one_is_begun(
     assert same.made_from("embed") is None
 
 
+@pytest.mark.parametrize("missing", ["input", "parameters"])
+def test_a_receipt_that_lacks_a_part_is_judged_by_the_rest(tmp_path: Path, missing: str) -> None:
+    receipts = leave(tmp_path, "embed", "aa", "tiles.h5", mpp=0.5)
+    known = read_receipts(tmp_path)
+    del known["embed"][missing]
+    (tmp_path / RECEIPT_NAME).write_text(module._as_text(known))
+    receipts.forget_others({"mpp": 0.5})
+    assert files_of(tmp_path) == ({"tiles.h5"} if missing == "parameters" else set())
+
+
 def test_of_a_step_that_another_wrote_over_nothing_stays(tmp_path: Path) -> None:
     """A head's heatmap and the density of nuclei are the same file."""
     leave(tmp_path, "predict", "aa", "heatmap.png", "prediction.json", mask="m")
