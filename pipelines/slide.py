@@ -173,7 +173,7 @@ def _base_parameters(job: SlideJob, seen: Look, *, mask: Path | None) -> dict[st
     """What every step depends on besides the slide's bytes."""
     return {
         "slide_id": job.entry.ref.slide_id,
-        "mpp": seen.resolution.mpp,
+        "level0_mpp": seen.resolution.mpp,
         "mpp_source": seen.resolution.source.value,
         "mask": digest(mask) if mask is not None else None,
     }

@@ -189,6 +189,15 @@ def test_the_same_again_is_not_done_again_and_gives_the_same_bytes(
         assert digest(tmp_path / "b" / "out" / "slides" / "s" / name) == digest(folder / name)
 
 
+def test_at_another_resolution_nothing_is_taken_from_before(
+    predicted: tuple[Path, SlideRecord], weights: Path, tmp_path: Path
+) -> None:
+    """The teacher looks at 0.25 µm per pixel each time: nothing else tells the runs apart."""
+    for mpp in (MPP, MPP / 2):
+        record = predict(tmp_path / "s.svs", weights, tmp_path / "out", "--mpp", str(mpp))
+        assert "nuclei" not in record.reused
+
+
 def test_lost_labels_are_painted_again_without_looking_again(
     predicted: tuple[Path, SlideRecord], weights: Path, tmp_path: Path
 ) -> None:
