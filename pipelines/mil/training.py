@@ -167,6 +167,7 @@ class _Training:
                 self._save(checkpoint)
                 written = time.monotonic()
         self.head.load_state_dict(self.best)
+        self.head.eval()  # a checkpoint of the last epoch is followed by none that would
 
     def _epoch(self, train: Sequence[Bag], tune: Sequence[Bag]) -> None:
         self.head.train()

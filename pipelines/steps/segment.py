@@ -55,11 +55,9 @@ def plan_segmentation(opened: Opened) -> SegmentationPlan:
     parameters = {
         "mpp": frame.mpp,
         "core_px": frame.core_px,
-        "segmenter": card.sha256,
+        "segmenter": card.model_dump(mode="json", exclude={"training", "weights"}),
         "bfloat16": opened.config.bfloat16,
         **opened.config.where,
-        "name": card.name,
-        "classes": card.classes,
     }
     windows = hashlib.sha256(looked.tobytes()).hexdigest()
     work = SegmentationWork(

@@ -113,6 +113,26 @@ def test_it_goes_on_after_an_epoch_or_a_head(
     assert len(done) == 2 * SETTINGS.epochs  # over both processes: none twice
 
 
+@pytest.mark.usefixtures("every_epoch")
+def test_stopped_after_the_last_epoch_it_is_scored_without_dropout(
+    job: MilJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(job, seeds=1)
+    undisturbed = replace(one, out=tmp_path / "undisturbed")
+    train_mil(undisturbed, read_job(undisturbed))
+
+    def interrupted(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(run, "bag_logits", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_mil(one, read_job(one))
+    go_on = replace(one, resume=True)
+    train_mil(go_on, read_job(go_on))
+    assert results(one.out) == results(undisturbed.out)
+
+
 def stop_in_epoch(monkeypatch: pytest.MonkeyPatch, job: MilJob, stop: int) -> list[int]:
     """Start a training that is interrupted at its epoch `stop`; gives the epochs done since."""
     epoch, done = training._Training._epoch, []

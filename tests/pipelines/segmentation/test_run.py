@@ -1,6 +1,7 @@
 """`raypath segment run`, from a slide's file to labels, outlines and areas."""
 
 import json
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -184,6 +185,19 @@ def test_the_same_again_is_not_done_again(
     repaired = segment(tmp_path / "s.svs", weights, tmp_path / "out")
     assert "segmentation" not in repaired.reused
     assert digest(labels) == whole
+
+
+@pytest.mark.usefixtures("segmented")
+def test_with_another_normalisation_it_is_done_again(weights: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(weights, other)
+    card = other / "segmenter.toml"
+    said = card.read_text()
+    card.write_text(re.sub(r"std = \[[^]]*\]", "std = [0.5, 0.5, 0.5]", said))
+    assert card.read_text() != said
+    again = segment(tmp_path / "s.svs", other, tmp_path / "out")
+    assert again.reused[:2] == ("tissue", "pyramid")
+    assert "segmentation" not in again.reused
 
 
 def test_a_killed_run_goes_on_and_workers_share_the_blocks(
