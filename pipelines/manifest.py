@@ -17,6 +17,7 @@ from wsi.open import SLIDE_SUFFIXES, ZARR_SUFFIX
 from wsi.readers.omezarr_reader import is_zarr
 from wsi.ref import SlideRef
 from wsi.remote import file_system, is_remote, slide_path
+from wsi.rights import is_folder
 from wsi.visible import is_hidden
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
@@ -173,7 +174,7 @@ def find_slides(given: Path) -> list[Path]:
     UsageError
         If there is none in the folder.
     """
-    if is_remote(given) or _is_pyramid(given) or not given.is_dir():
+    if is_remote(given) or _is_pyramid(given) or not is_folder(given):
         return [given]
     found = sorted(_slides_below(given))
     if not found:
@@ -198,7 +199,7 @@ def _slides_below(folder: Path) -> Iterator[Path]:
 
 
 def _is_pyramid(path: Path) -> bool:
-    return path.is_dir() and (path.suffix == ZARR_SUFFIX or is_zarr(path))
+    return is_folder(path) and (path.suffix == ZARR_SUFFIX or is_zarr(path))
 
 
 def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()) -> None:

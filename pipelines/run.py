@@ -32,6 +32,7 @@ from pipelines.stride import check_stride
 from wsi.atomic import replacing
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote
+from wsi.rights import is_folder
 
 LIBRARIES = ("openslide-python", "openslide-bin", "tiffslide", "zarr", "torch", "timm", "ray")
 
@@ -206,7 +207,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
             )
         if is_remote(entry.ref.path) or is_remote(out):
             continue
-        if entry.ref.path.is_dir() and out.resolve().is_relative_to(entry.ref.path.resolve()):
+        if is_folder(entry.ref.path) and out.resolve().is_relative_to(entry.ref.path.resolve()):
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
     if is_remote(out):
         return networks

@@ -7,12 +7,15 @@ import numpy as np
 from numpy.random import Generator
 
 from distill.teachers.labelled import case_of
+from pipelines.errors import UsageError
 from pipelines.manifest import Entry
 from pipelines.pretraining.places import Place
 from pipelines.steps.look import look
 from wsi.grid import make_grid
 from wsi.open import open_slide
 from wsi.plan import TileSpec, plan_read
+
+NAMED = 3  # slides, in a message that is about all
 
 
 def place_in_slides(
@@ -21,7 +24,12 @@ def place_in_slides(
     """Choose tiles at random places of tissue, the same number from each slide.
 
     Slides of one patient are of one source. There are at most `count` tiles, fewer where slides
-    have less tissue.
+    have less tissue; one without room for a single tile has no place.
+
+    Raises
+    ------
+    UsageError
+        If that is so of all.
     """
     cases = [entry.patient_id or case_of(entry.ref.slide_id) for entry in entries]
     sources = np.unique(cases, return_inverse=True)[1].tolist()
@@ -32,7 +40,14 @@ def place_in_slides(
     for entry, case, source in zip(entries, cases, sources, strict=True):
         place = _place(entry, spec, min(each, left), context_px, source, generator)
         left -= len(place)
-        places.append(replace(place, case=case))
+        if len(place):
+            places.append(replace(place, case=case))
+    if not places:
+        names = ", ".join(entry.ref.slide_id for entry in entries[:NAMED])
+        raise UsageError(
+            f"{names}{', …' if len(entries) > NAMED else ''}: no tile of {spec.size_px} px at "
+            f"{spec.mpp:g} µm with {context_px} px around it has tissue enough: take smaller ones"
+        )
     return places
 
 

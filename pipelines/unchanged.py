@@ -12,6 +12,7 @@ from pipelines.slide import run_slide
 from wsi.errors import SourceChangedError
 from wsi.identity import content_digest
 from wsi.remote import is_remote
+from wsi.rights import explained_rights
 from wsi.source import Source, check_unchanged, look_at_source
 
 
@@ -56,7 +57,8 @@ def _before(job: SlideJob) -> Source | None:
     if job.source is not None:
         check_unchanged(path, job.source)
         return job.source
-    return look_at_source(path) if is_remote(path) or path.exists() else None
+    with explained_rights(path):
+        return look_at_source(path) if is_remote(path) or path.exists() else None
 
 
 def _compare_content(path: Path, digest: str | None) -> None:

@@ -25,6 +25,12 @@ class SlideNotFoundError(SlideError, FileNotFoundError):
     kind = "not_found"
 
 
+class SlidePermissionError(SlideError, PermissionError):
+    """The slide's file, or a folder on the way to it, may not be read by who runs this."""
+
+    kind = "not_readable"
+
+
 class UnreachableSlideError(SlideError, OSError):
     """The slide's storage does not answer, or does not let us in."""
 

@@ -60,11 +60,17 @@ def content_digest(path: Path) -> str:
 
 
 def stored_bytes(path: Path) -> int | None:
-    """Bytes of all files of a slide, or below a folder; None behind a URL or if it is not there."""
-    if is_remote(path) or not path.exists():
+    """Bytes of all files of a slide, or below a folder.
+
+    None behind a URL, or if it is not there or may not be looked at.
+    """
+    try:
+        if is_remote(path) or not path.exists():
+            return None
+        own = 0 if path.is_dir() else path.stat().st_size
+        return own + sum(file.stat().st_size for file in other_files(path)[1])
+    except PermissionError:
         return None
-    own = 0 if path.is_dir() else path.stat().st_size
-    return own + sum(file.stat().st_size for file in other_files(path)[1])
 
 
 def other_files(path: Path) -> tuple[Path, list[Path]]:

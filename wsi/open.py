@@ -15,6 +15,7 @@ from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
 from wsi.ref import SlideRef
 from wsi.remote import is_remote, slide_path
+from wsi.rights import explained_rights
 from wsi.slide import Slide
 from wsi.truncation import refuse_truncated
 
@@ -37,6 +38,8 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
     ------
     SlideNotFoundError
         If there is no such file or folder.
+    SlidePermissionError
+        If it may not be read.
     TruncatedSlideError
         If the file ends before what it says it holds.
     UnsupportedSlideError
@@ -45,6 +48,11 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
         If a URL does not answer.
     """
     path = slide.path if isinstance(slide, SlideRef) else slide_path(slide)
+    with explained_rights(path):
+        return _open(path)
+
+
+def _open(path: Path) -> Slide:
     if is_remote(path) and path.suffix.lower() in FETCHED_SUFFIXES:
         return _open_copy(path)
     if is_remote(path) and path.suffix.lower() in SLIDE_SUFFIXES:

@@ -8,6 +8,7 @@ from pipelines.errors import UsageError
 from pipelines.output import explained_output
 from wsi.errors import SlideNotFoundError
 from wsi.remote import is_remote
+from wsi.rights import explained_rights
 
 
 def lock_partial(job: ConvertJob) -> int:
@@ -15,13 +16,14 @@ def lock_partial(job: ConvertJob) -> int:
 
     Raises
     ------
-    SlideNotFoundError, UsageError, OutputError
+    SlideNotFoundError, SlidePermissionError, UsageError, OutputError
         If there is nothing to convert, or nowhere to put it.
     """
     source = job.ref.path
     is_local = not is_remote(source)
-    if is_local and not source.exists():
-        raise SlideNotFoundError(f"no slide at {source}: check the path")
+    with explained_rights(source):
+        if is_local and not source.exists():
+            raise SlideNotFoundError(f"no slide at {source}: check the path")
     if is_local and source.is_dir() and job.path.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{job.path} lies inside the slide {source}: choose another folder")
     if job.path.exists() and not (job.overwrite or job.resume):

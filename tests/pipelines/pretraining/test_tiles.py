@@ -117,6 +117,20 @@ def test_a_folder_without_images_is_one_of_slides(tmp_path: Path, synthetic: Mad
     np.testing.assert_array_equal(tiles.seen, of_slide.seen)
 
 
+def test_a_slide_without_room_for_a_tile_is_left_out(tmp_path: Path, synthetic: MadeUp) -> None:
+    strip = np.zeros((65, 75), np.uint8)  # a twentieth of the slide
+    strip[30, 10:50] = 255
+    save(tmp_path / "strip.png", strip)
+    manifest = tmp_path / "slides.csv"
+    rows = [f"{synthetic.path},whole,", f"{synthetic.path},thin,{tmp_path / 'strip.png'}"]
+    manifest.write_text("\n".join(["path,slide_id,mask", *rows]))
+    request = replace(REQUEST, spec=TileSpec(size_px=256, mpp=0.5))
+    assert [place.case for place in find_tiles([str(manifest)], [None], request)] == ["whole"]
+    manifest.write_text(f"path,slide_id,mask\n{rows[1]}")
+    with pytest.raises(UsageError, match=r"thin: no tile of 256 px at 0\.5 µm .*smaller"):
+        find_tiles([str(manifest)], [None], request)
+
+
 def test_labels_are_cut_with_their_pixels(tmp_path: Path) -> None:
     pixels = located(64, 64)
     labels = np.zeros((64, 64), np.uint16)
