@@ -46,8 +46,7 @@ class Receipts:
         """Do a step unless its receipt says that it is done; returns its facts.
 
         A receipt counts when input digest, parameters, code version and the digests of all
-        `outputs` (names in the folder) are the same. `work` returns facts to remember, which a
-        later run gets without the work.
+        `outputs` (names in the folder) are the same. `work` returns facts for later runs.
         """
         started = time.perf_counter()
         key = {
@@ -92,7 +91,7 @@ class Receipts:
     def standing(self, step: str) -> dict[str, Any] | None:
         """The receipt of a step done on this slide by this code, whose outputs are as it left them.
 
-        None where there is none. What the step's parameters were is for the caller to judge.
+        None where there is none; the parameters are for the caller to judge.
         """
         receipt = self._read().get(step)
         if receipt is None:
@@ -112,10 +111,9 @@ class Receipts:
         return receipt and receipt.get("input")
 
     def forget_others(self, base: Mapping[str, Any], *, keep: Iterable[str] = ()) -> None:
-        """Remove what steps left of another slide, or of it at other `base` parameters.
+        """Remove what steps left of another slide, or at other `base` parameters, but for `keep`.
 
-        All but the outputs in `keep`. It would be done again; but until then, and for good where
-        a step fails, a heatmap of the old slide would lie over the new one.
+        Until it is done again, for good where a step fails, an old heatmap would lie over the new.
         """
         receipts, wanted = self._read(), _as_stored(base)
         others = {step for step, of in receipts.items() if not self._is_made_of(of, wanted)}
@@ -123,20 +121,23 @@ class Receipts:
             self._drop(receipts, others | _made_of_outputs(receipts, wanted), set(keep))
             self._write(receipts)
 
-    def forget_stale(self, base: Mapping[str, Any]) -> None:
+    def forget_stale(self, base: Mapping[str, Any]) -> set[str]:
         """Remove what steps that were not asked for now left of another slide or tissue.
 
         What they made of this slide stays, as long as it is as they left it: two runs with other
-        networks add to each other. `base` are the parameters that all steps have.
+        networks add to each other. `base` are the parameters of all steps but those that work on
+        what others left, of which none stays where another step goes. Gives the names removed.
         """
         receipts, wanted = self._read(), _as_stored(base)
         ours = {name for step in self.seconds for name in receipts[step]["outputs"]}
         others = {step: receipts[step] for step in receipts.keys() - self.seconds.keys()}
         stale = {step for step, of in others.items() if not self._is_of(of, wanted)}
         if not stale:
-            return
-        self._drop(receipts, stale | _made_of_outputs(others, wanted), ours)
+            return set()
+        derived = _made_of_outputs(others, wanted)
+        removed = self._drop(receipts, stale if stale <= derived else stale | derived, ours)
         self._write(receipts)
+        return removed
 
     def _is_of(self, receipt: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
         """Whether a step was done on this slide with these parameters, and nothing since."""
@@ -156,10 +157,12 @@ class Receipts:
         self._drop(receipts, list(receipts), set(keep))
         remove(self.folder / RECEIPT_NAME)
 
-    def _drop(self, receipts: dict[str, Any], steps: Iterable[str], keep: set[str]) -> None:
-        for step in steps:
-            for name in receipts.pop(step)["outputs"].keys() - keep:
-                remove(self.folder / name)
+    def _drop(self, receipts: dict[str, Any], steps: Iterable[str], keep: set[str]) -> set[str]:
+        names = {name for step in steps for name in receipts.pop(step)["outputs"]} - keep
+        removed = {name for name in names if (self.folder / name).exists()}
+        for name in removed:
+            remove(self.folder / name)
+        return removed
 
     def _write(self, receipts: dict[str, Any]) -> None:
         _write_receipts(self.folder, receipts)

@@ -10,6 +10,7 @@ from pipelines.blockwise.work import BlockPlan, forget_blocks
 from pipelines.embedding.embedders import load_embedders
 from pipelines.embedding.work import plan_embedding
 from pipelines.job import HandedOut, SlideJob
+from pipelines.labels import list_labels
 from pipelines.manifest import Entry
 from pipelines.nuclei.density import density_heatmap, density_spec
 from pipelines.receipts import Receipts
@@ -123,7 +124,9 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
             DENSITY_OUTPUTS,
             partial(write_density, job.folder, density, slide_id=ref.slide_id),
         )
-    receipts.forget_stale(base)
+    if any(name.startswith(f"{IMAGE_NAME}/") for name in receipts.forget_stale(base)):
+        list_labels(job.folder / IMAGE_NAME)
+        receipts.renew("pyramid")
     drawn_from = {"drawn_from": receipts.outputs(receipts.seconds)}
     receipts.do("preview", drawn_from, (PREVIEW_NAME,), partial(_write_preview, job.folder))
     return replace(record, seconds=receipts.seconds, reused=tuple(receipts.reused))

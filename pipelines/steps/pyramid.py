@@ -11,6 +11,7 @@ import zarr
 
 from pipelines.blockwise.work import BlockPlan, BlockWork
 from pipelines.config import RunConfig
+from pipelines.labels import carry_labels
 from pipelines.runfolder import IMAGE_NAME
 from pipelines.steps.opened import Opened
 from wsi.atomic import TMP_MARK, publish, remove, replacing
@@ -98,6 +99,7 @@ def write_image(opened: Opened) -> dict[str, Any]:
                 tiles=_tiles(opened),
                 options=PyramidOptions(codec=opened.config.codec),
             )
+            carry_labels(path, tmp)
         return {"invalid_tiles": written.invalid_tiles}
     work = plan.work
     for part in plan.blocks:
@@ -107,6 +109,7 @@ def write_image(opened: Opened) -> dict[str, Any]:
         written = write.finish(work.image, _plan(opened), invalid, pool)
     for left_over in work.image.rglob(f"{TMP_MARK}*"):
         remove(left_over)
+    carry_labels(path, work.image)
     publish(work.image, path)
     return {"invalid_tiles": written.invalid_tiles}
 

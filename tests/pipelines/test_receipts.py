@@ -194,6 +194,17 @@ def test_what_other_runs_made_of_the_same_slide_stays(tmp_path: Path) -> None:
     assert files_of(tmp_path) == {"nuclei.parquet", "nuclei.geojson", "tiles.h5"}
 
 
+def test_where_a_person_removes_one_file_the_others_stay(tmp_path: Path) -> None:
+    leave(tmp_path, "nuclei", "aa", "nuclei.parquet", mask="m", teacher="t")
+    leave(tmp_path, "nuclei_labels", "aa", "labels", nuclei="digest")
+    leave(tmp_path, "nuclei_geojson", "aa", "nuclei.geojson", nuclei="digest")
+    (tmp_path / "nuclei.geojson").unlink()
+    receipts = leave(tmp_path, "embed", "aa", "tiles.h5", mask="m")
+    assert receipts.forget_stale({"mask": "m"}) == set()
+    assert files_of(tmp_path) == {"nuclei.parquet", "labels", "tiles.h5"}
+    assert receipts.made_from("nuclei_geojson") is None
+
+
 @pytest.mark.parametrize(("source", "mask"), [("bb", "m"), ("aa", "drawn")])
 def test_what_was_made_of_another_slide_or_tissue_goes(
     tmp_path: Path, source: str, mask: str

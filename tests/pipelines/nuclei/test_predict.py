@@ -28,6 +28,7 @@ from pipelines.config import RunConfig
 from pipelines.heatmap import read_heatmap
 from pipelines.looked import NAMES
 from pipelines.manifest import Entry
+from pipelines.model import save_untrained
 from pipelines.nuclei import work
 from pipelines.nuclei.table import mask_of
 from pipelines.records import SlideRecord, read_records
@@ -35,6 +36,7 @@ from pipelines.run import run_cohort
 from pipelines.viewer import server
 from tests.pipelines.nuclei.blobs import MPP, Blobs, draw_blobs
 from wsi.atomic import digest
+from wsi.plan import TileSpec
 from wsi.ref import SlideRef
 from wsi.synthetic.aperio import write_svs
 
@@ -196,6 +198,36 @@ def test_at_another_resolution_nothing_is_taken_from_before(
     for mpp in (MPP, MPP / 2):
         record = predict(tmp_path / "s.svs", weights, tmp_path / "out", "--mpp", str(mpp))
         assert "nuclei" not in record.reused
+
+
+@pytest.mark.parametrize(("change", "carried"), [("codec", True), ("tissue", False)])
+def test_a_run_without_the_teacher_keeps_its_labels_unless_the_tissue_is_another(
+    predicted: tuple[Path, SlideRecord], tmp_path: Path, change: str, carried: bool
+) -> None:
+    folder, _ = predicted
+    labels = folder / "image.ome.zarr" / "labels" / "nuclei"
+    before = digest(labels)
+    if change == "tissue":
+        Image.fromarray(np.tri(70, 90, dtype=np.uint8)).save(tmp_path / "all.png")
+    save_untrained(tmp_path / "model", "resnet10t", TileSpec(size_px=64, mpp=0.5))
+    words = [
+        "run",
+        tmp_path / "manifest.csv",
+        "-o",
+        tmp_path / "out",
+        "--model",
+        tmp_path / "model",
+    ]
+    words += ["--executor", "serial", "--codec", "zstd" if change == "codec" else "auto"]
+    for again in (False, True):
+        result = CliRunner().invoke(cli, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        (record,) = read_records(tmp_path / "out" / "slides.parquet")
+        assert ("pyramid" in record.reused) == again
+        ome: Any = zarr.open_group(labels.parent, mode="r").attrs["ome"]
+        assert ("nuclei" in ome["labels"]) == labels.exists() == carried
+        assert (folder / "nuclei.parquet").exists() == carried
+    assert not carried or digest(labels) == before
 
 
 def test_lost_labels_are_painted_again_without_looking_again(
