@@ -47,7 +47,8 @@ def density_heatmap(table: Path, grid: TileGrid) -> Heatmap:
     cell, edge = grid.stride_level0_px, grid.plan.level0_px
     frame = RasterFrame.over(info.dimensions, cell_level0_px=cell)
     counted = grid.coords[known]
-    looked = first_over([counted, grid.coords[~known]], tile_level0_px=edge, frame=frame)
+    unreadable = grid.coords[~known & (grid.tissue_fraction > 0)]  # the others are all glass
+    looked = first_over([counted, unreadable], tile_level0_px=edge, frame=frame)
     return Heatmap(
         values=rasterise(density[known], counted, tile_level0_px=edge, frame=frame),
         channels=(DENSITY,),

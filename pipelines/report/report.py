@@ -108,10 +108,13 @@ def _pictures(folder: Path, *, embeds: bool) -> dict[str, Any]:
 
 
 def _legend(out: Path) -> dict[str, Any] | None:
-    """What the colours mean, from the first slide with a heatmap: a run has one model."""
+    """What the colours mean, from the first slide with a heatmap: a run has one model.
+
+    That of a slide that failed may be an earlier run's, of another one.
+    """
     for record in stream_run(out):
         folder = slide_folder(out, record.slide_id)
-        if folder is None or not (folder / HEATMAP_NAME).exists():
+        if record.verdict == "failed" or folder is None or not (folder / HEATMAP_NAME).exists():
             continue
         try:
             channel = read_heatmap(folder / HEATMAP_NAME).channels[0]

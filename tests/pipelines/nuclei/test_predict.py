@@ -168,6 +168,23 @@ def test_the_density_counts_the_nuclei_of_each_tile(predicted: tuple[Path, Slide
     assert record.nuclei_per_mm2 == pytest.approx(counted.sum() / areas.sum(), rel=0.01)
 
 
+@pytest.mark.usefixtures("by_hand")
+def test_glass_is_background_and_not_unreadable(
+    blobs: Blobs, weights: Path, tmp_path: Path
+) -> None:
+    slide = write(tmp_path / "s.svs", blobs)
+    mask = np.zeros((70, 90), np.uint8)
+    mask[:, :40] = 255
+    Image.fromarray(mask).save(tmp_path / "left.png")
+    (tmp_path / "slides.csv").write_text(f"path,mask\n{slide},left.png\n")
+    words = ["run", tmp_path / "slides.csv", "-o", tmp_path / "out", "--teacher", weights]
+    words += ["--executor", "serial", "--min-tissue-fraction", "0"]
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    looked = read_heatmap(tmp_path / "out" / "slides" / "s" / "heatmap.ome.zarr").looked
+    assert {NAMES[label] for label in np.unique(looked)} == {"looked at", "background"}
+
+
 def test_the_same_again_is_not_done_again_and_gives_the_same_bytes(
     predicted: tuple[Path, SlideRecord], blobs: Blobs, weights: Path, tmp_path: Path
 ) -> None:
