@@ -13,7 +13,7 @@ from pipelines.job import HandedOut, SlideJob
 from pipelines.labels import list_labels
 from pipelines.manifest import Entry
 from pipelines.nuclei.density import density_heatmap, density_spec
-from pipelines.receipts import Receipts
+from pipelines.receipts import RECEIPT_NAME, Receipts
 from pipelines.records import SlideRecord
 from pipelines.report.preview import PREVIEW_NAME, write_preview
 from pipelines.runfolder import IMAGE_NAME, NUCLEI_NAME, TILES_NAME, TISSUE_NAME
@@ -34,6 +34,7 @@ from pipelines.steps.timing import Timing
 from pipelines.tissue_geojson import is_edited, write_tissue
 from pipelines.tissue_mask import scanned_corner
 from wsi.atomic import digest, sweep
+from wsi.errors import MaskError
 from wsi.grid import TileGrid
 from wsi.identity import content_digest
 from wsi.open import open_slide
@@ -65,6 +66,11 @@ def run_slide(job: SlideJob) -> SlideRecord | HandedOut:
         nuclei = plan_nuclei(opened) if job.config.teacher else None
         classes = plan_segmentation(opened) if job.config.segmenter else None
         receipts = Receipts(folder=job.folder, source=source)
+        if edited and receipts.made_from("tissue") not in (None, source):
+            raise MaskError(
+                f"{edited} was drawn on another slide of this name: remove it, or, where it fits "
+                f"this one, the {RECEIPT_NAME} beside it"
+            )
         base = _base_parameters(job, seen, mask=edited or ref.mask)
         unembedded = tuple(e for e in embedders if not receipts.holds(e.step, base | e.parameters))
         pyramid = base | pyramid_parameters(job.config)

@@ -152,6 +152,22 @@ def test_an_edit_is_used_until_the_file_is_deleted(bench: Bench) -> None:
     assert bench.outline.read_bytes() == untouched
 
 
+def test_what_was_drawn_on_another_slide_is_not_used(bench: Bench, tmp_path: Path) -> None:
+    bench.run()
+    bench.draw(ignore=(900, 900, 1500, 1400))
+    bench.run()
+    drawn = bench.outline.read_bytes()
+    rescan = write_slide(tmp_path / "s.svs", Specimen(seed=8, width=2200, height=2300))
+    other = SlideRef(path=rescan, slide_id="s")
+    bench.job = replace(bench.job, entry=replace(bench.job.entry, ref=other))
+    for _ in range(2):
+        with pytest.raises(MaskError, match=r"drawn on another slide .*: remove it"):
+            bench.run()
+        assert bench.outline.read_bytes() == drawn
+    (bench.job.folder / "receipt.json").unlink()
+    assert "edited_tissue" in bench.run()[0].flags
+
+
 def test_receipts_list_the_outline(bench: Bench) -> None:
     bench.run()
     assert bench.receipt()["tissue"]["outputs"] == {"tissue.geojson": digest(bench.outline)}
