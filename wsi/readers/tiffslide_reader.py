@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import tiffslide
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,6 +16,10 @@ from wsi.readers import ometiff
 from wsi.slide import Pixels, Slide
 
 ICC_PROFILE = 34675  # TIFF tag
+PHOTOMETRIC = tifffile.PHOTOMETRIC
+# Codecs whose decoder gives RGB where the page says YCbCr. That of JPEG 2000 does so only where the
+# stream itself asks for it; Aperio's 33005 is RGB, whatever the page says.
+CONVERTING = frozenset({6, 7, 33007, 34892, 33005, 50001})  # four of JPEG; JPEG 2000; WebP
 
 
 class TiffSlideReader(Slide):
@@ -84,6 +89,8 @@ class TiffSlideReader(Slide):
                 f"pixels are {probe.dtype} {probe.shape[2:] or 'grey'}; "
                 "only 8-bit RGB is read: convert the file to RGB"
             )
+        for level in scan.levels:
+            _check_colours(level.keyframe)
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
         """See `Slide.read_region`."""
@@ -128,6 +135,19 @@ class TiffSlideReader(Slide):
     def close(self) -> None:
         """See `Slide.close`."""
         self._handle.close()
+
+
+def _check_colours(page: Any) -> None:
+    """Refuse a page whose samples are no RGB after decoding: tifffile converts no colours."""
+    colours, codec = page.photometric, page.compression
+    if colours in (PHOTOMETRIC.RGB, PHOTOMETRIC.MINISBLACK):
+        return
+    if colours != PHOTOMETRIC.YCBCR or codec not in CONVERTING:
+        names = [getattr(value, "name", value) for value in (colours, codec)]  # unknown: a number
+        raise UnsupportedSlideError(
+            f"colours are {names[0]}, compressed with {names[1]}, and nothing turns that into RGB: "
+            "convert the file to RGB"
+        )
 
 
 def _empty_tiles(level: Any, size: tuple[int, int]) -> tuple[tuple[int, int, int, int], ...]:

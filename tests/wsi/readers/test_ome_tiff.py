@@ -231,6 +231,7 @@ SWAPPED = {"Channel": {"Color": [65535, 16711935, -16776961]}}
         ),
         (RGB[..., 0], PAGES, {"Channel": {"IlluminationType": ["Epifluorescence"]}}, "Epifluo"),
         (PLANES.astype(np.uint16), PAGES, {"axes": "CYX"}, r"uint16"),
+        (RGB[..., 0], PAGES | {"photometric": "miniswhite"}, {}, r"MINISWHITE"),
     ],
     ids=[
         "4 c",
@@ -243,6 +244,7 @@ SWAPPED = {"Channel": {"Color": [65535, 16711935, -16776961]}}
         "waves",
         "light",
         "16 bit",
+        "miniswhite",
     ],
 )
 def test_what_is_no_brightfield_picture_is_refused(
