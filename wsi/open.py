@@ -10,6 +10,7 @@ from wsi.fetched import FETCHED_SUFFIXES, hold_copy
 from wsi.jpeg.decode import can_decode
 from wsi.jpeg.find import find_tiles
 from wsi.readers.jpeg_reader import JpegSlide
+from wsi.readers.ometiff import is_ome
 from wsi.readers.omezarr_reader import OmeZarrReader, is_zarr
 from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
@@ -28,7 +29,7 @@ ZARR_SUFFIX = ".zarr"  # of folders that are slides
 
 
 def open_slide(slide: SlideRef | Path | str) -> Slide:
-    """Open a slide: OpenSlide where it recognises the format, tiffslide for other TIFFs.
+    """Open a slide: OpenSlide where it recognises the format, tiffslide for OME and other TIFFs.
 
     Folders are OME-Zarr, and so are URLs but for those of one file, of which a local copy is made
     (see `wsi.fetched`). Each says what the slide is; where its tiles are JPEG they are decoded
@@ -91,11 +92,24 @@ def with_jpeg_tiles(path: Path, slide: Slide) -> Slide:
     return JpegSlide(slide, tiles) if tiles is not None and readable else slide
 
 
+def _is_plain_ome(slide: Slide) -> bool:
+    """Whether OpenSlide takes an OME-TIFF for a plain TIFF.
+
+    It then shows the first page alone: no levels in sub-directories, one channel of three, and not
+    the pixel size of the XML.
+    """
+    description = slide.properties.get("tiff.ImageDescription", "")
+    return slide.vendor == "generic-tiff" and is_ome(description)
+
+
 def _open_with_a_reader(path: Path) -> Slide:
     refusals: list[str] = []
     causes: list[Exception] = []
     try:
-        return OpenSlideReader(path)
+        slide = OpenSlideReader(path)
+        if not _is_plain_ome(slide):
+            return slide
+        slide.close()
     except openslide.OpenSlideError as error:
         refusals.append(f"OpenSlide: {error}")
         causes.append(error)

@@ -23,6 +23,7 @@ class MppSource(StrEnum):
     VENDOR = "vendor property"
     DICOM = "DICOM pixel spacing"
     NGFF = "OME-Zarr scale"
+    OME = "OME-XML pixel size"
     TIFF = "TIFF resolution tags"
     OBJECTIVE = "objective power"
 
@@ -44,9 +45,10 @@ def resolve_mpp(
 ) -> Resolution:
     """Find the level-0 resolution of a slide, most trusted source first.
 
-    The order is the caller's value, the scanner's property or DICOM spacing, TIFF resolution
-    tags, and last 10 µm over the objective's power. TIFF tags outside the plausible range
-    (a screen's 72 dpi, for instance) are passed over; any other implausible value is an error.
+    The order is the caller's value, the scanner's property, DICOM spacing or OME-XML, TIFF
+    resolution tags, and last 10 µm over the objective's power. TIFF tags outside the plausible
+    range (a screen's 72 dpi, for instance) are passed over; any other implausible value is an
+    error.
 
     Parameters
     ----------
@@ -108,6 +110,7 @@ def _candidates(properties: Mapping[str, str]) -> Iterator[tuple[MppSource, floa
             "generic-tiff": MppSource.TIFF,
             "tiff": MppSource.TIFF,
             "ome-zarr": MppSource.NGFF,
+            "ome-tiff": MppSource.OME,
         }
         source = by_vendor.get(vendor, MppSource.VENDOR)
         # A pyramid of ours remembers who said it of the slide it was made from.

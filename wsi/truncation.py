@@ -13,8 +13,10 @@ from wsi.errors import TruncatedSlideError
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 SIZES |= {16: 8, 17: 8, 18: 8}  # bytes of a value by its type; the last three are BigTIFF's
-# Where the pixels are and how many bytes: strips, then tiles. Other entries may be nonsense.
+# Where the pixels are and how many bytes: strips, then tiles. Other entries may be nonsense, but
+# the description, which writers of OME-TIFF put last, is what tells one from a plain TIFF.
 PIXEL_TAGS = frozenset({273, 279, 324, 325})
+DESCRIPTION = 270
 SUB_DIRECTORIES = 330
 CLASSIC_BYTES = 2**32  # a larger file that is no BigTIFF is Hamamatsu's
 LIMIT = 10_000  # directories
@@ -92,14 +94,15 @@ def _follow(path: Path, file: BinaryIO, layout: _Layout, offset: int) -> list[in
     if layout.is_hamamatsu:
         return found
     for tag, kind, number, inline in entries:
-        if tag not in PIXEL_TAGS and tag != SUB_DIRECTORIES:
+        if tag not in PIXEL_TAGS and tag not in (DESCRIPTION, SUB_DIRECTORIES):
             continue
         needed = SIZES.get(kind, 0) * number
         values = inline
         if needed > len(inline):
             at = layout.link.unpack(inline)[0]
             if at + needed > size:
-                raise _ends(path, f"before the list of its tiles at byte {at:,}")
+                what = "its description" if tag == DESCRIPTION else "the list of its tiles"
+                raise _ends(path, f"before {what} at byte {at:,}")
             if tag == SUB_DIRECTORIES:
                 values = _read(path, file, at, needed, where)
         if tag == SUB_DIRECTORIES and SIZES.get(kind) in (4, 8):

@@ -34,6 +34,7 @@ OBJECTIVE = {"openslide.objective-power": "20"}
         (SCANNER | {"openslide.vendor": "aperio"}, {}, 0.25, MppSource.VENDOR),
         (SCANNER | {"openslide.vendor": "dicom"}, {}, 0.25, MppSource.DICOM),
         (SCANNER | {"openslide.vendor": "generic-tiff"}, {}, 0.25, MppSource.TIFF),
+        (SCANNER | TAGS | {"openslide.vendor": "ome-tiff"}, {}, 0.25, MppSource.OME),
         (TAGS | OBJECTIVE, {}, 0.5, MppSource.TIFF),
         (TAGS | {"tiff.ResolutionUnit": "inch"}, {}, 1.27, MppSource.TIFF),
         (TAGS | {"tiff.ResolutionUnit": "CENTIMETER"}, {}, 0.5, MppSource.TIFF),

@@ -8,6 +8,7 @@ import tifffile
 from wsi.jpeg.codec import can_express
 from wsi.jpeg.stream import Colour, Frame, JpegError, complete, read_frame
 from wsi.jpeg.tiles import JpegTiles, TiledLevel
+from wsi.readers.ometiff import VENDOR, completed_xml, find_scan
 from wsi.slide import Slide
 
 TRIED = 8  # tiles whose header may be damaged before the level is given up
@@ -28,8 +29,10 @@ def tiff_tiles(path: Path, slide: Slide) -> JpegTiles | None:
     if slide.vendor in STITCHED:
         return None
     try:
-        with tifffile.TiffFile(path) as tiff:
-            pages = {(p.imagewidth, p.imagelength): p for p in reversed(_pages(tiff))}
+        omexml = completed_xml(path) if slide.vendor == VENDOR else None
+        with tifffile.TiffFile(path, omexml=omexml) as tiff:
+            found_pages = _scan_pages(tiff) if slide.vendor == VENDOR else _pages(tiff)
+            pages = {(p.imagewidth, p.imagelength): p for p in reversed(found_pages)}
             wanted = [pages.get(dimensions) for dimensions in slide.level_dimensions]
             levels = [_level(path, tiff, page) for page in wanted if page is not None]
     except Exception:  # in a malformed file tifffile raises anything, and values have any type
@@ -41,6 +44,11 @@ def tiff_tiles(path: Path, slide: Slide) -> JpegTiles | None:
     if slide.vendor == "aperio" and any((level.lengths == 0).any() for level in found[1:]):
         return None
     return JpegTiles(levels=found)
+
+
+def _scan_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """The tiled pages of an OME-TIFF's scan; another image may be as large as one of its levels."""
+    return [level.keyframe for level in find_scan(tiff).levels if level.keyframe.is_tiled]
 
 
 def _pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:

@@ -43,15 +43,20 @@ def read_series(
     scan: zarr.Group | None = None
     beside: dict[str, zarr.Group | zarr.Array[Any]] = {}
     for number, group in enumerate(_images(root)):
-        name = names[number].lower() if number < len(names) else ""
-        word = next((word for word in BESIDE if word in name), None)
-        if word is not None:
-            beside.setdefault("macro" if word == "overview" else word, group)
+        kind = kind_beside(names[number]) if number < len(names) else None
+        if kind is not None:
+            beside.setdefault(kind, group)
         elif scan is None:
             scan = group
     if scan is None:
         raise UnsupportedSlideError("no series of the bioformats2raw folder is a scan")
     return scan, beside
+
+
+def kind_beside(name: str) -> str | None:
+    """``"label"``, ``"macro"`` or ``"thumbnail"`` by an image's name; None of a scan's."""
+    word = next((word for word in BESIDE if word in name.lower()), None)
+    return "macro" if word == "overview" else word
 
 
 def _images(root: zarr.Group) -> list[zarr.Group]:

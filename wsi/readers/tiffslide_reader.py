@@ -6,17 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import tiffslide
 from numpy.typing import NDArray
+from PIL import Image
 
 from wsi.errors import UnreadableRegionError, UnsupportedSlideError
+from wsi.readers import ometiff
 from wsi.slide import Pixels, Slide
 
 ICC_PROFILE = 34675  # TIFF tag
+PHOTOMETRIC = tifffile.PHOTOMETRIC
+# Codecs whose decoder gives RGB where the page says YCbCr. That of JPEG 2000 does so only where the
+# stream itself asks for it; Aperio's 33005 is RGB, whatever the page says.
+CONVERTING = frozenset({6, 7, 33007, 34892, 33005, 50001})  # four of JPEG; JPEG 2000; WebP
 
 
 class TiffSlideReader(Slide):
-    """A slide that tifffile can decode; 8-bit RGB only.
+    """A slide that tifffile can decode; 8-bit RGB only, and of OME-TIFF 8-bit grey.
+
+    Of an OME-TIFF the largest image is the slide, with the levels in its sub-directories.
 
     Raises
     ------
@@ -33,15 +42,14 @@ class TiffSlideReader(Slide):
             warnings.simplefilter("ignore", UserWarning)
             try:
                 self._open()
-            except UnsupportedSlideError:
-                raise
             except Exception as error:  # tifffile raises whatever goes wrong in a malformed file
                 said = str(error) or type(error).__name__
                 raise UnsupportedSlideError(f"{path.name}: {said}") from error
 
     def _open(self) -> None:
         """Open the file and leave it open only if it can be read."""
-        self._handle = tiffslide.TiffSlide(self._path)
+        options = {"omexml": ometiff.completed_xml(self._path)}
+        self._handle = tiffslide.TiffSlide(self._path, tifffile_options=options)
         try:
             self._describe()
         except Exception:
@@ -50,6 +58,12 @@ class TiffSlideReader(Slide):
 
     def _describe(self) -> None:
         """Fill in what a `Slide` says of itself."""
+        tiff = self._handle.ts_tifffile
+        if tiff.is_ome:
+            self._handle.properties = ometiff.describe(tiff)  # it reads the first image otherwise
+            self._beside = ometiff.images_beside(tiff)
+        else:
+            self._beside = dict(self._handle.associated_images.series_map)
         raw = dict(self._handle.properties)
         self.properties = {
             key.replace("tiffslide.", "openslide.", 1): str(value)
@@ -59,20 +73,24 @@ class TiffSlideReader(Slide):
         self.vendor = self.properties.get("openslide.vendor", "tiff")
         self.level_dimensions = tuple((int(w), int(h)) for w, h in self._handle.level_dimensions)
         self.level_downsamples = tuple(float(d) for d in self._handle.level_downsamples)
-        self.associated_images = tuple(self._handle.associated_images)
-        profile = self._handle.ts_tifffile.pages.first.tags.get(ICC_PROFILE)
+        self.associated_images = tuple(self._beside)
+        scan = tiff.series[raw["tiffslide.series-index"]]
+        first = scan.keyframe if tiff.is_ome else tiff.pages.first
+        profile = first.tags.get(ICC_PROFILE)
         self.icc_profile = bytes(profile.value) if profile is not None else None
-        levels = self._handle.ts_tifffile.series[raw["tiffslide.series-index"]].levels
         self._empty = tuple(
             _empty_tiles(level, size)
-            for level, size in zip(levels, self.level_dimensions, strict=True)
+            for level, size in zip(scan.levels, self.level_dimensions, strict=True)
         )
         probe = self._read((0, 0), len(self.level_dimensions) - 1, (1, 1))
-        if probe.dtype != np.uint8 or probe.ndim != 3 or probe.shape[2] != 3:
+        channels = (1, 3) if tiff.is_ome else (3,)
+        if probe.dtype != np.uint8 or probe.ndim != 3 or probe.shape[2] not in channels:
             raise UnsupportedSlideError(
-                f"{self._path.name}: pixels are {probe.dtype} {probe.shape[2:] or 'grey'}; "
+                f"pixels are {probe.dtype} {probe.shape[2:] or 'grey'}; "
                 "only 8-bit RGB is read: convert the file to RGB"
             )
+        for level in scan.levels:
+            _check_colours(level.keyframe)
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
         """See `Slide.read_region`."""
@@ -97,7 +115,11 @@ class TiffSlideReader(Slide):
     def read_associated(self, name: str) -> Pixels:
         """See `Slide.read_associated`."""
         try:
-            return np.asarray(self._handle.associated_images[name].convert("RGB"))
+            image = self._beside[name]
+            pixels = image.asarray()
+            if image.axes in ("CYX", "SYX"):
+                pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+            return np.asarray(Image.fromarray(pixels).convert("RGB"))
         except Exception as error:  # as above
             message = f"{self._path.name}: associated image {name}: {error}"
             raise UnreadableRegionError(message) from error
@@ -115,16 +137,33 @@ class TiffSlideReader(Slide):
         self._handle.close()
 
 
+def _check_colours(page: Any) -> None:
+    """Refuse a page whose samples are no RGB after decoding: tifffile converts no colours."""
+    colours, codec = page.photometric, page.compression
+    if colours in (PHOTOMETRIC.RGB, PHOTOMETRIC.MINISBLACK):
+        return
+    if colours != PHOTOMETRIC.YCBCR or codec not in CONVERTING:
+        names = [getattr(value, "name", value) for value in (colours, codec)]  # unknown: a number
+        raise UnsupportedSlideError(
+            f"colours are {names[0]}, compressed with {names[1]}, and nothing turns that into RGB: "
+            "convert the file to RGB"
+        )
+
+
 def _empty_tiles(level: Any, size: tuple[int, int]) -> tuple[tuple[int, int, int, int], ...]:
     """Tiles that a TIFF level of (width, height) stores nothing for: left, top, right, bottom.
 
-    They are areas the scanner skipped, which tifffile shows as black.
+    They are areas the scanner skipped, which tifffile shows as black. A level of several planes
+    skipped what it skipped in all of them.
     """
     page = level.keyframe
-    if level.axes != "YXS" or (page.imagewidth, page.imagelength) != size:
+    if level.axes not in ometiff.LAYOUTS or (page.imagewidth, page.imagelength) != size:
         return ()
-    height, width = page.chunks[:2]
-    columns = page.chunked[1]
-    empty = (i for i, count in enumerate(page.databytecounts) if count == 0)
+    height, width = page.chunks[-2:] if level.axes == "SYX" else page.chunks[:2]
+    columns, rows = -(-size[0] // width), -(-size[1] // height)
+    counts = np.concatenate([np.asarray(plane.databytecounts) for plane in level])
+    if len(counts) % (columns * rows):  # a damaged directory: the tiles do not decode then
+        return ()
+    empty = np.flatnonzero(~counts.reshape(-1, columns * rows).any(axis=0)).tolist()
     corners = ((i % columns * width, i // columns * height) for i in empty)
     return tuple((x, y, min(x + width, size[0]), min(y + height, size[1])) for x, y in corners)
