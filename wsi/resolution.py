@@ -72,7 +72,8 @@ def resolve_mpp(
     """
     if given is not None:
         _check_plausible(given, given_by)
-        return Resolution(mpp=given, source=given_by)
+        doubts = _compare_with_file(given, given_by, properties)
+        return Resolution(mpp=given, source=given_by, warnings=doubts)
     passed_over: list[str] = []
     for source, mpp_x, mpp_y in _candidates(properties):
         mpp = (mpp_x + mpp_y) / 2
@@ -124,6 +125,22 @@ def _candidates(properties: Mapping[str, str]) -> Iterator[tuple[MppSource, floa
     power = _number(properties, "openslide.objective-power")
     if power:
         yield MppSource.OBJECTIVE, OBJECTIVE_UM / power, OBJECTIVE_UM / power
+
+
+def _compare_with_file(
+    given: float, given_by: MppSource, properties: Mapping[str, str]
+) -> tuple[str, ...]:
+    """A doubt where the caller's value, which is taken, is far from the file's most trusted one.
+
+    It may be meant for other slides of the cohort, or right where the file is wrong.
+    """
+    for source, mpp_x, mpp_y in _candidates(properties):
+        mpp = (mpp_x + mpp_y) / 2
+        if PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]:
+            is_far = max(mpp / given, given / mpp) > SUSPICION
+            doubt = f"{given_by} gave {given:.4g} µm per pixel, but {source} {mpp:.4g}"
+            return (doubt,) if is_far else ()
+    return ()
 
 
 def _compare_with_objective(mpp: float, properties: Mapping[str, str]) -> tuple[str, ...]:

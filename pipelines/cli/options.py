@@ -20,7 +20,7 @@ Out = Annotated[
 RunFolder = Annotated[Path, typer.Argument(parser=output_path, help="A run's folder, or its URL.")]
 Mpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of level 0, for slides whose file does not say it."),
+    typer.Option(help="µm per pixel of level 0 of every slide, instead of what its file says."),
 ]
 Workers = Annotated[
     int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")

@@ -175,3 +175,13 @@ def test_real_slides_say_their_resolution(shared_data: Path) -> None:
         resolve_mpp(slide.properties)
     with open_slide(slides / "kidney-48-5.tif") as slide, pytest.raises(MissingResolutionError):
         resolve_mpp(slide.properties)
+
+
+@pytest.mark.parametrize(("given", "doubted"), [(0.499, False), (0.7, False), (0.1, True)])
+def test_what_is_given_is_used_and_doubted_where_the_file_says_otherwise(
+    given: float, doubted: bool
+) -> None:
+    resolution = resolve_mpp({"openslide.mpp-x": "0.499", "openslide.mpp-y": "0.499"}, given=given)
+    assert resolution.mpp == given
+    said = ("flag gave 0.1 µm per pixel, but vendor property 0.499",)
+    assert resolution.warnings == (said if doubted else ())
