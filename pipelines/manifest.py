@@ -119,7 +119,7 @@ def _with_mpp(entry: Entry, mpp: float | None) -> Entry:
 
 
 def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
-    text = {key: str(value).strip() for key, value in row.items() if value is not None}
+    text = {key: _text(value) for key, value in row.items() if value is not None}
     text = {key: value for key, value in text.items() if value}
     if "path" not in text:
         raise ManifestError("no path")
@@ -141,6 +141,12 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
         label=text.get("label"),
         split=text.get("split"),
     )
+
+
+def _text(value: Any) -> str:
+    """A cell as text; pandas makes 101.0 of 101 where another cell is empty."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip()
 
 
 def _mpp(text: str) -> float | None:
@@ -186,13 +192,16 @@ def find_slides(given: Path) -> list[Path]:
 def _slides_below(folder: Path) -> Iterator[Path]:
     """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into.
 
-    What is hidden is none, nor what lies in a hidden folder.
-    Of DICOM files, the first of each series: they are one slide.
+    What is hidden is none, nor what lies in a hidden folder. Links to folders are followed, each
+    folder once. Of DICOM files, the first of each series: they are one slide.
     """
-    for parent, folders, files in os.walk(folder):
-        inside = [Path(parent, name) for name in folders if not is_hidden(name)]
-        pyramids = [path for path in inside if _is_pyramid(path)]
-        folders[:] = [path.name for path in inside if path not in pyramids]
+    seen = {folder.resolve()}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        inside = [Path(parent, name) for name in sorted(folders) if not is_hidden(name)]
+        new = {path.resolve(): path for path in inside[::-1] if path.resolve() not in seen}
+        seen |= new.keys()
+        pyramids = [path for path in new.values() if _is_pyramid(path)]
+        folders[:] = [path.name for path in new.values() if path not in pyramids]
         yield from (p for p in pyramids if p.name != HEATMAP_NAME)
         beside = (Path(parent, name) for name in files if not is_hidden(name))
         yield from one_a_series(p for p in beside if p.suffix.lower() in SLIDE_SUFFIXES)

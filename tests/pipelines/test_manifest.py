@@ -246,6 +246,18 @@ def test_folders_and_files_together(tmp_path: Path) -> None:
         read_cohort([tmp_path, tmp_path / "z.svs"])
 
 
+def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
+    batch, cohort = tmp_path / "batch", tmp_path / "cohort"
+    batch.mkdir()
+    cohort.mkdir()
+    (batch / "a.svs").touch()
+    (cohort / "b.svs").touch()
+    (cohort / "linked").symlink_to(batch)
+    (cohort / "again").symlink_to(batch)
+    (batch / "up").symlink_to(cohort)
+    assert [entry.ref.slide_id for entry in read_cohort([cohort])] == ["a", "b"]
+
+
 def test_what_macs_and_file_servers_leave_beside_slides_is_no_slide(tmp_path: Path) -> None:
     for name in ("in/a.svs", "in/._a.svs", "in/.snapshot/hourly/a.svs", "in/.Trashes/b.svs"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -346,3 +358,11 @@ def test_parquet_whose_text_is_none_is_refused(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"path": values}), path)
     with pytest.raises(ManifestError, match=r"cohort\.parquet: 'utf-8' codec"):
         read_manifest(path)
+
+
+def test_whole_numbers_of_parquet_are_written_as_such(tmp_path: Path) -> None:
+    columns = {"path": ["a.svs", "b.svs"], "patient_id": [101.0, None], "mpp": [0.25, 1.0]}
+    parquet.write_table(pa.table(columns), tmp_path / "m.parquet")
+    first, second = read_manifest(tmp_path / "m.parquet")
+    assert (first.patient_id, second.patient_id) == ("101", None)
+    assert (first.ref.mpp, second.ref.mpp) == (0.25, 1.0)
