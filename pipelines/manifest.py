@@ -125,9 +125,10 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
         raise ManifestError("no path")
     try:
         path = slide_path(text["path"])
+        if not is_remote(path):
+            path = slide_path(str(_absolute(folder / path)))  # a URL where the manifest is at one
     except UnsupportedSlideError as error:
         raise ManifestError(str(error)) from error
-    path = path if is_remote(path) else _absolute(folder / path)
     ref = SlideRef(
         path=path,
         slide_id=text.get("slide_id", _slide_id(path)),

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import BinaryIO, TypeVar
 from wsi.errors import (
     NO_ROOM,
     DiskFullError,
+    OutputPermissionError,
     RayPathError,
     SlideNotFoundError,
     SourceChangedError,
@@ -65,6 +67,8 @@ def hold_copy(url: Path) -> LocalCopy:
         If the object is replaced while it is fetched.
     DiskFullError
         If it does not fit beside the copies in use.
+    OutputPermissionError
+        If the folder of the copies is another user's.
     """
     said = _patiently(url, lambda: object_info(url))
     root = scratch_folder()
@@ -85,10 +89,29 @@ def hold_copy(url: Path) -> LocalCopy:
 
 
 def scratch_folder() -> Path:
-    """Where the copies of this user are: a folder of our own, whatever else is in the given one."""
+    """Where the copies of this user are: a folder of our own, whatever else is in the given one.
+
+    Others may write to the one it is in, and know its name: it is used only if it is ours, and
+    nobody else may look into it or put slides there.
+
+    Raises
+    ------
+    OutputPermissionError
+        If something else of that name is there.
+    """
     given = os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir()
     folder = Path(given) / f"raypath-{os.getuid()}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileExistsError):  # no folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise OutputPermissionError(
+            f"{folder} is not a folder of this user, so copies of slides are not safe there: "
+            f"remove it, or set {FOLDER_VARIABLE} to another folder"
+        )
+    if found.st_mode & 0o077:
+        with suppress(PermissionError):  # of a disk without permissions, such as exFAT
+            folder.chmod(0o700)
     return folder
 
 

@@ -37,8 +37,6 @@ class Multiscale:
 
     Attributes
     ----------
-    name
-        The image's name; empty where it has none.
     version
         Of the specification: ``"0.4"`` or ``"0.5"``.
     axes
@@ -54,7 +52,6 @@ class Multiscale:
         Level-0 µm per pixel along x and y; None where the axes name no unit of length.
     """
 
-    name: str
     version: str
     axes: str
     paths: tuple[str, ...]
@@ -115,7 +112,6 @@ def read_multiscale(attributes: Mapping[str, Any]) -> Multiscale:
         for (scale, start), is_said in zip(placed, says_where, strict=True)
     )
     return Multiscale(
-        name=str(said.get("name", "")),
         version=version,
         axes=axes,
         paths=paths,

@@ -53,7 +53,8 @@ def slide_path(text: str | Path) -> Path:
     Raises
     ------
     UnsupportedSlideError
-        If the URL's scheme is none of `PACKAGES`, or it holds a password.
+        If the URL's scheme is none of `PACKAGES`, or it holds what must not be copied into results:
+        a password, or a web address's query.
     """
     if not isinstance(text, str):
         return text
@@ -62,14 +63,21 @@ def slide_path(text: str | Path) -> Path:
     parts = urlsplit(text)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without secrets
     if parts.scheme not in PACKAGES:
         raise UnsupportedSlideError(
-            f"{text}: slides are read from {', '.join(f'{s}://' for s in PACKAGES)} and file://"
+            f"{shown}: slides are read from {', '.join(f'{s}://' for s in PACKAGES)} and file://"
         )
     if parts.password is not None:
         raise UnsupportedSlideError(
-            f"{parts.scheme}://{parts.hostname}: the URL holds a password, which would be copied "
-            "into the results; leave it to the environment or to fsspec's configuration"
+            f"{shown}: the URL holds a password, which would be copied into the results; leave it "
+            "to the environment or to fsspec's configuration"
+        )
+    if parts.scheme in ("http", "https") and not {"?", "#"}.isdisjoint(text):
+        raise UnsupportedSlideError(
+            f"{shown}: the URL holds a query, as presigned ones do (what follows ? or #): it would "
+            "be copied into the results, and it expires; download it first, or give the "
+            "s3:// URL, with credentials in the environment"
         )
     from upath import UPath
 

@@ -120,6 +120,8 @@ def overview_downsample(dimensions: tuple[int, int], *, level0_mpp: float) -> fl
 def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
     """Read a tissue mask drawn elsewhere: an image over the whole slide, non-zero is tissue.
 
+    What is wholly transparent is not tissue, whatever its colour.
+
     Parameters
     ----------
     path
@@ -137,10 +139,13 @@ def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
             # Not to grey: that rounds blue, and floats below one, to nothing.
             coloured = image.mode == "P" or len(image.getbands()) > 1
             pixels = np.asarray(image.convert("RGB") if coloured else image)
+            mask = np.asarray(pixels.any(axis=2) if coloured else pixels != 0)
+            if image.has_transparency_data and image.mode != "I;16":  # which Pillow clips
+                # Drawing programs leave white, or anything, below what is not painted.
+                mask &= np.asarray(image.convert("RGBA").getchannel("A")) > 0
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         # Pillow calls a broken chunk of a PNG a syntax error.
         raise MaskError(f"tissue mask {path}: {error}") from error
-    mask = np.asarray(pixels.any(axis=2) if coloured else pixels != 0)
     height, width = mask.shape
     downsample = dimensions[0] / width
     if abs(dimensions[1] / downsample - height) > 1:

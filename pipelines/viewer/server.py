@@ -3,6 +3,7 @@
 Everything is read only, and only files of slides that the run lists are served.
 """
 
+import errno
 import mimetypes
 import socket
 import webbrowser
@@ -28,7 +29,7 @@ from pipelines.viewer.pages import STATIC, Pages
 from wsi.errors import RayPathError
 
 OPENSEADRAGON = STATIC / "openseadragon" / "openseadragon.min.js"
-LOOPBACK = ("127.0.0.1", "localhost")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class MissingOpenSeadragonError(UsageError, FileNotFoundError):
@@ -49,7 +50,7 @@ def create_app(out: Path, *, names: Sequence[str] = ("*",)) -> ASGIApp:
     Parameters
     ----------
     names
-        The host names it answers to; ``"*"`` for all.
+        The host names it answers to, as URLs have them (``"[::1]"``); ``"*"`` for all.
 
     Raises
     ------
@@ -102,6 +103,8 @@ def serve(
 
     Parameters
     ----------
+    host
+        A name, or an address of IPv4 or IPv6.
     port
         0 for any that is free.
 
@@ -111,15 +114,23 @@ def serve(
         If `host` and `port` cannot be listened on; and what `create_app` raises.
     """
     # On this machine alone, a page elsewhere cannot reach us under a name of its own.
-    app = create_app(out, names=LOOPBACK) if host in LOOPBACK else create_app(out)
+    names = [_in_url(name) for name in LOOPBACK] if host in LOOPBACK else ("*",)
+    app = create_app(out, names=names)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port))
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise PortInUseError(f"cannot listen on {host}:{port}: {error}; try --port 0") from error
+        hint = "; try --port 0" if error.errno == errno.EADDRINUSE else ""
+        raise PortInUseError(f"cannot listen on {_in_url(host)}:{port}: {error}{hint}") from error
     with listening:
-        url = f"http://{host}:{listening.getsockname()[1]}/"
+        url = f"http://{_in_url(host)}:{listening.getsockname()[1]}/"
         config = uvicorn.Config(app, log_level="warning")
         _Server(config, url=url, open_browser=open_browser).run(sockets=[listening])
+
+
+def _in_url(host: str) -> str:
+    """A host as URLs have it: an address of IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 class _Server(uvicorn.Server):

@@ -309,9 +309,21 @@ def test_urls_are_slides_here_and_in_manifests(
 def test_urls_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="s3://"):
         read_cohort(["ftp://host/a.zarr"])
-    said = complaint(write(tmp_path, "path\nftp://host/a.zarr\nhttps://u:p@host/b.zarr\n"))
+    urls = ["ftp://host/a.zarr", "https://u:p@host/b.zarr", "https://host/c.svs?token=secret"]
+    said = complaint(write(tmp_path, "\n".join(["path", *urls])))
     assert "row 2: ftp://host/a.zarr" in said
-    assert "row 3: https://host: the URL holds a password" in said
+    assert "row 3: https://host/b.zarr: the URL holds a password" in said
+    assert "row 4: https://host/c.svs: the URL holds a query" in said
+    assert "secret" not in said
+
+
+def test_a_query_beside_a_manifest_behind_a_url_is_refused(tmp_path: Path, web_server: Any) -> None:
+    write(tmp_path, "path\na.svs?token=secret\n")
+    with pytest.raises(ManifestError, match=r"row 2: http://.*/a\.svs: .*a query") as caught:
+        read_cohort([f"{web_server.url}/cohort.csv"])
+    assert "secret" not in str(caught.value)
+    with pytest.raises(UsageError, match="holds a query"):
+        read_cohort([f"{web_server.url}/cohort.csv?token=secret"])
 
 
 def test_a_file_of_another_kind_is_taken_at_its_word(tmp_path: Path) -> None:

@@ -17,12 +17,13 @@ import pytest
 import wsi.fetched
 from wsi.errors import (
     DiskFullError,
+    OutputPermissionError,
     SlideNotFoundError,
     SourceChangedError,
     UnreachableSlideError,
     UnsupportedSlideError,
 )
-from wsi.fetched import FETCHING, hold_copy
+from wsi.fetched import FETCHING, hold_copy, scratch_folder
 from wsi.identity import content_digest
 from wsi.open import open_slide
 from wsi.ref import SlideRef
@@ -127,6 +128,37 @@ def test_what_others_have_in_the_given_folder_is_not_ours_to_remove(
     hold_copy(put(store, "b.svs", 400)).release()
     assert copies(scratch) == {"b.svs"}
     assert {file.name for file in results.iterdir()} == {"lock", "heatmap.png"}
+
+
+def test_the_folder_of_the_copies_is_private_and_so_made_where_it_is_not(scratch: Path) -> None:
+    assert scratch_folder() == scratch
+    assert scratch.stat().st_mode & 0o777 == 0o700
+    scratch.chmod(0o777)
+    scratch_folder()
+    assert scratch.stat().st_mode & 0o777 == 0o700
+    assert scratch.parent.stat().st_mode & 0o777 != 0o700, "what others have there is theirs"
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "loose link", "file"])
+def test_a_folder_of_the_copies_that_another_made_is_not_trusted(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "folder":
+        another = os.getuid() + 1  # to whom ours is another's
+        monkeypatch.setattr(os, "getuid", lambda: another)
+    folder = tmp_path / "scratch" / f"raypath-{os.getuid()}"
+    folder.parent.mkdir()
+    mine = tmp_path / "mine"
+    if kind in ("folder", "link"):
+        (folder if kind == "folder" else mine).mkdir(mode=0o777)
+    if kind == "file":
+        folder.touch()
+    elif kind != "folder":
+        folder.symlink_to(mine)
+    url = put(store, "a.svs", 1000)
+    with pytest.raises(OutputPermissionError, match=f"{folder} .*RAYPATH_SCRATCH"):
+        hold_copy(url)
+    assert not list(mine.glob("*"))
 
 
 def test_a_copy_has_its_room_before_the_first_byte_arrives(

@@ -74,13 +74,30 @@ def test_local_paths_stay_local() -> None:
     ("text", "why"),
     [
         ("ftp://host/a.zarr", "s3://, gs://, http://, https://, memory:// and file://"),
+        ("ftp://me:secret@host/a.zarr?secret", "^ftp://host/a.zarr: slides are read from"),
         ("https://me:secret@host/a.zarr", "holds a password"),
+        ("https://host/a.svs?X-Amz-Signature=secret", "^https://host/a.svs: .*holds a query"),
+        ("HTTP://host/a.zarr/?secret", "download it first, or give the s3:// URL"),
+        ("https://host/a.zarr#secret", "holds a query"),
+        ("https://host/a.svs?", "holds a query"),
     ],
 )
 def test_urls_that_are_not_read(text: str, why: str) -> None:
     with pytest.raises(UnsupportedSlideError, match=why) as caught:
         slide_path(text)
     assert "secret" not in str(caught.value)
+
+
+def test_a_question_mark_may_be_part_of_an_objects_name() -> None:
+    assert str(slide_path("s3://bucket/which?.zarr")) == "s3://bucket/which?.zarr"
+    assert slide_path("which?.svs") == Path("which?.svs")
+
+
+def test_a_url_with_a_query_is_refused_before_anything_is_asked_for(web_server: Any) -> None:
+    for make in (open_slide, SlideRef.of):
+        with pytest.raises(UnsupportedSlideError, match="holds a query"):
+            make(f"{web_server.url}/a.svs?X-Amz-Signature=secret")
+    assert not web_server.asked
 
 
 @pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])

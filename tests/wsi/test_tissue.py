@@ -209,6 +209,42 @@ def test_whatever_is_not_zero_in_a_mask_is_tissue(
     assert (tissue.downsample, tissue.flags) == (100.0, ())
 
 
+BRUSH = (HALF * 255).astype(np.uint8)
+WHITE = np.full_like(BRUSH, 255)
+
+
+def _in_palette(numbers: np.ndarray[Any, Any], colours: list[int]) -> Image.Image:
+    image = Image.fromarray(numbers.astype(np.uint8))
+    image.putpalette(colours)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (Image.fromarray(np.dstack([WHITE] * 3 + [BRUSH])), {}),
+        (Image.fromarray(np.dstack([WHITE] * 3 + [HALF.astype(np.uint8)])), {}),
+        (Image.fromarray(np.dstack([WHITE, BRUSH])), {}),
+        (Image.fromarray(BRUSH // 2 + 1), {"transparency": 1}),
+        (_in_palette(HALF, [255, 255, 255, 255, 0, 0]), {"transparency": 0}),
+    ],
+    ids=["colour", "faint", "grey", "one grey", "palette"],
+)
+def test_what_is_transparent_in_a_mask_is_not_tissue(
+    image: Image.Image, options: dict[str, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "mask.png"
+    image.save(path, **options)
+    np.testing.assert_array_equal(load_mask(path, dimensions=(800, 600)).mask, HALF)
+
+
+def test_a_mask_in_which_nothing_is_painted_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    for pixels in (0 * BRUSH, np.dstack([WHITE] * 3 + [0 * BRUSH])):
+        Image.fromarray(pixels).save(path)
+        assert not load_mask(path, dimensions=(800, 600)).mask.any()
+
+
 def test_a_mask_rounded_to_whole_pixels_fits(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     Image.fromarray(np.ones((33, 47), np.bool_)).save(path)

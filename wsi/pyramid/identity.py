@@ -28,6 +28,9 @@ IDENTIFYING = (
     "artist",
     "subject",
     "experimenter",
+    "documentname",
+    "pagename",
+    "hostcomputer",
 )
 EXACTLY = ("reference",)  # Hamamatsu's is a case; DICOM refers to much else
 COMMENTS = ("openslide.comment", "tiff.ImageDescription")  # free text, or all properties once more

@@ -115,12 +115,11 @@ class OmeZarrReader(Slide):
             self._check_ranges(self.levels[0])
 
     def _properties(self, ours: Mapping[str, Any]) -> dict[str, str]:
-        """What the metadata says, under OpenSlide's names."""
+        """What the metadata says, under OpenSlide's names; not the image's own, often a file's."""
         said = {
             "openslide.vendor": self.vendor,
             "openslide.level-count": str(len(self.levels)),
             "ome-zarr.version": self._image.version,
-            "ome-zarr.name": self._image.name,
         }
         if self._image.mpp is not None:
             x, y = self._image.mpp

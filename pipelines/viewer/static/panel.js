@@ -27,7 +27,10 @@ export class Panel {
     this.isHeldBack = false; // the overlay, because of the slide and not because a person hid it
   }
 
+  // Of the slide that is shown already, the channel stays, and how far the panel is scrolled.
   show(slide) {
+    const isSame = slide.slide_id === this.slide?.slide_id;
+    const [title, top] = isSame ? [this.channel?.title, byId("panel").scrollTop] : [undefined, 0];
     this.slide = slide;
     this.channel = null;
     if (!this.isSegmentationChosen) this.segmentation.isShown = !slide.heatmap;
@@ -42,13 +45,17 @@ export class Panel {
         facts(slide),
       ].filter(Boolean),
     );
-    byId("panel").scrollTop = 0;
-    if (slide.heatmap && slide.image) this.showFirst();
+    if (slide.heatmap && slide.image) this.showFirst(title);
+    byId("panel").scrollTop = top;
   }
 
-  // The first channel that says something of a negative slide too; if there is none, no overlay.
-  showFirst() {
-    const first = this.slide.heatmap.channels.findIndex((channel) => !this.misleads(channel));
+  // The channel of that title, or else the first, that says something of a negative slide too; if
+  // there is none, no overlay.
+  showFirst(title) {
+    const { channels } = this.slide.heatmap;
+    const telling = channels.filter((channel) => !this.misleads(channel));
+    const wanted = telling.find((channel) => channel.title === title) ?? telling[0];
+    const first = channels.indexOf(wanted);
     this.isHeldBack = first < 0 && this.isShown;
     const index = Math.max(0, first);
     if (byId("channel")) byId("channel").value = index;

@@ -63,8 +63,11 @@ export class Stage {
     byId("zoom-one").onclick = () => this.fullResolution();
   }
 
-  // Show a slide as the server describes it; without an image the stage is empty.
+  // Show a slide as the server describes it; without an image the stage is empty. Of the slide that
+  // is shown already, the view stays where it is.
   open(slide) {
+    const isSame = Boolean(slide.image) && slide.slide_id === this.slide?.slide_id;
+    this.viewer.preserveViewport = isSame;
     this.slide = slide.image ? slide : null;
     this.channel = this.values = this.looked = null;
     this.overlay.clear();

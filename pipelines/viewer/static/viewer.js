@@ -21,6 +21,7 @@ const panel = new Panel({
 });
 const stage = new Stage((value, label) => panel.describeValue(value, label));
 let asked = null;
+let known = null; // what the list said of that slide when it was asked for
 
 async function load() {
   let isFinished = false;
@@ -30,6 +31,7 @@ async function load() {
     describe(run);
     tell("run", null);
     if (asked === null) showFirst();
+    else if (listed(asked) !== known) show(asked, { isNew: false });
   } catch (error) {
     tell("run", error);
   } finally {
@@ -58,14 +60,23 @@ function showFirst() {
   byId("slides").focus({ preventScroll: true });
 }
 
-async function show(slideId) {
+// What the list says of a slide, to tell whether that has changed.
+function listed(slideId) {
+  return JSON.stringify(list.slides.find((slide) => slide.slide_id === slideId));
+}
+
+// Show a slide, or one that is shown already (not `isNew`) as it is now.
+async function show(slideId, { isNew = true } = {}) {
   asked = slideId;
-  list.select(slideId);
+  known = listed(slideId);
+  if (isNew) list.select(slideId);
   let slide;
   try {
     slide = await fetchJson(slideUrl(slideId));
   } catch (error) {
-    if (asked === slideId) {
+    if (asked !== slideId) return;
+    known = null; // asked for again when the list is
+    if (isNew) {
       stage.open({ image: null });
       byId("panel").replaceChildren();
       message(element("h2", {}, slideId), element("p", {}, error.message));

@@ -235,9 +235,48 @@ def test_pages_elsewhere_cannot_borrow_the_name_of_this_machine(
     assert has_headers(refused)
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no ::1 on this machine")
+def test_it_listens_on_ipv6_and_answers_to_that_name_alone(
+    made_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
+    served: list[tuple[str, Any, Any]] = []
+
+    def run(self: Any, sockets: list[socket.socket]) -> None:
+        served.append((self.url, self.config.app, sockets[0].getsockname()))
+
+    monkeypatch.setattr(server._Server, "run", run)
+    server.serve(made_run.path, host="::1", port=0)
+    ((address, app, (host, port, *_)),) = served
+    assert (host, address) == ("::1", f"http://[::1]:{port}/")
+    with TestClient(app, base_url=address) as client:
+        assert client.get("/api/run").status_code == 200
+        for name in ("evil.example:8000", "[::2]:8000", "["):
+            answer = client.get("/api/run", headers={"Host": name})
+            assert (answer.status_code, answer.text) == (400, "Invalid host header")
+
+
 def test_a_port_in_use_is_explained(made_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(server.PortInUseError, match="--port 0"):
             server.serve(made_run.path, port=port)
+
+
+def test_an_address_of_another_machine_is_not_blamed_on_the_port(
+    made_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
+    with pytest.raises(server.PortInUseError, match=r"cannot listen on 192\.0\.2\.1:0") as caught:
+        server.serve(made_run.path, host="192.0.2.1", port=0)
+    assert "--port" not in str(caught.value)

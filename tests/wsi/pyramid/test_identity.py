@@ -24,6 +24,9 @@ from wsi.pyramid.identity import split_properties
         "dicom.ClinicalTrialSubjectID",
         "hamamatsu.Reference",
         "tiff.Artist",
+        "tiff.DocumentName",
+        "tiff.HostComputer",
+        "tiff.PageName",
     ],
 )
 def test_what_names_someone_stays_behind(name: str) -> None:

@@ -116,6 +116,21 @@ def test_our_pyramids_remember_where_they_come_from(
         assert (given.mpp, given.source) == (0.3, MppSource.FLAG)
 
 
+def test_a_pyramid_made_of_another_does_not_keep_its_name(
+    array_slide: Callable[..., Any], tmp_path: Path
+) -> None:
+    resolution = Resolution(mpp=0.5, source=MppSource.VENDOR)
+    tissue = Tissue(mask=np.ones((20, 30), np.bool_), downsample=10.0)
+    named, anew = tmp_path / "DOE_JOHN.ome.zarr", tmp_path / "s1.ome.zarr"
+    how: dict[str, Any] = {"resolution": resolution, "tissue": tissue}
+    write_pyramid(array_slide(picture()), named, name="DOE_JOHN", **how)
+    with open_slide(named) as slide:
+        write_pyramid(slide, anew, name="s1", **how)
+    said = (anew / "zarr.json").read_text()
+    assert '"name":"s1"' in said.replace(" ", "")
+    assert "DOE_JOHN" not in said
+
+
 def test_associated_images_and_profile_of_our_pyramids(
     array_slide: Callable[..., Any], tmp_path: Path
 ) -> None:
