@@ -115,6 +115,7 @@ def _decode(
         key = key_of(
             protocol=PROTOCOL,
             encoder=weights,
+            mpp=encoder.spec.mpp,  # that images are brought to
             data=data,
             settings=asdict(settings) | {"device": ""},
         )
