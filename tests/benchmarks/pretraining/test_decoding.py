@@ -1,5 +1,7 @@
 """The probes that train a decoder: what is done is done for one encoder at one resolution."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +50,25 @@ def test_the_same_weights_at_another_resolution_are_measured_anew(
         measure_nuclei(encoder, "made-up", images, tmp_path / "out", PROTOCOL, said.append)
         made.append(len(said))
     assert made == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "says"),
+    [
+        ("mean-colour", "mean-colour has no feature maps to decode"),
+        ("deit_tiny_patch16_224", "does not take tiles of 128 px: .*224"),
+        ("swin_tiny_patch4_window7_224", "does not take tiles of 128 px: .*224"),
+        ("vit_small_patch14_dinov2", "VisionTransformer has tokens of 14 px: .* of 16 or 32 px"),
+    ],
+)
+def test_what_no_decoder_can_be_trained_on_is_passed_over(
+    tmp_path: Path, images: list[Labelled], architecture: str, says: str
+) -> None:
+    encoder, said = candidate(tmp_path / "encoders", architecture), list[str]()
+    measure_nuclei(encoder, "made-up", images, tmp_path / "out", PROTOCOL, said.append)
+    assert len(said) == 1
+    assert re.match(f"random-{architecture} made-up: no decoder is trained: .*{says}", said[0])
+    assert not (tmp_path / "out").exists()
+    others = replace(PROTOCOL, probes=("knn",))
+    measure_nuclei(encoder, "made-up", images, tmp_path / "out", others, said.append)
+    assert len(said) == 1  # none was asked for
