@@ -196,6 +196,23 @@ def test_folds_and_a_share_exclude_each_other(
         run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1, *flags)
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--crop-px", 200), "--crop-px 200: a multiple of 32 is wanted"),
+        (("--minutes", 0), "--minutes 0: more than 0 is wanted"),
+        (("--minutes", -5), "--minutes -5: more than 0 is wanted"),
+        (("--minutes", "nan"), "--minutes nan: more than 0 is wanted"),
+    ],
+)
+def test_what_no_training_can_be_made_of_is_refused_at_once(
+    data: Path, tmp_path: Path, flags: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1, "--workers", 0, *flags)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelledDataError, match="holds no labelled nuclei"):
         run("train", "--data", tmp_path, "-o", tmp_path / "out", "--steps", 1)
