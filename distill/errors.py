@@ -27,6 +27,12 @@ class LabelledDataError(RayPathError, ValueError):
     kind = "labelled_data"
 
 
+class DivergedError(RayPathError, ArithmeticError):
+    """A training's loss is no longer finite."""
+
+    kind = "diverged"
+
+
 class ObjectiveError(RayPathError, ValueError):
     """A pretraining cannot be done as it was asked for."""
 

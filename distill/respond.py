@@ -24,7 +24,8 @@ def teacher_of(net: nn.Module, *, scale: float = 1.0) -> Teacher:
         (B, 3, S, S) normalised pixels to (B, 3, S/k, S/k).
     scale
         Tiles' µm per pixel over those the network was trained at: 2 for a teacher of 0.25 µm and
-        tiles of 0.5 µm, which are enlarged to twice their edge for it.
+        tiles of 0.5 µm, which are enlarged to twice their edge for it. With 1 they are shown as
+        they are, mirrored at their right and bottom up to a multiple of `MULTIPLE_PX`.
     """
     net.eval()
     device = device_of(net)
@@ -32,12 +33,17 @@ def teacher_of(net: nn.Module, *, scale: float = 1.0) -> Teacher:
     @torch.inference_mode()
     def respond(pixels: Pixels) -> NDArray[np.float32]:
         x = normalise(torch.from_numpy(np.ascontiguousarray(pixels)).to(device))
-        edges = [round(n * scale / MULTIPLE_PX) * MULTIPLE_PX for n in x.shape[2:]]
-        if scale != 1:
-            x = functional.interpolate(x, edges, mode="bicubic", align_corners=False)
-        soft = responses_of(net(x).float())
         height, width = (n // OUTPUT_STRIDE for n in pixels.shape[1:3])
-        return reduce_soft(soft, height, width).cpu().numpy()
+        grid = height, width
+        if scale == 1:
+            below, right = (-n % MULTIPLE_PX for n in x.shape[2:])
+            x = functional.pad(x, (0, right, 0, below), mode="reflect")
+            grid = x.shape[2] // OUTPUT_STRIDE, x.shape[3] // OUTPUT_STRIDE
+        else:
+            edges = [round(n * scale / MULTIPLE_PX) * MULTIPLE_PX for n in x.shape[2:]]
+            x = functional.interpolate(x, edges, mode="bicubic", align_corners=False)
+        soft = reduce_soft(responses_of(net(x).float()), *grid)
+        return soft[:, :, :height, :width].cpu().numpy()
 
     return respond
 

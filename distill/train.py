@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distill import group
+from distill.errors import DivergedError
 from distill.training_state import TrainingState
 
 Batch = tuple[Tensor, Tensor]
@@ -83,7 +84,7 @@ def train(
 
     Raises
     ------
-    ArithmeticError
+    DivergedError
         If the loss is no longer finite.
     """
     state = state or TrainingState.begin(model, schedule.learning_rate, schedule.weight_decay)
@@ -109,7 +110,7 @@ def train(
             total += value.item()
         total = group.mean(total)
         if not math.isfinite(total):
-            raise ArithmeticError(
+            raise DivergedError(
                 f"the loss is {total} at step {state.step}: "
                 f"lower the learning rate ({schedule.learning_rate:g})"
             )

@@ -15,6 +15,7 @@ from distill.card import (
     write_card,
 )
 from distill.checkpoint import (
+    NETWORK_WEIGHTS,
     describe_encoder,
     load_encoder,
     load_weights,
@@ -26,7 +27,7 @@ from distill.errors import ModelError
 from pipelines.mil.heads.head import Head
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.training import TrainedHead
-from wsi.atomic import digest
+from wsi.atomic import digest, remove
 from wsi.plan import TileSpec
 
 HEAD_WEIGHTS = "head.safetensors"
@@ -97,7 +98,7 @@ def save_model(
     *,
     half: bool = False,
 ) -> None:
-    """Write encoder, head and card.
+    """Write encoder, head and card, and remove the decoder of an encoder that was there before.
 
     Parameters
     ----------
@@ -109,6 +110,7 @@ def save_model(
         Whether the encoder is written in half precision.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove(folder / NETWORK_WEIGHTS)  # by its name alone, it would be taken for this encoder's
     encoder_card = save_encoder(encoder, folder, architecture=card.encoder.architecture, half=half)
     head_card = save_head(folder, trained) if trained else None
     write_card(folder, card.model_copy(update={"encoder": encoder_card, "head": head_card}))

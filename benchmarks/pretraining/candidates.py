@@ -1,6 +1,7 @@
 """The encoders to compare: model folders named by how they were pretrained."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +37,29 @@ def find_candidates(folder: Path) -> list[Candidate]:
     Raises
     ------
     ModelError
-        If there is none, or one is named otherwise.
+        If there is none, one is named otherwise, or two names say the same.
     """
     cards = sorted(folder.glob(f"*/{CARD_NAME}"))
     if not cards:
         raise ModelError(f"no model folder ({CARD_NAME}) directly below {folder}")
-    return [_candidate(card.parent) for card in cards]
+    candidates = [_candidate(card.parent) for card in cards]
+    _refuse_same(candidates)
+    return candidates
+
+
+def _refuse_same(candidates: Sequence[Candidate]) -> None:
+    """Refuse folders such as ``rckd-resnet18`` beside ``rckd-resnet18-0``: no number is seed 0.
+
+    Their results would be pooled as those of one pretraining.
+    """
+    names: dict[tuple[str, str, int], str] = {}
+    for of in candidates:
+        same = names.setdefault((of.objective, of.architecture, of.seed), of.name)
+        if same != of.name:
+            raise ModelError(
+                f"{of.folder.parent}: {same} and {of.name} are both seed {of.seed} of "
+                f"{of.objective}-{of.architecture}: rename or remove one"
+            )
 
 
 def _candidate(folder: Path) -> Candidate:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from benchmarks.pretraining.candidates import Candidate
 from benchmarks.pretraining.parts import Kind, Unit, is_done, key_of, write_part
 from benchmarks.pretraining.protocol import FOLDS, Protocol, Rows, Say, name_of, timed, units_of
-from distill.downstream.decoder_probe import Segmenting
+from distill.downstream.decoder_probe import Segmenting, check_decodable
 from distill.downstream.embedding import encoder_digest
 from distill.downstream.nuclei_probe import segment
 from distill.downstream.region_probe import segment_regions
 from distill.downstream.regions import RegionImage, RegionSet
 from distill.downstream.splits import Fold, divide, take_fraction
 from distill.encoders import Encoder
-from distill.pooling import PooledFeatures
+from distill.errors import ModelError
 from distill.teachers.labelled import Labelled
 
 PROTOCOL = 4  # raised when the same settings would give other predictions
@@ -100,11 +100,16 @@ def _decode(
     say: Say,
 ) -> None:
     """Run the probes that train a decoder; `data` is the digest of the images and their labels."""
-    encoder = candidate.load()
-    if not isinstance(encoder.module, PooledFeatures):
-        return  # no feature maps: the report says so
-    weights = encoder_digest(encoder)
     wanted = [probe for probe in protocol.probes if probe in SEGMENTING]
+    if not wanted:
+        return
+    encoder = candidate.load()
+    try:
+        check_decodable(encoder, Segmenting().crop_px)
+    except ModelError as error:
+        say(f"{candidate.name} {task}: no decoder is trained: {error}")
+        return
+    weights = encoder_digest(encoder)
     for unit in units_of(candidate, task, wanted, protocol):
         settings = replace(
             SEGMENTING[unit.probe],
@@ -115,6 +120,7 @@ def _decode(
         key = key_of(
             protocol=PROTOCOL,
             encoder=weights,
+            mpp=encoder.spec.mpp,  # that images are brought to
             data=data,
             settings=asdict(settings) | {"device": ""},
         )

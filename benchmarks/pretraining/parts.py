@@ -87,12 +87,17 @@ class Unit:
 
     def path(self, out: Path, kind: Kind) -> Path:
         """Its file below the folder of results."""
-        name = f"{self.probe}-{round(100 * self.fraction)}pc-seed{self.seed}.parquet"
+        name = f"{self.probe}-{percent(self.fraction)}pc-seed{self.seed}.parquet"
         return out / kind / self.encoder / self.task / name
 
     def columns(self) -> dict[str, Any]:
         """The columns that are the same in all its rows."""
         return {name: getattr(self, name) for name in Unit.__slots__}
+
+
+def percent(fraction: float) -> str:
+    """A share of the labels in percent, as names and tables have it: 5, 25, 2.5."""
+    return f"{100 * fraction:g}"
 
 
 def key_of(**facts: Any) -> str:
@@ -123,7 +128,7 @@ def read_parts(out: Path, kind: Kind) -> pd.DataFrame:
         If there is none.
     MixedResultsError
         If the seeds of a probe and share of the labels are not all of the same weights, data and
-        settings.
+        settings, or a file is not of the share in its name.
     """
     paths = sorted((out / kind).rglob("*.parquet"))
     paths = [path for path in paths if not path.name.startswith(".")]
@@ -132,11 +137,30 @@ def read_parts(out: Path, kind: Kind) -> pd.DataFrame:
             f"no Parquet in {out / kind}: run 'raypath benchmark pretraining' first"
         )
     tables = [pq.read_table(path) for path in paths]
+    _refuse_misnamed(paths, tables)
     _refuse_mixed(paths, tables)
     table = pa.concat_tables(table.replace_schema_metadata() for table in tables)
     frame = table.to_pandas(categories=TEXT)
-    frame["fraction"] = frame["fraction"].astype(float).round(4)
+    frame["fraction"] = _exact(frame["fraction"])
     return frame
+
+
+def _exact(fractions: "pd.Series[float]") -> "pd.Series[float]":
+    """Shares as they were asked for, which are stored with seven digits."""
+    return fractions.astype(float).round(6)
+
+
+def _refuse_misnamed(paths: Sequence[Path], tables: Sequence[pa.Table]) -> None:
+    """Refuse files named by a rounded share, which would be taken for those of another one."""
+    for path, table in zip(paths, tables, strict=True):
+        share = percent(_exact(table["fraction"].to_pandas()).iloc[0])
+        probe, _, named = path.stem.rpartition("-seed")[0].rpartition("-")
+        if named != f"{share}pc":
+            name = path.name.replace(f"{probe}-{named}", f"{probe}-{share}pc")
+            raise MixedResultsError(
+                f"{path} is of {share}% of the labels: rename it to {name}, or remove it and run "
+                "'raypath benchmark pretraining' again"
+            )
 
 
 def _refuse_mixed(paths: Sequence[Path], tables: Sequence[pa.Table]) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.pretraining.candidates import OBJECTIVES, OURS
+from benchmarks.pretraining.parts import percent
 from wsi.atomic import replacing
 
 # Okabe and Ito's colours, told apart by people with any colour vision.
@@ -95,7 +96,7 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
                 )
             shares = sorted(rows["fraction"].unique())
             panel.set_xscale("log")
-            panel.set_xticks(shares, [f"{share:.0%}" for share in shares])
+            panel.set_xticks(shares, [f"{percent(share)}%" for share in shares])
             panel.minorticks_off()
             panel.set_title(f"{probe}, {architecture}")
             panel.set_xlabel("share of the labels")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from benchmarks.pretraining.candidates import Candidate
-from benchmarks.pretraining.parts import Unit
+from benchmarks.pretraining.parts import Unit, percent
 from distill.downstream.finetune import FineTuning
 
 FOLDS = 5
@@ -80,4 +80,5 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 def name_of(unit: Unit) -> str:
     """A unit for people."""
-    return f"{unit.encoder} {unit.task} {unit.probe} {unit.fraction:.0%} seed {unit.seed}"
+    labels = f"{percent(unit.fraction)}%"
+    return f"{unit.encoder} {unit.task} {unit.probe} {labels} seed {unit.seed}"

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.pretraining.candidates import OBJECTIVES, OURS
 from benchmarks.pretraining.costs import cost_lines, read_costs
-from benchmarks.pretraining.parts import SCHEMAS, NoResultsError, read_parts, read_seconds
+from benchmarks.pretraining.parts import SCHEMAS, NoResultsError, percent, read_parts, read_seconds
 from benchmarks.pretraining.plots import ordered, plot_differences, plot_fractions, plot_scores
 from benchmarks.pretraining.scores import Measured, difference_table, measure, score_table
 from benchmarks.pretraining.seen import COLUMN, with_seen
@@ -156,7 +156,7 @@ def _labels(probe: str, fraction: float) -> str:
     """How many labels a probe learnt from."""
     if probe.startswith("few-shot-"):
         return f"{probe.split('-')[2]} a class"
-    return f"{fraction:.0%}"
+    return f"{percent(fraction)}%"
 
 
 def _interval(row: "pd.Series[float]") -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score
 
 from benchmarks.pretraining.candidates import find_candidates
+from benchmarks.pretraining.parts import percent
 from benchmarks.pretraining.protocol import FOLDS
 from benchmarks.pretraining.tasks import CLASSIFICATION
 from distill.downstream.dataset import LabelledImages
@@ -48,7 +49,8 @@ def main() -> None:
                 rows = cached_embeddings(dataset, encoder, view_of(encoder), cache)
                 for fraction in options.fraction:
                     words = compared(rows, dataset, fraction, options.seeds)
-                    print(f"| {candidate.name} | {name} | {fraction:.0%} | {words} |", flush=True)
+                    labels = f"{percent(fraction)}%"
+                    print(f"| {candidate.name} | {name} | {labels} | {words} |", flush=True)
 
 
 def compared(

@@ -17,6 +17,7 @@ from distill.nuclei_net import OUTPUTS, NucleiNet
 from distill.pooling import PooledFeatures
 from distill.resample import Label, resample, resize_labels
 from distill.train import Batch, Schedule, train
+from distill.trial import tried
 from wsi.slide import Pixels
 
 
@@ -61,6 +62,28 @@ class FrozenBackbone(nn.Module):
         return maps
 
 
+def check_decodable(encoder: Encoder, crop_px: int) -> None:
+    """Whether a decoder can be trained on crops and answer for images of other sizes.
+
+    Raises
+    ------
+    ModelError
+        If the encoder is not a timm network, whose inner features the decoder needs, their strides
+        are others than `NucleiNet` takes, or the encoder takes tiles of its own size only.
+    """
+    with torch.random.fork_rng(devices=[]):
+        net = _decoder_on(encoder, OUTPUTS)
+    for edge in (crop_px, crop_px + STRIDE_PX):
+        tried(net, edge, name=encoder.identifier)
+
+
+def _decoder_on(encoder: Encoder, outputs: int) -> NucleiNet:
+    """An untrained decoder on a copy of the encoder."""
+    if not isinstance(encoder.module, PooledFeatures):
+        raise ModelError(f"{encoder.identifier} has no feature maps to decode")
+    return NucleiNet(deepcopy(encoder.module.backbone), outputs=outputs)
+
+
 def train_decoder(
     encoder: Encoder,
     batches: Callable[[Generator], Iterator[Batch]],
@@ -80,13 +103,12 @@ def train_decoder(
     Raises
     ------
     ModelError
-        If the encoder is not a timm network, whose inner features the decoder needs.
+        If the encoder is not a timm network, whose inner features the decoder needs, or their
+        strides are others than `NucleiNet` takes.
     """
-    if not isinstance(encoder.module, PooledFeatures):
-        raise ModelError(f"{encoder.identifier} has no feature maps to decode")
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # for the decoder's weights
-        fresh = NucleiNet(deepcopy(encoder.module.backbone), outputs=outputs)
+        fresh = _decoder_on(encoder, outputs)
         net = FrozenBackbone(fresh) if settings.mode == "frozen" else fresh
         net = net.to(settings.device).to(memory_format=torch.channels_last)
         schedule = Schedule(steps=settings.steps, learning_rate=settings.learning_rate)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.downstream.dataset import LabelledImages
-from distill.downstream.view import View
+from distill.downstream.view import SMALLEST_PX, STRIDE_PX, View
 from distill.encoders import Encoder
+from distill.trial import takes
 from wsi.atomic import replacing
 from wsi.slide import Pixels
 
@@ -98,6 +99,7 @@ def encoder_digest(encoder: Encoder) -> str:
 
 
 def view_of(encoder: Encoder, *, magnify: float = 1.0) -> View:
-    """How images are shown to this encoder: token models take only the size they were made for."""
-    fixed = any(getattr(part, "strict_img_size", False) for part in encoder.module.modules())
-    return View(spec=encoder.spec, any_size=not fixed, magnify=magnify)
+    """How images are shown to this encoder: many token models take only tiles of their own size."""
+    # Not all of them say so, and with patches of 14 px a multiple of 32 px is no size, either.
+    any_size = all(takes(encoder.module, px) for px in (SMALLEST_PX, SMALLEST_PX + STRIDE_PX))
+    return View(spec=encoder.spec, any_size=any_size, magnify=magnify)

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.probe import Answer
@@ -35,8 +36,9 @@ class FineTuning:
     learning_rates
         Peak rates to choose from by the validation patients' cross-entropy.
     crop_px
-        Training sees a random square of this size of a tile, which costs less than all of it;
-        answers see whole tiles. Networks that take one size only are not cropped for.
+        Training sees a random square of this size of a tile, which costs less than all of it, or
+        of the smallest tile in its batch; answers see whole tiles. Networks that take one size
+        only are not cropped for.
     label_smoothing
         Share of the target spread over all classes.
     device
@@ -168,7 +170,8 @@ def _batches(
     crop_px = settings.crop_px if shown.view.any_size else shown.view.spec.size_px
     for chosen in _rounds(indices, size, generator):
         tiles = [_one_of(shown[i], generator) for i in chosen]
-        pixels = np.stack([_turned(_cropped(t, crop_px, generator), generator) for t in tiles])
+        edge = min(crop_px, *(len(tile) for tile in tiles))  # tiles of small images are smaller
+        pixels = np.stack([_turned(_cropped(t, edge, generator), generator) for t in tiles])
         coloured = vary_stain(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), generator)
         inputs = normalise(coloured.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
         yield inputs.to(settings.device), targets[chosen].to(settings.device)
@@ -189,8 +192,7 @@ def _one_of(tiles: Pixels, generator: Generator) -> Pixels:
 
 
 def _cropped(tile: Pixels, size_px: int, generator: Generator) -> Pixels:
-    room = max(0, len(tile) - size_px)
-    y, x = torch.randint(room + 1, (2,), generator=generator).tolist()
+    y, x = torch.randint(len(tile) - size_px + 1, (2,), generator=generator).tolist()
     return np.asarray(tile[y : y + size_px, x : x + size_px])
 
 
@@ -209,13 +211,20 @@ def _predict(
     answers = []
     for start in range(0, len(indices), settings.batch_size):
         stacks = [shown[int(i)] for i in indices[start : start + settings.batch_size]]
-        tiles = torch.from_numpy(np.concatenate(stacks))
-        probs = torch.cat(
-            [
-                net(normalise(part, mean=encoder.mean, std=encoder.std).to(settings.device))
-                for part in torch.split(tiles, TILES)
-            ]
-        ).softmax(1)
-        counts = [len(stack) for stack in stacks]
-        answers += [part.mean(0) for part in torch.split(probs.float().cpu(), counts)]
+        for _, run in groupby(stacks, key=lambda stack: stack.shape[1]):  # of tiles of one size
+            answers += _answers(net, encoder, list(run), settings)
     return np.asarray(torch.stack(answers))
+
+
+def _answers(
+    net: nn.Module, encoder: Encoder, stacks: list[Pixels], settings: FineTuning
+) -> list[Tensor]:
+    tiles = torch.from_numpy(np.concatenate(stacks))
+    probs = torch.cat(
+        [
+            net(normalise(part, mean=encoder.mean, std=encoder.std).to(settings.device))
+            for part in torch.split(tiles, TILES)
+        ]
+    ).softmax(1)
+    counts = [len(stack) for stack in stacks]
+    return [part.mean(0) for part in torch.split(probs.float().cpu(), counts)]

@@ -29,7 +29,8 @@ class View:
     spec
         The tiles the encoder wants.
     any_size
-        Whether it takes squares smaller than its tiles, as convolutional networks do.
+        Whether it takes squares smaller than its tiles whose edges are multiples of 32 pixels, as
+        convolutional networks do.
     magnify
         Nuclei are shown this many times larger than at the encoder's resolution.
     """

@@ -10,8 +10,8 @@ from distill.teachers.teacher import Teacher
 
 def evaluate_teacher(
     teacher: Teacher, images: Sequence[Labelled], *, turns: int = 8
-) -> dict[str, Scores]:
-    """Score each image by name, averaging over `turns` turned and mirrored views; slides have 1.
+) -> list[tuple[Labelled, Scores]]:
+    """Each image with its scores, averaging over `turns` turned and mirrored views; slides have 1.
 
     Images whose nuclei are not all told apart are passed over.
 
@@ -25,9 +25,5 @@ def evaluate_teacher(
         raise LabelledDataError(
             f"none of the {len(images)} images has all its nuclei told apart: nothing to measure by"
         )
-    return {
-        image.name: score(
-            image.instances, teacher.segment(image.pixels, mpp=image.mpp, turns=turns)
-        )
-        for image in complete
-    }
+    found = (teacher.segment(image.pixels, mpp=image.mpp, turns=turns) for image in complete)
+    return [(image, score(image.instances, of)) for image, of in zip(complete, found, strict=True)]

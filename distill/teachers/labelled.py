@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from distill.errors import LabelledDataError
 from wsi.slide import Pixels
@@ -69,19 +69,21 @@ def case_of(name: str) -> str:
 
 def read_pixels(path: Path) -> Pixels:
     """Read a PNG, TIFF, WebP or JPEG as (H, W, 3) uint8; transparency is dropped."""
-    return np.array(_open(path).convert("RGB"))
+    return np.array(_decoded(path).convert("RGB"))
 
 
 def read_numbers(path: Path) -> NDArray[np.integer]:
     """Read a single-channel image of 1, 8, 16 or 32 bits as (H, W) integers."""
-    numbers = np.array(_open(path))
+    numbers = np.array(_decoded(path))
     if numbers.ndim != 2:
         raise LabelledDataError(f"{path} is {numbers.shape}; one number a pixel is wanted")
     return numbers.astype(np.int32)
 
 
-def _open(path: Path) -> Image.Image:
+def _decoded(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
-    except (OSError, UnidentifiedImageError) as error:
+        with Image.open(path) as image:
+            image.load()  # what a copy that broke off lacks, opening does not miss
+            return image
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise LabelledDataError(f"{path} cannot be read as an image: {error}") from error

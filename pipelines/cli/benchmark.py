@@ -176,6 +176,9 @@ def pretraining(
     unknown = sorted(set(probe or ()) - set(PROBES))
     if unknown:
         raise UsageError(f"no probe is called {', '.join(unknown)}: one of {', '.join(PROBES)}")
+    for share in fraction or ():
+        if not 0 < share <= 1:
+            raise UsageError(f"--fraction {share:g}: more than 0, up to 1, is wanted")
     protocol = Protocol(
         tasks=choose_tasks(data, task),
         probes=tuple(probe or PROBES),

@@ -16,6 +16,7 @@ from pipelines.cli.training import (
     Resume,
     Steps,
     TrainingSeed,
+    check_crop,
     check_names_differ,
     make_schedule,
 )
@@ -115,8 +116,7 @@ def train(
         raise UsageError(f"--network {network}: known are {', '.join(DECODERS)}")
     if decoder not in ("fresh", "kept"):
         raise UsageError(f"--decoder {decoder}: known are fresh, kept")
-    if crop_px % 32:
-        raise UsageError(f"--crop-px {crop_px}: a multiple of 32 is wanted")
+    check_crop(crop_px)
     check_names_differ(data)
     named = class_names(classes)
     sources = {f.name: read_class_images(f, classes=named, mpp=image_mpp) for f in data}

@@ -37,24 +37,23 @@ def evaluate(
     loaded, labelled = load_teacher(weights, device=device), read_labelled(images, mpp=mpp)
     say_assumed(labelled, loaded.mpp, whose="the teacher's")
     scores = evaluate_teacher(loaded, labelled, turns=turns)
-    cases = [image.case for image in labelled if image.complete]
-    summary = summarise(list(scores.values()), cases=cases)
+    summary = summarise([of for _, of in scores], cases=[image.case for image, _ in scores])
     if as_json:
         answer = {
             "images": [
-                {"image": name, **{k: _finite(v) for k, v in asdict(of).items()}}
-                for name, of in scores.items()
+                {"image": image.name, **{k: _finite(v) for k, v in asdict(of).items()}}
+                for image, of in scores
             ],
             "mean": {name: _finite(estimate.mean) for name, estimate in summary.items()},
             "interval_95": {n: [_finite(e.low), _finite(e.high)] for n, e in summary.items()},
         }
         typer.echo(json.dumps(answer))
         return
-    width = max(map(len, [*scores, "mean"]))
+    width = max(len("mean"), *(len(image.name) for image, _ in scores))
     typer.echo(" ".join([" " * width, *(f"{name:>13}" for name in SCORE_NAMES)]))
-    for name, of_image in scores.items():
-        values = (f"{value:13.3f}" for value in asdict(of_image).values())
-        typer.echo(" ".join([f"{name:<{width}}", *values]))
+    for image, of in scores:
+        values = (f"{value:13.3f}" for value in asdict(of).values())
+        typer.echo(" ".join([f"{image.name:<{width}}", *values]))
     means = (f"{estimate.mean:13.3f}" for estimate in summary.values())
     typer.echo(" ".join([f"{'mean':<{width}}", *means]))
     spans = (f"{f'{e.low:.3f}-{e.high:.3f}':>13}" for e in summary.values())

@@ -17,6 +17,7 @@ from pipelines.cli.training import (
     Resume,
     Steps,
     TrainingSeed,
+    check_crop,
     check_names_differ,
     make_schedule,
 )
@@ -90,6 +91,7 @@ def train(
     from distill.teachers.train import TeacherSettings, train_teacher
     from pipelines.labelled_job import begin_training
 
+    check_crop(crop_px)
     check_names_differ(data)
     mpps = one_each(mpp or [], len(data), flag="--data")
     sources = {f.name: read_labelled(f, mpp=its) for f, its in zip(data, mpps, strict=True)}

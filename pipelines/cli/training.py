@@ -1,5 +1,6 @@
 """What the commands that train on labelled images ask alike (`teacher train`, `segment train`)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,16 +36,39 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the training 
 
 
 def make_schedule(minutes: float | None, steps: int | None, learning_rate: float) -> "Schedule":
-    """A training's end: what is given of minutes and steps, whichever is first."""
-    from distill.train import Schedule
+    """A training's end: what is given of minutes and steps, whichever is first.
 
-    if minutes is None and steps is None:
-        minutes = MINUTES
+    Raises
+    ------
+    UsageError
+        If no time is given.
+    """
+    from distill.train import Schedule
+    from pipelines.errors import UsageError
+
+    if minutes is not None and not minutes > 0:
+        raise UsageError(f"--minutes {minutes:g}: more than 0 is wanted")
+    if minutes is None:
+        minutes = MINUTES if steps is None else math.inf
     return Schedule(
         steps=steps or 10**6,
-        minutes=minutes or float("inf"),
+        minutes=minutes,
         learning_rate=learning_rate,
     )
+
+
+def check_crop(crop_px: int) -> None:
+    """Refuse crops that networks do not take.
+
+    Raises
+    ------
+    UsageError
+        If the edge is no multiple of 32 px.
+    """
+    from pipelines.errors import UsageError
+
+    if crop_px % 32:
+        raise UsageError(f"--crop-px {crop_px}: a multiple of 32 is wanted")
 
 
 def check_names_differ(folders: Sequence[Path]) -> None:

@@ -174,7 +174,7 @@ def _describe(job: PretrainJob) -> str:
     if settings.averages:
         words.append(f"weights averaged by {settings.averages:g}")
     if settings.share < 1:
-        words.append(f"{settings.share:.0%} of the tiles")
+        words.append(f"{100 * settings.share:g}% of the tiles")
     if settings.objective in ("rckd", "supervised-nuclei"):
         words.append(settings.loss.describe())
     if settings.bfloat16:

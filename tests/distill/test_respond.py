@@ -5,8 +5,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distill.encoders import normalise
+from distill.nuclei_net import responses_of
 from distill.respond import reduce_soft, teacher_of
 from distill.targets import nuclei_maps, reduce_maps
+from distill.teachers.teacher import build_net
 
 
 class Dark(nn.Module):
@@ -41,6 +44,25 @@ def test_answers_are_probabilities_at_stride_two_on_the_same_pixels(
     expected[8:16, 20:28] = True
     np.testing.assert_array_equal(maps[1, 0] > 0.5, expected)
     assert not (maps[0, 0] > 0.5).any()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("edge", [72, 96])
+def test_tiles_that_are_no_multiple_of_32_are_mirrored(stride: int, edge: int) -> None:
+    """Not resized: at the teacher's own resolution, nuclei keep the size it knows."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, edge, edge, 3), np.uint8)
+    net = Dark(stride)
+    maps = teacher_of(net)(pixels)
+    assert net.saw == (2, 3, 96, 96)
+    x = normalise(torch.from_numpy(pixels))
+    soft = responses_of(Dark(stride)(x))
+    expected = reduce_soft(soft, edge // 2, edge // 2)
+    np.testing.assert_allclose(maps, expected, atol=1e-6)
+
+
+def test_a_teacher_answers_tiles_of_any_even_edge() -> None:
+    pixels = np.zeros((1, 72, 72, 3), np.uint8)
+    assert teacher_of(build_net("resnet10t"))(pixels).shape == (1, 3, 36, 36)
 
 
 def test_hard_maps_are_reduced_as_targets_are() -> None:

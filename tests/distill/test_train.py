@@ -8,9 +8,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from distill.errors import ModelError
+from distill.errors import DivergedError, ModelError
 from distill.train import Batch, Schedule, train
 from distill.training_state import TrainingState
+from wsi.errors import RayPathError
 
 
 def line() -> nn.Module:
@@ -74,8 +75,12 @@ def test_a_loss_that_is_not_finite_stops_at_once(value: float) -> None:
     def break_at_two(maps: Tensor, target: Tensor) -> Tensor:
         return functional.mse_loss(maps, target) * 0 + next(losses)
 
-    with pytest.raises(ArithmeticError, match=r"at step 2: lower the learning rate \(0\.003\)"):
+    with pytest.raises(
+        DivergedError, match=r"at step 2: lower the learning rate \(0\.003\)"
+    ) as met:
         train(line(), batches(), break_at_two, Schedule(steps=9, learning_rate=0.003))
+    assert isinstance(met.value, RayPathError)  # which the command line says without a traceback
+    assert isinstance(met.value, ArithmeticError)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 40, 300])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
+from scipy.io import savemat
 from typer.testing import CliRunner
 
 from distill.errors import LabelledDataError, ModelError
@@ -73,6 +74,24 @@ def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     table = run("evaluate", "--images", data, "--weights", weights, "--turns", 1)
     assert table.split()[: len(SCORE_NAMES)] == list(SCORE_NAMES)
     assert f"{answer['mean']['dice']:.3f}" in table
+
+
+def test_images_of_one_name_are_all_measured(data: Path, tmp_path: Path) -> None:
+    """Numbers begin anew in each part of a set."""
+    for part, number in (("Train", 1), ("Test", 2)):
+        for kind in ("Images", "Labels"):
+            (tmp_path / "set" / part / kind).mkdir(parents=True)
+        shutil.copy(data / "images" / f"{number}.png", tmp_path / "set" / part / "Images" / "1.png")
+        with Image.open(data / "instances" / f"{number}.png") as labels:
+            instances = np.array(labels)
+        savemat(tmp_path / "set" / part / "Labels" / "1.mat", {"inst_map": instances})
+    weights = default_networks()["teacher"]
+    evaluate = ("evaluate", "--images", tmp_path / "set", "--weights", weights, "--turns", 1)
+    found = json.loads(run(*evaluate, "--json"))["images"]
+    assert [image.pop("image") for image in found] == ["1", "1"]
+    assert found[0] != found[1]
+    table = run(*evaluate)
+    assert len([line for line in table.splitlines() if line.split()[0] == "1"]) == 2
 
 
 def test_images_are_resampled_and_weights_halved(data: Path, tmp_path: Path) -> None:
@@ -175,6 +194,23 @@ def test_folds_and_a_share_exclude_each_other(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1, *flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--crop-px", 200), "--crop-px 200: a multiple of 32 is wanted"),
+        (("--minutes", 0), "--minutes 0: more than 0 is wanted"),
+        (("--minutes", -5), "--minutes -5: more than 0 is wanted"),
+        (("--minutes", "nan"), "--minutes nan: more than 0 is wanted"),
+    ],
+)
+def test_what_no_training_can_be_made_of_is_refused_at_once(
+    data: Path, tmp_path: Path, flags: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("train", "--data", data, "-o", tmp_path / "out", "--steps", 1, "--workers", 0, *flags)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:

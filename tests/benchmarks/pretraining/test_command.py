@@ -45,3 +45,12 @@ def test_an_unknown_probe_is_refused(tmp_path: Path) -> None:
     assert isinstance(run.exception, UsageError)
     with pytest.raises(UsageError, match="no probe is called knm: one of knn, linear"):
         raise run.exception
+
+
+@pytest.mark.parametrize("fraction", ["0", "5", "-0.1", "nan"])
+def test_a_share_of_the_labels_is_one(tmp_path: Path, fraction: str) -> None:
+    arguments = ["benchmark", "pretraining", str(tmp_path), "--data", str(tmp_path)]
+    run = CliRunner().invoke(cli, [*arguments, "-o", str(tmp_path), "--fraction", fraction])
+    assert isinstance(run.exception, UsageError)
+    with pytest.raises(UsageError, match=f"--fraction {fraction}: more than 0, up to 1, is wanted"):
+        raise run.exception

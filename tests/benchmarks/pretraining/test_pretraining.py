@@ -287,6 +287,11 @@ def test_names_and_folders_that_do_not_fit_are_refused(tmp_path: Path, data: Pat
     write_model(tmp_path / "mine", "mean-colour")
     with pytest.raises(ModelError, match="is not named <objective>-mean-colour"):
         find_candidates(tmp_path)
+    for name in ("a-mean-colour-1", "a-mean-colour", "a-mean-colour-0"):
+        write_model(tmp_path / "same" / name, "mean-colour")
+    message = "a-mean-colour and a-mean-colour-0 are both seed 0 of a-mean-colour"
+    with pytest.raises(ModelError, match=message):
+        find_candidates(tmp_path / "same")
     assert choose_tasks(data, None) == ("crc-val-sample", "monuseg-nuclei")
     with pytest.raises(LabelledDataError, match="no task is called gls"):
         choose_tasks(data, ["gls"])

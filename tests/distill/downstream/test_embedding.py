@@ -74,8 +74,19 @@ def test_the_embedder_leaves_the_encoder_alone() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "any_size"),
-    [("mean-colour", True), ("vit_tiny_patch16_224", True), ("mixer_s32_224", False)],
+    [
+        ("mean-colour", True),
+        ("vit_tiny_patch16_224", True),
+        ("mixer_s32_224", False),
+        ("deit_tiny_patch16_224", False),
+        ("efficientformer_l1", False),  # which does not say so
+        ("vit_small_patch14_dinov2", False),  # takes multiples of 14 px
+    ],
 )
-def test_token_models_are_shown_only_their_own_size(architecture: str, any_size: bool) -> None:
+def test_token_models_are_shown_only_their_own_size(
+    coloured: Make, architecture: str, any_size: bool
+) -> None:
     encoder = create_encoder(architecture, spec=TileSpec(size_px=224, mpp=0.5))
-    assert view_of(encoder).any_size is any_size
+    view = view_of(encoder)
+    assert view.any_size is any_size
+    assert embed_images(coloured(count=3), encoder.embed, view).shape == (3, encoder.dim)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from distill.downstream.dataset import LabelledImages
+from distill.downstream.dataset import Images, LabelledImages
 from distill.downstream.embedding import encoder_digest, view_of
 from distill.downstream.finetune import FineTuning, Shown, fine_tune
 from distill.downstream.splits import TUNED_PATIENTS, folds
@@ -85,6 +85,38 @@ def test_an_image_of_several_tiles_gets_their_mean(coloured: Make, encoder: Enco
     one_step = FineTuning(steps=1, batch_size=4, learning_rates=(1e-3,))
     answer = fine_tune(encoder, shown, fold.train, fold.test, one_step)
     assert answer.probs.shape == (len(fold.test), 3)
+
+
+class OfTwoSizes:
+    """The images of a set, every other one of them cut down."""
+
+    def __init__(self, images: Images, edge: int) -> None:
+        self.images, self.edge = images, edge
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def digest(self) -> str:
+        return f"{self.images.digest()} {self.edge}"
+
+    def read(self, index: int) -> Pixels:
+        pixels = self.images.read(index)
+        return pixels[: self.edge, : self.edge] if index % 2 else pixels
+
+
+def test_images_of_several_sizes_are_learnt_from_and_answered(coloured: Make) -> None:
+    dataset = coloured(count=48, edge=120)
+    dataset = replace(dataset, images=OfTwoSizes(dataset.images, edge=60))
+    encoder = create_encoder("resnet10t", spec=TileSpec(size_px=224, mpp=0.5))
+    shown = Shown(dataset, view_of(encoder))
+    assert [shown[n].shape[1] for n in range(3)] == [128, 64, 128]
+    settings = FineTuning(steps=1, batch_size=8, learning_rates=(1e-3,), crop_px=96)
+    learn, asked = np.arange(24), np.arange(24, 48)
+    answer = fine_tune(encoder, shown, learn, asked, settings)
+    # Of images of one size, the same: answers are in order and do not depend on their batch.
+    for size in (asked[::2], asked[1::2]):
+        alone = fine_tune(encoder, shown, learn, size, settings)
+        np.testing.assert_allclose(answer.probs[size - 24], alone.probs, atol=1e-5)
 
 
 @pytest.mark.parametrize("patients", [1, TUNED_PATIENTS - 1])

@@ -242,3 +242,17 @@ def test_the_real_sets_are_read_whole(shared_data: Path) -> None:
     assert len({image.case for image in monuseg}) == 30
     for image in monuseg:
         assert image.pixels.shape == (1000, 1000, 3)
+
+
+@pytest.mark.parametrize(
+    "broken", ["images/a.png", "images/a.tiff", "images/a.webp", "instances/a.png"]
+)
+def test_a_file_that_broke_off_is_named(tmp_path: Path, broken: str) -> None:
+    """Its head is whole: opening it says nothing, decoding it does."""
+    noise = RNG.integers(0, 256, (256, 256, 3), np.uint8)
+    path = tmp_path / broken
+    save(tmp_path / "images" / f"a{path.suffix}", noise)
+    save(tmp_path / "instances" / "a.png", noise[..., 0])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(LabelledDataError, match=f"{broken} cannot be read as an image"):
+        read_labelled(tmp_path)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
+from distill.checkpoint import NETWORK_WEIGHTS
 from distill.encoders import create_encoder
 from distill.errors import ModelError
 from distill.seen import SEEN_NAME, Seen, read_seen
@@ -70,7 +71,10 @@ def test_weights_become_an_encoder(architecture: str, suffix: str, tmp_path: Pat
 
 def test_its_embedding_is_made_of_every_stage(tmp_path: Path) -> None:
     torch.save(made_up("resnet10t").state_dict(), tmp_path / "w.pth")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / NETWORK_WEIGHTS).touch()  # of what was pretrained into the folder before
     run(tmp_path / "w.pth", tmp_path / "m", "--architecture", "resnet10t")
+    assert not (tmp_path / "m" / NETWORK_WEIGHTS).exists()
     encoder = load_model(tmp_path / "m").encoder
     assert (encoder.identifier, encoder.dim) == ("resnet10t-imagenet-stages", 1024)
 

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from distill.card import TrainingCard, read_card
+from distill.checkpoint import NETWORK_WEIGHTS
 from distill.curves import CSV_NAME, PNG_NAME
 from distill.encoders import create_encoder
 from distill.errors import ModelError, ObjectiveError
@@ -100,6 +101,19 @@ def test_random_is_the_untrained_network(tiles: Path, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     expected = create_encoder(ARCHITECTURE, spec=model.encoder.spec, seed=3, features="stages")
     np.testing.assert_array_equal(model.encoder.embed(pixels), expected.embed(pixels))
+
+
+@pytest.mark.parametrize("objective", ["random", "barlow"])
+def test_a_decoder_of_what_was_there_before_does_not_outlive_it(
+    objective: str, tiles: Path, tmp_path: Path
+) -> None:
+    run("supervised-nuclei", tiles, tmp_path / "m")
+    assert (tmp_path / "m" / NETWORK_WEIGHTS).is_file()
+    run(objective, tiles, tmp_path / "m")
+    assert load_model(tmp_path / "m").card.encoder.identifier.startswith(
+        f"{ARCHITECTURE}-{objective}"
+    )
+    assert not (tmp_path / "m" / NETWORK_WEIGHTS).exists()
 
 
 def test_embeddings_are_made_of_every_stage_where_there_are_some(
