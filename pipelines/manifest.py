@@ -194,7 +194,7 @@ def _slides_below(folder: Path) -> Iterator[Path]:
     """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into.
 
     What is hidden is none, nor what lies in a hidden folder. Links to folders are followed, each
-    folder once. Of DICOM files, the first of each series: they are one slide.
+    folder once, under its first name. Of DICOM files, the first of each series is the slide.
     """
     seen = {folder.resolve()}
     for parent, folders, files in os.walk(folder, followlinks=True):

@@ -16,8 +16,6 @@ import pytest
 from PIL import Image
 
 from pipelines.channels import colourise
-from pipelines.heatmap import read_heatmap, write_heatmap
-from pipelines.nuclei.density import DENSITY
 from pipelines.records import SlideRecord, read_records, write_records
 from pipelines.report import report as report_module
 from pipelines.report.pictures import (
@@ -32,7 +30,7 @@ from pipelines.report.pictures import (
 from pipelines.report.preview import PANEL_BYTES, THUMBNAIL_BYTES, read_preview, write_preview
 from pipelines.report.report import write_report
 from pipelines.report.summary import summarise
-from pipelines.runfolder import HEATMAP_NAME, NotARunError
+from pipelines.runfolder import NotARunError
 from wsi.quality import MEASURES
 from wsi.tilestore import LeftOut, TileTable, write_tiles
 
@@ -260,21 +258,6 @@ def test_the_summary_adds_up_and_does_not_grow() -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotARunError):
         write_report(tmp_path)
-
-
-def test_the_legend_is_not_that_of_a_slide_that_failed(report: Path, made_run: Any) -> None:
-    """What lies in its folder may be an earlier run's, of another model."""
-    out = report.parent
-    first, *others = read_records(out / "slides.parquet")
-    write_records(out / "slides.parquet", [replace(first, verdict="failed"), *others])
-    heatmap = out / "slides" / first.slide_id / HEATMAP_NAME
-    old = read_heatmap(heatmap)
-    shutil.rmtree(heatmap)
-    dense = replace(old, values=old.values[:1], channels=(DENSITY,))
-    write_heatmap(heatmap, dense, name=first.slide_id)
-    page = write_report(out).read_text(encoding="utf-8")
-    assert '<section class="legend"' in page
-    assert DENSITY.title not in page
 
 
 @pytest.mark.browser
