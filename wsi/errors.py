@@ -43,7 +43,7 @@ class UnsupportedSlideError(SlideError, ValueError):
     kind = "unsupported"
 
 
-class TruncatedSlideError(SlideError, EOFError):
+class TruncatedSlideError(SlideError, ValueError):
     """The file ends before what it says it holds: a copy or a download broke off."""
 
     kind = "truncated"

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def raypath(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    program = (sys.executable, "-c", "from pipelines.cli.main import cli; cli()")
+    program = (sys.executable, "-c", "from pipelines.cli.main import app; app()")
     command = [*WITHOUT_RIGHTS, *program, *(str(word) for word in words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -42,7 +42,8 @@ def locked(tmp_path: Path) -> Iterator[Path]:
 
 def test_it_is_said_what_may_not_be_read(locked: Path) -> None:
     said = raypath("info", locked)
-    assert said.returncode == 1
+    assert said.returncode == 2
+    assert "Traceback" not in said.stderr
     assert f"{locked} may not be read by this user" in said.stderr.replace("\n", "")
 
 

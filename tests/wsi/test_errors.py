@@ -35,6 +35,7 @@ def own_errors() -> list[type[BaseException]]:
 def test_every_error_names_its_kind_and_travels(error: type[RayPathError]) -> None:
     assert issubclass(error, RayPathError)
     assert error.__dict__["kind"].isidentifier()
+    assert not issubclass(error, EOFError)  # which a command line takes for an interruption
     raised = error("what is wrong, and what to do")
     arrived = pickle.loads(pickle.dumps(raised))
     assert type(arrived) is error

@@ -1,6 +1,7 @@
 """How a command ends says what became of it: for people in words, for programs by exit code."""
 
 import errno
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 from pipelines.cli import main
 from pipelines.cli.stopping import Stopped
 from pipelines.errors import UsageError
+from tests.conftest import MadeUp
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,17 @@ def test_the_exit_code_says_how_a_command_ended(
 def test_the_help_of_run_names_every_exit_code() -> None:
     said = " ".join(CliRunner().invoke(main.cli, ["run", "--help"]).output.split())
     assert all(f" {begin}" in said for begin in ("0: every", "1: some", "2: the", "3: an error"))
+
+
+def test_a_slide_that_was_cut_is_said_to_be(
+    tmp_path: Path,
+    synthetic: MadeUp,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cut = tmp_path / "cut.svs"
+    cut.write_bytes(synthetic.path.read_bytes()[:10_000])
+    monkeypatch.setattr("sys.argv", ["raypath", "info", str(cut)])
+    with pytest.raises(SystemExit):
+        main.app()
+    assert "cut.svs: the file ends early" in capsys.readouterr().err
