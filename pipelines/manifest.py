@@ -3,22 +3,19 @@
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from pipelines.dicom_series import of_same_series, one_a_series
+from pipelines.dicom_series import of_same_series
 from pipelines.errors import ManifestError, UsageError
-from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME
+from pipelines.find_slides import find_slides
+from pipelines.runfolder import IMAGE_NAME
 from wsi.errors import UnsupportedSlideError
-from wsi.open import SLIDE_SUFFIXES, ZARR_SUFFIX
-from wsi.readers.omezarr_reader import is_zarr
 from wsi.ref import SlideRef
 from wsi.remote import file_system, is_remote, slide_path
-from wsi.rights import is_folder
-from wsi.visible import is_hidden
 
 MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
 COLUMNS = ("path", "slide_id", "patient_id", "label", "split", "mpp", "mask")
@@ -171,45 +168,6 @@ def _absolute(path: Path) -> Path:
 def _slide_id(path: Path) -> str:
     """A slide's id from its path; a pyramid in a run's folder is called as its folder is."""
     return path.parent.name if path.name == IMAGE_NAME else SlideRef.of(path).slide_id
-
-
-def find_slides(given: Path) -> list[Path]:
-    """A slide itself, or the slides below a folder in order of their names.
-
-    Raises
-    ------
-    UsageError
-        If there is none in the folder.
-    """
-    if is_remote(given) or _is_pyramid(given) or not is_folder(given):
-        return [given]
-    found = sorted(_slides_below(given))
-    if not found:
-        looked_for = ", ".join(sorted(SLIDE_SUFFIXES | {ZARR_SUFFIX}))
-        raise UsageError(f"no slides below {given} (looked for {looked_for})")
-    return found
-
-
-def _slides_below(folder: Path) -> Iterator[Path]:
-    """Slides in a folder and its subfolders; a Zarr folder is a slide and not looked into.
-
-    What is hidden is none, nor what lies in a hidden folder. Links to folders are followed, each
-    folder once, under its first name. Of DICOM files, the first of each series is the slide.
-    """
-    seen = {folder.resolve()}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        inside = [Path(parent, name) for name in sorted(folders) if not is_hidden(name)]
-        new = {path.resolve(): path for path in inside[::-1] if path.resolve() not in seen}
-        seen |= new.keys()
-        pyramids = [path for path in new.values() if _is_pyramid(path)]
-        folders[:] = [path.name for path in new.values() if path not in pyramids]
-        yield from (p for p in pyramids if p.name != HEATMAP_NAME)
-        beside = (Path(parent, name) for name in files if not is_hidden(name))
-        yield from one_a_series(p for p in beside if p.suffix.lower() in SLIDE_SUFFIXES)
-
-
-def _is_pyramid(path: Path) -> bool:
-    return is_folder(path) and (path.suffix == ZARR_SUFFIX or is_zarr(path))
 
 
 def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()) -> None:

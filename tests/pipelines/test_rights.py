@@ -60,3 +60,14 @@ def test_the_other_slides_are_done(tmp_path: Path, locked: Path, command: str) -
     else:
         done, failed = read_records(tmp_path / "out" / "slides.parquet")
         assert (done.verdict, failed.reason) == ("ok", "not_readable")
+
+
+@pytest.mark.parametrize("given", [".", "locked"])
+def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(
+    tmp_path: Path, locked: Path, given: str
+) -> None:
+    write_slide(tmp_path / "a.svs", Specimen(seed=2, width=600, height=600))
+    said = raypath("run", tmp_path / given, "-o", tmp_path / "out", "--executor", "serial")
+    assert said.returncode == 2
+    assert f"{locked.parent} cannot be looked into" in said.stderr.replace("\n", " ")
+    assert not (tmp_path / "out").exists()

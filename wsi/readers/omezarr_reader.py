@@ -1,5 +1,6 @@
 """Slides as OME-Zarr 0.4 and 0.5, ours and others', in a folder or behind a URL."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a local folder is a Zarr group or array."""
-    return any((path / marker).is_file() for marker in MARKERS)
+    """Whether a local folder is a Zarr group or array; not, where rights to look are missing."""
+    return any(os.path.isfile(path / marker) for marker in MARKERS)
 
 
 class OmeZarrReader(Slide):
