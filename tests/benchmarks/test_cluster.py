@@ -1,11 +1,12 @@
 """The benchmarks of a cluster: as small as they get, and what follows from measurements by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import scale
+from benchmarks import cluster, scale
 from benchmarks.scale import Costs, driver_time, on_paper
 from pipelines.cli.main import cli
 from wsi.testing import Specimen, write_slide
@@ -44,9 +45,10 @@ def test_a_made_up_cluster_is_driven(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.slow
-def test_one_worker_against_two(tmp_path: Path) -> None:
-    slide = write_slide(tmp_path / "s.svs", Specimen(seed=2, width=1100, height=900))
-    words = ["benchmark", "cluster", str(slide), "--runs", "1", "--slides", "1", "--tile-px", "32"]
+def test_one_worker_against_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "JOBS", (replace(cluster.JOBS[0], times=1),))  # a Ray each is long
+    slide = write_slide(tmp_path / "s.svs", Specimen(seed=2, width=700, height=600))
+    words = ["benchmark", "cluster", str(slide), "--runs", "1", "--slides", "2", "--tile-px", "64"]
     done = CliRunner().invoke(cli, [*words, "--folder", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert done.output.count("efficiency of two workers at least 0.9, measured") == 2
+    assert done.output.count("efficiency of two workers at least 0.9, measured") == 1

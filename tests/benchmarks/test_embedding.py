@@ -13,7 +13,7 @@ from wsi.testing import Specimen, write_slide
 
 @pytest.mark.slow
 def test_a_slide_is_embedded_beside_the_bare_network(tmp_path: Path) -> None:
-    slide = write_slide(tmp_path / "s.svs", Specimen(seed=2, width=1100, height=900))
+    slide = write_slide(tmp_path / "s.svs", Specimen(seed=2, width=700, height=600))
     words = ["benchmark", "embedding", str(slide), "--runs", "1", "--tile-px", "64", "--no-peers"]
     words += ["--architecture", "mobilenetv3_small_050", "--folder", str(tmp_path)]
     done = CliRunner().invoke(cli, words)
