@@ -1,4 +1,4 @@
-"""The settings of a run: one frozen tree; each flag is a key here, and unknown keys are errors."""
+"""The settings of a run: one frozen tree, in which unknown keys are errors."""
 
 import re
 import tomllib
@@ -14,10 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.config_problems import problems_of
 from pipelines.defaults import default_networks
 from pipelines.errors import ConfigError
 from pipelines.limits import LimitsConfig
-from pipelines.resources import ResourcesConfig
+from pipelines.resources import ResourcesConfig, StepResources
 from wsi.preprocess import check_names
 from wsi.quality import QualityLimits
 
@@ -122,6 +123,8 @@ class RunConfig(BaseModel):
     @field_validator("quality", mode="before")
     @classmethod
     def _off_is_no_limit(cls, value: object) -> object:
+        if isinstance(value, str) and value != "off":
+            raise ValueError(f"{value!r} is neither 'off' nor a table of limits")
         return dict.fromkeys(QualityConfig.model_fields) if value == "off" else value
 
     @field_validator("preprocess")
@@ -175,6 +178,18 @@ class RunConfig(BaseModel):
         return self.model_copy(update=update)
 
 
+KEYS = (
+    *RunConfig.model_fields,
+    *map("quality.{}".format, QualityConfig.model_fields),
+    *map("limits.{}".format, LimitsConfig.model_fields),
+    *(
+        f"resources.{s}.{k}"
+        for s in ResourcesConfig.model_fields
+        for k in StepResources.model_fields
+    ),
+)
+
+
 def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     """Merge a TOML file with the flags that were given (those not None), which win.
 
@@ -203,13 +218,4 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        known = ", ".join(
-            [
-                *RunConfig.model_fields,
-                *map("quality.{}".format, QualityConfig.model_fields),
-                *map("limits.{}".format, LimitsConfig.model_fields),
-                *map("resources.{}".format, ResourcesConfig.model_fields),
-            ]
-        )
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{wrong} (known keys: {known})") from error
+        raise ConfigError(problems_of(error, KEYS)) from error

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipelines.cli.options import LEAST_MPP, MOST_MPP
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def info(
     slide: Annotated[str, typer.Argument(help="A slide, its URL, or a folder of slides.")],
-    mpp: Annotated[float | None, typer.Option(help="µm per pixel of level 0.")] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=LEAST_MPP, max=MOST_MPP, help="µm per pixel of level 0."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a slide.")] = False,
 ) -> None:
     """Show a slide's format, levels, resolution and its source, and its problems."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.bar import progress_bar
+from pipelines.cli.training import LEAST_RATE
 
 if TYPE_CHECKING:
     from pipelines.mil.cohort import Cohort
@@ -22,9 +23,9 @@ def train(
             help="CSV: slide_id, label; if known patient_id or case_id, split, site, scanner."
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path(
-        "heads"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", file_okay=False, help="Folder for the results.")
+    ] = Path("heads"),
     head: Annotated[
         str,
         typer.Option(
@@ -63,7 +64,8 @@ def train(
         int, typer.Option(min=1, help="Passes that do not help on the tuning slides, then stop.")
     ] = 10,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="Of AdamW; not given, the head's own.")
+        float | None,
+        typer.Option(min=LEAST_RATE, help="Of AdamW; not given, the head's own."),
     ] = None,
     weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 1e-2,
     most_tiles: Annotated[

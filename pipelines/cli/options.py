@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from pipelines.output import output_path
+from wsi.resolution import PLAUSIBLE_MPP
+
+LEAST_MPP, MOST_MPP = PLAUSIBLE_MPP
 
 Slides = Annotated[
     list[str],
@@ -20,17 +23,21 @@ Out = Annotated[
 RunFolder = Annotated[Path, typer.Argument(parser=output_path, help="A run's folder, or its URL.")]
 Mpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of level 0 of every slide, instead of what its file says."),
+    typer.Option(
+        min=LEAST_MPP,
+        max=MOST_MPP,
+        help="µm per pixel of level 0 of every slide, instead of what its file says.",
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="CPUs of the local Ray; default: all that may be used.")
+    int | None, typer.Option(min=1, help="CPUs of the local Ray; default: all that may be used.")
 ]
 Address = Annotated[
     str | None, typer.Option(help="Address of a running Ray; default: start one here.")
 ]
 Stride = Annotated[
     int | None,
-    typer.Option("--stride", help="Step between tiles in tile pixels; default: no overlap."),
+    typer.Option("--stride", min=1, help="Step between tiles in tile pixels; default: no overlap."),
 ]
 Codec = Annotated[
     str | None,
@@ -43,8 +50,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a slide on
 ImageMpp = Annotated[
     list[float] | None,
     typer.Option(
+        min=LEAST_MPP,
+        max=MOST_MPP,
         help="µm per pixel of images that do not say it: one for all, or one a folder. Of slides, "
-        "instead of what they say."
+        "instead of what they say.",
     ),
 ]
 

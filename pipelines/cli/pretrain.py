@@ -10,8 +10,9 @@ import typer
 
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.following import following
-from pipelines.cli.options import Half, ImageMpp, one_each
+from pipelines.cli.options import LEAST_MPP, MOST_MPP, Half, ImageMpp, one_each
 from pipelines.cli.pretrain_responses import taught
+from pipelines.cli.training import LearningRate
 
 if TYPE_CHECKING:
     from distill.progress import Progress
@@ -45,7 +46,9 @@ def pretrain(
         typer.Option(help="Where the teacher's responses are kept.", show_default="OUT-responses"),
     ] = None,
     mpp: ImageMpp = None,
-    tile_mpp: Annotated[float, typer.Option(help="µm per pixel to pretrain at.")] = 0.5,
+    tile_mpp: Annotated[
+        float, typer.Option(min=LEAST_MPP, max=MOST_MPP, help="µm per pixel to pretrain at.")
+    ] = 0.5,
     tile_px: Annotated[int, typer.Option(help="Edge of a tile.")] = 256,
     crop: Annotated[int, typer.Option(help="Edge of what the network sees of a tile.")] = 224,
     embed_px: Annotated[
@@ -64,7 +67,7 @@ def pretrain(
     upsample: Annotated[
         bool, typer.Option("--upsample", help="Enlarge images coarser than --tile-mpp.")
     ] = False,
-    learning_rate: Annotated[float, typer.Option(help="Highest, after the warm-up.")] = 1e-3,
+    learning_rate: LearningRate = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, held-out tiles and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")] = "cpu",
     bf16: Annotated[

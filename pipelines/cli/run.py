@@ -76,7 +76,8 @@ def run(
     workers: Workers = None,
     address: Address = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file whose keys are these flags; flags win.")
+        Path | None,
+        typer.Option(help="TOML file of settings, see docs/configuration.md; flags win."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

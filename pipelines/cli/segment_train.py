@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import Device
+from pipelines.cli.options import LEAST_MPP, MOST_MPP, Device
 from pipelines.cli.training import (
     BatchSize,
     CropPx,
@@ -33,7 +33,11 @@ Classes = Annotated[
 ]
 ImageMpp = Annotated[
     float | None,
-    typer.Option(help="µm per pixel of the images, where their layout does not say it."),
+    typer.Option(
+        min=LEAST_MPP,
+        max=MOST_MPP,
+        help="µm per pixel of the images, where their layout does not say it.",
+    ),
 ]
 PublishedSplit = Annotated[
     str | None, typer.Option("--split", help="Only the publisher's train or test images.")
@@ -73,7 +77,12 @@ def train(
     ] = 0.2,
     mpp: Annotated[
         float | None,
-        typer.Option(help="µm per pixel to train at.", show_default="that of the first image"),
+        typer.Option(
+            min=LEAST_MPP,
+            max=MOST_MPP,
+            help="µm per pixel to train at.",
+            show_default="that of the first image",
+        ),
     ] = None,
     batch_size: BatchSize = 8,
     crop_px: CropPx = 256,
@@ -87,7 +96,12 @@ def train(
     ] = None,
     pseudo_mpp: Annotated[
         float | None,
-        typer.Option(help="µm per pixel of those.", show_default="that of the training"),
+        typer.Option(
+            min=LEAST_MPP,
+            max=MOST_MPP,
+            help="µm per pixel of those.",
+            show_default="that of the training",
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often they are labelled anew.")] = 1,
     confidence: Annotated[

@@ -8,6 +8,8 @@ import typer
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.looking import look_at_slides
 from pipelines.cli.options import (
+    LEAST_MPP,
+    MOST_MPP,
     Address,
     AsJson,
     Bfloat16,
@@ -43,7 +45,9 @@ def label(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="A new folder of labelled images.")],
     mpp: ImageMpp = None,
-    tile_mpp: Annotated[float, typer.Option(help="µm per pixel to label at.")] = 0.5,
+    tile_mpp: Annotated[
+        float, typer.Option(min=LEAST_MPP, max=MOST_MPP, help="µm per pixel to label at.")
+    ] = 0.5,
     tile_px: Annotated[int, typer.Option(help="Edge of a tile.")] = 256,
     slide_tiles: Annotated[int, typer.Option(help="Most tiles from one slide.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the choice among a slide's tiles.")] = 0,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Device
+from pipelines.cli.options import LEAST_MPP, MOST_MPP, Device
 from pipelines.cli.teacher_said import say_assumed, say_teacher
 
 
@@ -14,7 +14,12 @@ def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of labelled images, as for train.")],
     weights: Annotated[Path, typer.Option(help="A teacher's folder, or the weights in it.")],
     mpp: Annotated[
-        float | None, typer.Option(help="µm per pixel of the images, where they do not say it.")
+        float | None,
+        typer.Option(
+            min=LEAST_MPP,
+            max=MOST_MPP,
+            help="µm per pixel of the images, where they do not say it.",
+        ),
     ] = None,
     turns: Annotated[
         int,

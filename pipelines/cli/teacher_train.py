@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli.options import Device, Half, ImageMpp, one_each
+from pipelines.cli.options import LEAST_MPP, MOST_MPP, Device, Half, ImageMpp, one_each
 from pipelines.cli.teacher_said import say_assumed
 from pipelines.cli.training import (
     BatchSize,
@@ -53,7 +53,11 @@ def train(
     mpp: ImageMpp = None,
     train_mpp: Annotated[
         float,
-        typer.Option(help="µm per pixel to train at. Images of unknown resolution are taken so."),
+        typer.Option(
+            min=LEAST_MPP,
+            max=MOST_MPP,
+            help="µm per pixel to train at. Images of unknown resolution are taken so.",
+        ),
     ] = 0.25,
     batch_size: BatchSize = 8,
     crop_px: CropPx = 256,
@@ -144,9 +148,9 @@ def _held_out(validation: float | None, folds: int | None, fold: int | None) -> 
             f"--validation {validation:g} is for one training, --folds for several that take "
             "turns: leave one out"
         )
-    if folds is None or fold is None or fold >= folds:
-        raise UsageError(
-            f"--folds {folds} --fold {fold}: both are wanted, and a fold from 0 to one below the "
-            "number of folds"
-        )
+    if folds is None or fold is None:
+        missing = "--folds" if folds is None else "--fold"
+        raise UsageError(f"{missing} is missing: --folds 5 --fold 0 is the first of five trainings")
+    if fold >= folds:
+        raise UsageError(f"--fold {fold}: of {folds} folds the last is {folds - 1}")
     return Fold(number=fold, of=folds)

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from distill.train import Schedule
 
+LEAST_RATE = 1e-9  # with less nothing is learned
 MINUTES = 60.0  # of a training that is told neither minutes nor steps
 
 Minutes = Annotated[
@@ -19,7 +20,9 @@ Minutes = Annotated[
 Steps = Annotated[int | None, typer.Option(min=1, help="How many steps at most.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Crops a step.")]
 CropPx = Annotated[int, typer.Option(min=32, help="Edge of a crop, a multiple of 32.")]
-LearningRate = Annotated[float, typer.Option(help="The highest, after the warm-up.")]
+LearningRate = Annotated[
+    float, typer.Option(min=LEAST_RATE, help="The highest, after the warm-up.")
+]
 FastBfloat16 = Annotated[
     bool | None,
     typer.Option(

@@ -14,7 +14,7 @@ from pipelines.conversion.tasks import Begun, Converted, ConvertJob
 from pipelines.errors import UsageError
 from pipelines.output import free_bytes
 from wsi.atomic import digest, remove, replacing, sweep
-from wsi.errors import DiskFullError
+from wsi.errors import DiskFullError, MaskError
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid import write
@@ -120,10 +120,17 @@ def _made_from(job: ConvertJob, source: Source) -> dict[str, Any]:
         "slide_id": job.ref.slide_id,
         "mpp": job.ref.mpp,
         "mpp_source": job.ref.mpp_source,
-        "mask": digest(job.ref.mask) if job.ref.mask is not None else None,
+        "mask": _digest_of_mask(job.ref.mask) if job.ref.mask is not None else None,
         "options": asdict(job.options),
         "code_version": code_version(),
     }
+
+
+def _digest_of_mask(mask: Path) -> str:
+    try:
+        return digest(mask)
+    except OSError as error:
+        raise MaskError(f"tissue mask {mask}: {error}") from error
 
 
 def _already_there(job: ConvertJob, made: dict[str, Any]) -> Converted:

@@ -180,12 +180,11 @@ def _check_encoder(features: Sequence[Features]) -> None:
 def _positive(slides: Sequence[Labelled], asked: str | None) -> str | None:
     """The class that is looked for, as an evaluation of the predictions takes it, too."""
     classes = Counter(slide.target for slide in slides)
-    if asked not in (None, *classes) or len(classes) < 2:
-        listed = ", ".join(f"{target} ({count})" for target, count in sorted(classes.items()))
-        raise UsageError(
-            f"--positive {asked}: the slides' classes are {listed}; it is one of them, and two "
-            "at least are needed"
-        )
+    listed = ", ".join(f"{target} ({count})" for target, count in sorted(classes.items()))
+    if len(classes) < 2:
+        raise UsageError(f"all slides are of one class, {listed}: two at least are needed")
+    if asked not in (None, *classes):
+        raise UsageError(f"--positive {asked}: it is none of the slides' classes, {listed}")
     return max(classes) if asked is None and len(classes) == 2 else asked
 
 

@@ -37,7 +37,7 @@ def test_results_of_a_gpu_are_not_taken_for_those_of_a_cpu() -> None:
 
 
 def test_a_device_that_is_none_is_what_the_error_names() -> None:
-    with pytest.raises(ConfigError, match=r"^device: Input should be .cpu. or .cuda. \(known"):
+    with pytest.raises(ConfigError, match=r"^device: 'tpu' should be 'cpu' or 'cuda'$"):
         load_config(None, {"model": Path("m"), "device": "tpu"})
 
 
@@ -91,12 +91,41 @@ def test_a_model_in_the_file_is_relative_to_the_file(
         ({"model": 3}, "model"),
     ],
 )
-def test_a_wrong_setting_is_named_with_the_known_ones(flags: dict[str, Any], named: str) -> None:
+def test_a_wrong_setting_is_named(flags: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=f"^{named}: ") as caught:
         load_config(None, {"model": "m"} | flags)
+    assert isinstance(caught.value, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"mpp": 0.0}, "mpp: 0.0 should be greater than 0"),
+        ({"quality": "on"}, "quality: 'on' is neither 'off' nor a table of limits"),
+        ({"preprocess": "macenko"}, "preprocess: 'macenko' should be a list"),
+        ({"bath_size": 3}, "bath_size: there is no such key; did you mean batch_size?"),
+        (
+            {"limits": {"minutes": -1}},
+            "limits.minutes: -1 should be greater than 0 or -1 should be 'off'",
+        ),
+        ({"resources": {"embed": {"cpus": 0}}}, "resources.embed.cpus: 0 should be greater than 0"),
+        (
+            {"workers": 0, "batch_size": -1},
+            "batch_size: -1 should be greater than 0; workers: 0 should be greater than 0",
+        ),
+    ],
+)
+def test_it_is_said_what_is_wrong_and_what_would_be_right(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {"model": "m"} | flags)
+    assert str(caught.value) == said
+
+
+def test_a_key_that_is_like_none_is_answered_with_all() -> None:
+    with pytest.raises(ConfigError, match=r"^colour: there is no such key") as caught:
+        load_config(None, {"model": "m", "colour": "red"})
     for key in [*RunConfig.model_fields, *(f"quality.{k}" for k in QualityConfig.model_fields)]:
         assert key in str(caught.value)
-    assert isinstance(caught.value, UsageError)
 
 
 def test_limits_of_quality_are_a_table_and_each_can_be_off(tmp_path: Path) -> None:

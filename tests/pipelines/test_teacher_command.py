@@ -184,9 +184,9 @@ def test_the_device_reaches_training_teacher_and_slides(
     ("flags", "message"),
     [
         (("--folds", 5, "--fold", 2, "--validation", 0.2), "--validation 0.2 .*leave one out"),
-        (("--folds", 5), "--folds 5 --fold None: both are wanted"),
-        (("--fold", 0), "--folds None --fold 0: both are wanted"),
-        (("--folds", 5, "--fold", 5), "--folds 5 --fold 5: .*from 0 to one below"),
+        (("--folds", 5), "--fold is missing"),
+        (("--fold", 0), "--folds is missing"),
+        (("--folds", 5, "--fold", 5), "--fold 5: of 5 folds the last is 4"),
     ],
 )
 def test_folds_and_a_share_exclude_each_other(

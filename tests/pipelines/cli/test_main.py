@@ -61,3 +61,20 @@ def test_a_slide_that_was_cut_is_said_to_be(
     with pytest.raises(SystemExit):
         main.app()
     assert "cut.svs: the file ends early" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["view", ".", "--port", "99999"],
+        ["convert", "a.svs", "-o", "out", "--workers", "0"],
+        ["run", "a.svs", "-o", "out", "--mpp", "250"],
+        ["teacher", "evaluate", "--images", ".", "--weights", ".", "--mpp", "250"],
+        ["mil", "train", "--features", ".", "--labels", "a.csv", "--learning-rate", "0"],
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_at_once(words: list[str]) -> None:
+    said = CliRunner().invoke(main.cli, words)
+    assert said.exit_code == 2
+    assert words[-2] in said.output
+    assert "should be" in said.output

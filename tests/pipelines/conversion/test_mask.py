@@ -63,3 +63,11 @@ def test_a_mask_of_another_slide_fails_and_leaves_nothing(blank: Path, tmp_path:
     assert (record.verdict, record.reason) == ("failed", "mask")
     assert "64x128" in record.message
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_mask_that_is_not_there_is_named(blank: Path, tmp_path: Path) -> None:
+    ref = SlideRef(path=blank, slide_id="blank", mask=tmp_path / "gone.png")
+    record = convert_slide(ref, tmp_path / "blank.ome.zarr")
+    assert (record.verdict, record.reason) == ("failed", "mask")
+    assert f"tissue mask {tmp_path / 'gone.png'}: " in record.message
+    assert not list(tmp_path.iterdir())

@@ -223,6 +223,7 @@ def test_no_run_and_a_run_under_way_are_refused(
 ) -> None:
     with pytest.raises(NotARunError):
         list(verify_run(tmp_path, SerialExecutor()))
+    assert raypath("verify", made / "slides.parquet").code == 2
     with held(made):
         said = raypath("verify", made)
     assert said.code == 2
