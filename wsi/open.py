@@ -9,6 +9,7 @@ from wsi.errors import SlideNotFoundError, UnsupportedSlideError
 from wsi.fetched import FETCHED_SUFFIXES, hold_copy
 from wsi.jpeg.decode import can_decode
 from wsi.jpeg.find import find_tiles
+from wsi.misread import is_misread
 from wsi.readers.jpeg_reader import JpegSlide
 from wsi.readers.ometiff import is_ome
 from wsi.readers.omezarr_reader import OmeZarrReader, is_zarr
@@ -31,6 +32,7 @@ ZARR_SUFFIX = ".zarr"  # of folders that are slides
 def open_slide(slide: SlideRef | Path | str) -> Slide:
     """Open a slide: OpenSlide where it recognises the format, tiffslide for OME and other TIFFs.
 
+    Those that OpenSlide would show wrongly, see `wsi.misread`, go to tiffslide too.
     Folders are OME-Zarr, and so are URLs but for those of one file, of which a local copy is made
     (see `wsi.fetched`). Each says what the slide is; where its tiles are JPEG they are decoded
     without it.
@@ -107,7 +109,7 @@ def _open_with_a_reader(path: Path) -> Slide:
     causes: list[Exception] = []
     try:
         slide = OpenSlideReader(path)
-        if not _is_plain_ome(slide):
+        if not _is_plain_ome(slide) and not is_misread(path):
             return slide
         slide.close()
     except openslide.OpenSlideError as error:

@@ -120,7 +120,9 @@ def overview_downsample(dimensions: tuple[int, int], *, level0_mpp: float) -> fl
 def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
     """Read a tissue mask drawn elsewhere: an image over the whole slide, non-zero is tissue.
 
-    What is wholly transparent is not tissue, whatever its colour.
+    What is wholly transparent is not tissue, whatever its colour, nor is what is no number. Of a
+    picture with a palette the numbers count, not their colours. JPEG leaves no zero beside what is
+    painted, so there the threshold is half the maximum.
 
     Parameters
     ----------
@@ -137,9 +139,9 @@ def load_mask(path: Path, *, dimensions: tuple[int, int]) -> Tissue:
     try:
         with Image.open(path) as image:
             # Not to grey: that rounds blue, and floats below one, to nothing.
-            coloured = image.mode == "P" or len(image.getbands()) > 1
-            pixels = np.asarray(image.convert("RGB") if coloured else image)
-            mask = np.asarray(pixels.any(axis=2) if coloured else pixels != 0)
+            pixels = np.asarray(image.convert("RGB") if len(image.getbands()) > 1 else image)
+            values = np.nan_to_num(pixels if pixels.ndim == 2 else pixels.max(axis=2))
+            mask = values > values.max() / 2 if image.format == "JPEG" else values != 0
             if image.has_transparency_data and image.mode != "I;16":  # which Pillow clips
                 # Drawing programs leave white, or anything, below what is not painted.
                 mask &= np.asarray(image.convert("RGBA").getchannel("A")) > 0

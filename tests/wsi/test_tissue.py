@@ -245,6 +245,28 @@ def test_a_mask_in_which_nothing_is_painted_is_empty(tmp_path: Path) -> None:
         assert not load_mask(path, dimensions=(800, 600)).mask.any()
 
 
+@pytest.mark.parametrize("colours", [[255, 255, 255, 255, 0, 0], [0, 0, 0, 0, 0, 0]])
+def test_a_mask_with_a_palette_is_judged_by_its_numbers(tmp_path: Path, colours: list[int]) -> None:
+    path = tmp_path / "mask.png"
+    _in_palette(HALF, colours).save(path)
+    np.testing.assert_array_equal(load_mask(path, dimensions=(800, 600)).mask, HALF)
+
+
+def test_what_is_no_number_in_a_mask_is_not_tissue(tmp_path: Path) -> None:
+    path = tmp_path / "mask.tiff"
+    Image.fromarray(np.where(HALF, 0.25, np.nan).astype(np.float32)).save(path)
+    np.testing.assert_array_equal(load_mask(path, dimensions=(800, 600)).mask, HALF)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_jpeg_adds_beside_tissue_is_not_tissue(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "mask.jpg"
+    painted = np.zeros((60, 80), np.bool_)
+    painted[13:42, 21:50] = True
+    Image.fromarray(painted.astype(np.uint8) * 255).convert(mode).save(path, quality=50)
+    np.testing.assert_array_equal(load_mask(path, dimensions=(800, 600)).mask, painted)
+
+
 def test_a_mask_rounded_to_whole_pixels_fits(tmp_path: Path) -> None:
     path = tmp_path / "mask.png"
     Image.fromarray(np.ones((33, 47), np.bool_)).save(path)

@@ -4,7 +4,9 @@ Source: ITU-T T.81, annex B (markers), and Adobe's technical note 5116 (the APP1
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from wsi.errors import SlideError
@@ -12,9 +14,12 @@ from wsi.errors import SlideError
 Colour = Literal["ycbcr", "rgb"]
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
-SOF0, SOS, APP0, APP14 = 0xC0, 0xDA, 0xE0, 0xEE
+SOF0, SOS, APP14 = 0xC0, 0xDA, 0xEE
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+REMARKS = frozenset(range(0xE0, 0xF0)) | {0xFE}  # application data and comments
+FILL = 0xFF  # any number of times before a marker
 TRANSFORM = {"rgb": 0, "ycbcr": 1}
+PADDING = 8  # bytes that may follow the end, besides zeros: what aligns a tile in its file
 
 
 class JpegError(SlideError, ValueError):
@@ -69,24 +74,22 @@ def complete(stream: bytes, *, tables: bytes | None, colour: Colour) -> bytes:
 
     TIFF keeps the tables of all tiles apart and the colour space in a tag. A reader of the lone
     stream knows neither, so the tables are put in front, and an Adobe marker states the colour
-    space in place of any statement that was there. The coded pixels are not touched.
+    space. Comments and application data, of both, are left out: another statement on colours would
+    win, and the rest may name someone. The coded pixels are not touched.
 
     Raises
     ------
     JpegError
         If the bytes are not a JPEG stream from its first to its last marker.
     """
-    stream = stream.rstrip(b"\x00") if not stream.endswith(EOI) else stream
-    if not (stream.startswith(SOI) and stream.endswith(EOI)):
+    stream = stream.rstrip(b"\x00")
+    end = stream.rfind(EOI, max(0, len(stream) - len(EOI) - PADDING))
+    if not stream.startswith(SOI) or end < 0:
         raise JpegError("a stream starts with FFD8 and ends with FFD9")
-    kept, position = [], len(SOI)
-    for marker, start, end in _segments(stream):
-        if marker in (APP0, APP14):  # JFIF's APP0 would say YCbCr whatever Adobe's marker says
-            kept.append(stream[position:start])
-            position = end
+    headers, coded = _without_remarks(stream)
     adobe = struct.pack(">BBH5sHHHB", 0xFF, APP14, 14, b"Adobe", 100, 0, 0, TRANSFORM[colour])
-    shared = tables[len(SOI) : -len(EOI)] if tables else b""
-    return b"".join([SOI, adobe, shared, *kept, stream[position:]])
+    shared = _shared(tables) if tables else b""
+    return b"".join([SOI, adobe, shared, headers, stream[coded : end + len(EOI)]])
 
 
 def scan_start(stream: bytes) -> int:
@@ -97,19 +100,42 @@ def scan_start(stream: bytes) -> int:
     JpegError
         If it has none.
     """
-    return _segments(stream)[-1][2]
+    return _without_remarks(stream)[1]
 
 
-def _segments(stream: bytes) -> list[tuple[int, int, int]]:
+@lru_cache(maxsize=64)
+def _shared(tables: bytes) -> bytes:
+    """What all tiles of a level share, from its first to its last table."""
+    return b"".join(
+        tables[start:end] for marker, start, end in _segments(tables) if marker not in REMARKS
+    )
+
+
+def _without_remarks(stream: bytes) -> tuple[bytes, int]:
+    """The segments before a stream's coded pixels that are no remarks, and where they end."""
+    kept = []
+    for marker, start, end in _segments(stream):
+        if marker not in REMARKS:
+            kept.append(stream[start:end])
+        if marker == SOS:
+            return b"".join(kept), end
+    raise JpegError("no start of scan")
+
+
+def _segments(stream: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, end) of each segment before the coded pixels, the last one included."""
-    found, position = [], len(SOI)
+    position = len(SOI)
     while position + 4 <= len(stream):
         if stream[position] != 0xFF:
             raise JpegError(f"a marker is wanted at byte {position}")
         marker = stream[position + 1]
+        if marker == FILL:
+            position += 1
+            continue
+        if marker == EOI[1]:
+            return
         end = position + 2 + int.from_bytes(stream[position + 2 : position + 4], "big")
-        found.append((marker, position, end))
+        yield marker, position, end
         if marker == SOS:
-            return found
+            return
         position = end
-    raise JpegError("no start of scan")

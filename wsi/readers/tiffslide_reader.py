@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wsi.errors import UnreadableRegionError, UnsupportedSlideError
+from wsi.misread import has_unknown_sample, is_upright
 from wsi.readers import ometiff
 from wsi.slide import Pixels, Slide
 
@@ -25,7 +26,8 @@ CONVERTING = frozenset({6, 7, 33007, 34892, 33005, 50001})  # four of JPEG; JPEG
 class TiffSlideReader(Slide):
     """A slide that tifffile can decode; 8-bit RGB only, and of OME-TIFF 8-bit grey.
 
-    Of an OME-TIFF the largest image is the slide, with the levels in its sub-directories.
+    Of an OME-TIFF the largest image is the slide, with the levels in its sub-directories. Of other
+    TIFFs a fourth sample of unknown meaning is left out.
 
     Raises
     ------
@@ -83,7 +85,8 @@ class TiffSlideReader(Slide):
             for level, size in zip(scan.levels, self.level_dimensions, strict=True)
         )
         probe = self._read((0, 0), len(self.level_dimensions) - 1, (1, 1))
-        channels = (1, 3) if tiff.is_ome else (3,)
+        samples = 4 if has_unknown_sample(first) else 3
+        channels = (1, 3) if tiff.is_ome else (samples,)
         if probe.dtype != np.uint8 or probe.ndim != 3 or probe.shape[2] not in channels:
             raise UnsupportedSlideError(
                 f"pixels are {probe.dtype} {probe.shape[2:] or 'grey'}; "
@@ -91,6 +94,7 @@ class TiffSlideReader(Slide):
             )
         for level in scan.levels:
             _check_colours(level.keyframe)
+            _check_upright(level.keyframe)
 
     def read_region(self, location: tuple[int, int], level: int, size: tuple[int, int]) -> Pixels:
         """See `Slide.read_region`."""
@@ -104,7 +108,8 @@ class TiffSlideReader(Slide):
             # Up, because tiffslide rounds down on the way back to pixels of the level.
             corner = (math.ceil(inner_left * downsample), math.ceil(inner_top * downsample))
             pixels = self._read(corner, level, (right - inner_left, bottom - inner_top))
-            region[inner_top - top : bottom - top, inner_left - left : right - left] = pixels
+            colours = pixels[..., :3]
+            region[inner_top - top : bottom - top, inner_left - left : right - left] = colours
             for x0, y0, x1, y1 in self._empty[level]:
                 if x0 < right and y0 < bottom and x1 > inner_left and y1 > inner_top:
                     across = slice(max(x0, inner_left) - left, min(x1, right) - left)
@@ -147,6 +152,15 @@ def _check_colours(page: Any) -> None:
         raise UnsupportedSlideError(
             f"colours are {names[0]}, compressed with {names[1]}, and nothing turns that into RGB: "
             "convert the file to RGB"
+        )
+
+
+def _check_upright(page: Any) -> None:
+    """Refuse a page stored from another corner than the top left: tifffile turns nothing."""
+    if not is_upright(page):
+        raise UnsupportedSlideError(
+            f"it is stored turned or mirrored, as Orientation {page.tags.valueof('Orientation')}, "
+            "and only Orientation 1 is read: write the file anew with Orientation 1"
         )
 
 

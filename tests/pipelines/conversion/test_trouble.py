@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from cluster import retries
@@ -193,6 +194,26 @@ def test_a_damaged_tile_makes_the_verdict_partial(
         assert np.argwhere(~np.asarray(validity[:])).tolist() == [[1, 3]]
         level: Any = zarr.open_group(path, mode="r")["0"]
         assert not np.asarray(level[:, 256:512, 768:1024]).any()
+
+
+@pytest.mark.parametrize("codec", ["auto", "zstd"])
+def test_a_slide_of_which_nothing_decodes_fails_and_leaves_nothing(
+    tmp_path: Path, convert: Callable[..., ConvertRecord], codec: str
+) -> None:
+    slide = tmp_path / "slide.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 700, 3), dtype=np.uint8)
+    said: Any = {"photometric": "rgb", "resolution": (20_000, 20_000), "resolutionunit": 3}
+    tifffile.imwrite(slide, pixels, tile=(256, 256), compression="deflate", **said)
+    with tifffile.TiffFile(slide) as tiff, slide.open("r+b") as file:
+        page = tiff.pages.first
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            file.seek(offset)
+            file.write(bytes(count))
+    path = tmp_path / "out" / "slide.ome.zarr"
+    record = convert(slide, path, codec=codec, **SMALL)
+    assert (record.verdict, record.reason) == ("failed", "unreadable_region")
+    assert "none of the 9 tiles decodes" in record.message
+    assert not any(path.parent.iterdir())
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
 import openslide
 import pytest
+import tifffile
 import zarr
 from numpy.typing import NDArray
 from ome_zarr_models import v05
@@ -102,6 +104,23 @@ def test_it_is_a_valid_image_hardly_larger_than_its_source(made: Path, tmp_path:
     v05.Image.from_zarr(group)
     written = sum(file.stat().st_size for file in path.rglob("c/**/*") if file.is_file())
     assert written < 1.15 * made.stat().st_size
+
+
+def test_what_tiles_say_beside_their_pixels_stays_behind(tmp_path: Path) -> None:
+    source, path = tmp_path / "slide.tif", tmp_path / "image.ome.zarr"
+    rgb = render(SPECIMEN, x=1024, y=1024, width=512, height=512).rgb
+    remark = b"\xff\xfe\x00\x0aDOE^JOHN"
+    streams = []
+    for y, x in np.ndindex(2, 2):
+        tile = np.ascontiguousarray(rgb[y * 256 :, x * 256 :][:256, :256])
+        stream = bytes(imagecodecs.jpeg8_encode(tile, level=90))
+        streams.append(stream[:2] + remark * (y + 1) + stream[2:])
+    said: Any = {"photometric": "ycbcr", "resolution": (20_000, 20_000), "resolutionunit": 3}
+    shape: Any = {"shape": rgb.shape, "dtype": np.uint8, "tile": (256, 256)}
+    tifffile.imwrite(source, iter(streams), compression="jpeg", metadata=None, **shape, **said)
+    assert copy(source, path).invalid_tiles == 0
+    assert not any(b"DOE" in file.read_bytes() for file in path.rglob("*") if file.is_file())
+    assert_equal_to_openslide(source, path)
 
 
 def tiles_of(source: Path) -> JpegTiles:

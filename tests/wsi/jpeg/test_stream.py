@@ -1,5 +1,7 @@
 """tests/wsi/jpeg/test_stream.py — streams are completed and labelled, never re-encoded."""
 
+import struct
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -52,15 +54,59 @@ def test_an_abbreviated_stream_gets_its_tables() -> None:
     np.testing.assert_array_equal(imagecodecs.jpeg8_decode(whole), imagecodecs.jpeg8_decode(stream))
 
 
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
+
+
+ADOBE_RGB = segment(0xEE, b"Adobe" + bytes(7))
+EXIF, COMMENT = segment(0xE1, b"Exif\0\0DOE"), segment(0xFE, b"DOE^JOHN")
+
+
+def test_what_the_tables_say_of_colours_or_persons_is_left_out_too() -> None:
+    stream = encoded()
+    said = ADOBE_RGB + EXIF + COMMENT
+    for tables in (SOI + said + EOI, SOI + said + EOI + bytes(2), SOI + said):
+        whole = complete(stream, tables=tables, colour="ycbcr")
+        assert whole == complete(stream, tables=None, colour="ycbcr")
+
+
+def test_no_comment_or_application_data_of_a_stream_is_kept() -> None:
+    stream = encoded()
+    first, frame = 2, stream.index(b"\xff\xc0")
+    said = stream[:first] + EXIF + stream[first:frame] + COMMENT + EXIF + stream[frame:]
+    whole = complete(said, tables=None, colour="ycbcr")
+    assert whole == complete(stream, tables=None, colour="ycbcr")
+
+
+def test_fill_bytes_before_a_marker_are_no_damage() -> None:
+    stream = encoded()
+    frame = stream.index(b"\xff\xc0")
+    filled = SOI + b"\xff" * 3 + stream[2:frame] + b"\xff" + stream[frame:]
+    assert read_frame(filled) == read_frame(stream)
+    whole = complete(filled, tables=None, colour="ycbcr")
+    np.testing.assert_array_equal(imagecodecs.jpeg8_decode(whole), imagecodecs.jpeg8_decode(stream))
+
+
 @pytest.mark.parametrize(
     "broken",
-    [b"", b"\x00" * 100, encoded()[:-2], SOI + EOI, b"II*\x00" + encoded()],
-    ids=["empty", "zeros", "no end", "no scan", "no start"],
+    [
+        b"",
+        b"\x00" * 100,
+        encoded()[:-2],
+        SOI + EOI,
+        b"II*\x00" + encoded(),
+        encoded() + b"\x20" * 100,
+    ],
+    ids=["empty", "zeros", "no end", "no scan", "no start", "much after the end"],
 )
 def test_what_is_no_stream_is_refused(broken: bytes) -> None:
     with pytest.raises(JpegError):
         complete(broken, tables=None, colour="ycbcr")
 
 
-def test_padding_after_the_end_is_dropped() -> None:
-    assert complete(encoded() + b"\x00" * 3, tables=None, colour="ycbcr").endswith(EOI)
+@pytest.mark.parametrize("padding", [b"\x00" * 300, b"\xff\xff", b"\x00\x20\x00", b"\x20"])
+def test_padding_after_the_end_is_dropped(padding: bytes) -> None:
+    stream = encoded()
+    assert complete(stream + padding, tables=None, colour="ycbcr") == complete(
+        stream, tables=None, colour="ycbcr"
+    )

@@ -27,6 +27,35 @@ from wsi.pyramid.identity import split_properties
         "tiff.DocumentName",
         "tiff.HostComputer",
         "tiff.PageName",
+        "ventana.SlideAnnotation",
+        "aperio.Case",
+        "aperio.MRN",
+        "aperio.DOB",
+        "aperio.Name",
+        "aperio.SlideName",
+        "aperio.Slide Name",
+        "aperio.Label",
+        "aperio.Pathologist",
+        "aperio.Comment",
+        "aperio.Description",
+        "hamamatsu.SlideLabel",
+        "hamamatsu.SlideNumber",
+        "mirax.GENERAL.PROJECT_NAME",
+        "mirax.GENERAL.SLIDE_ID",
+        "sakura.SlideName",
+        "sakura.CaseName",
+        "leica.Case",
+        "dicom.LabelText",
+        "dicom.ResponsiblePerson",
+        "dicom.VerifyingObserverName",
+        "dicom.AdmissionID",
+        "dicom.RequestAttributesSequence[0].RequestedProcedureID",
+        "dicom.StudyDescription",
+        "dicom.SpecimenDescriptionSequence[0].SpecimenShortDescription",
+        "dicom.OpticalPathSequence[0].OpticalPathDescription",
+        "dicom.PersonIdentificationCodeSequence[0].CodeMeaning",
+        "dicom.SOPInstanceUID",
+        "dicom.StationName",
     ],
 )
 def test_what_names_someone_stays_behind(name: str) -> None:
@@ -56,8 +85,13 @@ def test_a_comment_that_names_someone_stays_behind(name: str, text: str) -> None
     assert (kept, withheld) == ({"openslide.mpp-x": "0.25"}, [name])
 
 
-def test_a_reference_to_another_thing_is_none_to_a_case() -> None:
-    properties = {"dicom.FrameOfReferenceUID": "1.2", "tiff.ImageDescription": "no reference"}
+def test_a_word_that_names_a_case_alone_does_not_within_another() -> None:
+    properties = {
+        "tiff.ReferenceBlackWhite": "0",
+        "philips.ModelName": "UFS",
+        "mirax.NONHIERLAYER_0_NAME": "Scan data layer",
+        "tiff.ImageDescription": "no reference",
+    }
     assert split_properties(properties) == (properties, [])
 
 
@@ -66,3 +100,16 @@ def test_what_a_real_slide_says_of_its_pixels_is_kept(shared_data: Path) -> None
         kept, withheld = split_properties(slide.properties)
     assert {"openslide.mpp-x", "aperio.AppMag", "aperio.ScanScope ID", "aperio.Date"} <= set(kept)
     assert "aperio.Filename" in withheld
+
+
+def test_what_dicom_says_of_pixels_and_scanner_is_kept(shared_data: Path) -> None:
+    path = shared_data / "slides" / "multi_frame_jpeg_camelyon_challenge_image.dcm"
+    with openslide.OpenSlide(path) as slide:
+        kept, withheld = split_properties(slide.properties)
+    assert {
+        "dicom.TotalPixelMatrixColumns",
+        "dicom.ImageType[0]",
+        "dicom.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing[1]",
+        "dicom.OpticalPathSequence[0].IlluminationTypeCodeSequence[0].CodeMeaning",
+    } <= set(kept)
+    assert {"dicom.StudyInstanceUID", "dicom.FrameOfReferenceUID"} <= set(withheld)
