@@ -52,7 +52,10 @@ def _draw(losses: Sequence[float], checks: Checks, names: Sequence[str], title: 
         for name in names:
             at = [step for step in sorted(checks) if name in checks[step]]
             values = [checks[step][name] for step in at]
-            axes.plot(at, values, marker="o", markersize=3, label=name.replace("_", " "))
+            label = name.replace("_", " ") + (
+                " (lower is better)" if name.endswith("error") else ""
+            )
+            axes.plot(at, values, marker="o", markersize=3, label=label)
         axes.set(xlabel="step", ylabel="on held-out tiles", ylim=(min(0, axes.get_ylim()[0]), None))
         axes.legend(frameon=False)
     for axes in (left, *rest):

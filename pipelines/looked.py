@@ -11,11 +11,16 @@ from wsi.raster import RasterFrame, first_over
 from wsi.tilestore import TileTable
 
 LABEL = "looked"  # in the heatmap's `labels`
-BACKGROUND, LOOKED = 0, 1
+NO_TILE, LOOKED = 0, 1
 _QUALITY = {"pen": "pen ink", "dark": "too dark", "blank": "blank", "focus": "blurred"}
 NAMES: Mapping[int, str] = dict(
     enumerate(
-        ("background", "looked at", *(_QUALITY[measure] for measure in MEASURES), "unreadable")
+        (
+            "no whole tile with enough tissue",
+            "looked at",
+            *(_QUALITY[measure] for measure in MEASURES),
+            "unreadable",
+        )
     )
 )
 UNREADABLE = len(NAMES) - 1
@@ -35,7 +40,8 @@ def looked_at(tiles: TileTable, frame: RasterFrame) -> NDArray[np.uint8]:
     """A label of `NAMES` for every cell, (rows, columns), by the tiles that cover its centre.
 
     One that was looked at goes before those left out, of which the first measure counts, and
-    these before those that did not decode. Elsewhere there was too little tissue for a tile.
+    these before those that did not decode. Elsewhere there is no tile: too little tissue, or the
+    slide's edge.
     """
     left_out = tiles.left_out
     groups = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.channels import colourise, is_shown_unasked
+from pipelines.channels import Channel, colourise, is_shown_unasked
 from pipelines.heatmap import Heatmap
 from pipelines.looked import reasons
 from pipelines.pixels import open_pyramid, thumbnail, version_of
@@ -64,7 +64,8 @@ def write_picture(
         else:
             ax.set_title(WITHHELD.format(title=channel.title), fontsize=10)
     if any(is_shown_unasked(channel, prediction or {}) for channel in shown):
-        caption = f"No colour: the model did not look there{_because(heatmap)}. {caption}"
+        missing = "outline" if any(_has_pale_middle(channel) for channel in shown) else "colour"
+        caption = f"No {missing}: the model did not look there{_because(heatmap)}. {caption}"
     figure.supxlabel(caption, fontsize=9, color="0.35")
     with replacing(path) as tmp:
         figure.savefig(tmp, format="png", dpi=110)
@@ -74,6 +75,7 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:
     """A channel over the slide drawn in `ax`, in mm, with its legend."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.patches import Rectangle
 
     channel = heatmap.channels[number]
     limits = ax.get_xlim(), ax.get_ylim()
@@ -85,12 +87,21 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:
         interpolation="nearest",
         alpha=OPACITY,
     )
+    if _has_pale_middle(channel):
+        for row, column in np.argwhere(np.isfinite(heatmap.values[number])).tolist():
+            corner = column * cell_mm, row * cell_mm
+            ax.add_patch(Rectangle(corner, cell_mm, cell_mm, fill=False, ec="0.35", lw=0.5))
     ax.set(xlim=limits[0], ylim=limits[1])
     mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
     bar = figure.colorbar(mappable, ax=ax, fraction=0.05, pad=0.02)
     bar.set_label(channel.title, fontsize=10)
     ticks = channel.ticks()
     bar.set_ticks(list(ticks), labels=[_wrapped(text) for text in ticks.values()])
+
+
+def _has_pale_middle(channel: Channel) -> bool:
+    """Whether a cell without effect looks like one without a value, were it not outlined."""
+    return channel.low < 0 < channel.high
 
 
 def _because(heatmap: Heatmap) -> str:
@@ -123,12 +134,20 @@ def nice_length(longest: float) -> float:
     return float(max(n * power for n in NICE if n * power <= longest))
 
 
-def draw_scale_bar(ax: object, width_mm: float, height_mm: float) -> None:
-    """Draw a bar of a round length into the lower left of axes in mm."""
+def draw_scale_bar(ax: Any, width_mm: float, height_mm: float) -> None:
+    """Draw a bar of a round length into the lower left of axes in mm, legible on any tissue."""
     length = nice_length(width_mm / 4)
     text = f"{length:g} mm" if length >= 1 else f"{length * 1000:g} µm"
     left, bottom = width_mm * 0.04, height_mm * 0.96
-    ax.plot([left, left + length], [bottom, bottom], color="black", lw=3)  # type: ignore[attr-defined]
-    ax.text(  # type: ignore[attr-defined]
-        left + length / 2, bottom - height_mm * 0.015, text, ha="center", va="bottom", fontsize=9
+    for colour, width in (("white", 5), ("black", 3)):
+        ax.plot([left, left + length], [bottom, bottom], color=colour, lw=width)
+    ax.annotate(
+        text,
+        (left + length / 2, bottom),
+        xytext=(0, 6),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
     )

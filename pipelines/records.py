@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pipelines.area import in_mm2
 from wsi.atomic import replacing
 
 VERDICTS = ("ok", "partial", "failed")
@@ -122,7 +123,7 @@ class SlideRecord:
         if self.n_tiles is not None:
             line += f", {self.n_tiles} tiles"
         if self.segmented_mm2:
-            areas = (f"{name} {mm2:.3g} mm²" for name, mm2 in self.segmented_mm2.items())
+            areas = (f"{name} {in_mm2(mm2)}" for name, mm2 in self.segmented_mm2.items())
             line += f", {', '.join(areas)}"
         if self.prediction is not None:
             line += f", {self.prediction}"

@@ -120,6 +120,13 @@ def _open_with_a_reader(path: Path) -> Slide:
     except UnsupportedSlideError as error:
         refusals.append(f"tiffslide: {error}")
         causes.append(error)
-    raise UnsupportedSlideError(
-        f"{path.name}: no reader opens this file ({'; '.join(refusals)})"
-    ) from causes[0]
+    is_unknown = isinstance(causes[0], openslide.OpenSlideUnsupportedFormatError)
+    trouble = "no reader opens this file"
+    if is_unknown and not _is_tiff(path):
+        trouble = "no slide format known here: give the slide's own file, or leave it out"
+    raise UnsupportedSlideError(f"{path.name}: {trouble} ({'; '.join(refusals)})") from causes[0]
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in (b"II", b"MM")

@@ -88,7 +88,7 @@ def plot_scores(scores: pd.DataFrame, path: Path) -> None:
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(1, len(PLOTTED), sharex=True, sharey=True, squeeze=False)[0]
         for panel, measure in zip(panels, PLOTTED, strict=True):
-            panel.axvline(0.5, color="0.4", lw=1)
+            panel.axvline(0.5, color="0.4", lw=1, ls=":", label="by chance")
             for number, head in enumerate(heads):
                 rows = scores[(scores["measure"] == measure) & (scores["head"] == head)]
                 shift = (number - (len(heads) - 1) / 2) * 0.22
@@ -100,7 +100,10 @@ def plot_scores(scores: pd.DataFrame, path: Path) -> None:
             panel.set_xlabel("AUROC")
             panel.grid(axis="x", alpha=0.3)
         handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(heads), frameon=False)
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=len(names), frameon=False,
+            title="bars: 95 % interval over patients", title_fontsize=8,
+        )  # fmt: skip
         with replacing(path) as tmp:
             figure.savefig(tmp, format="png")
 

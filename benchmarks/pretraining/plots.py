@@ -19,6 +19,7 @@ from wsi.atomic import replacing
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
 PRIMARY = {"balanced_accuracy": "balanced accuracy", "dice": "Dice", "mean_iou": "mean IoU"}
+INTERVALS = "{}: 95 % interval over patients"
 STYLE: Any = {  # matplotlib types its keys as one long literal
     "font.size": 9,
     "axes.spines.top": False,
@@ -58,7 +59,7 @@ def plot_scores(scores: pd.DataFrame, probe: str, path: Path) -> None:
             panel.set_xlabel(PRIMARY[str(of_task["measure"].iloc[0])])
             panel.grid(axis="x", alpha=0.3)
             panel.locator_params(axis="x", nbins=4)
-        _legend(figure, panels, architectures)
+        _legend(figure, panels, architectures, title=INTERVALS.format("bars"))
         _save(figure, path)
 
 
@@ -102,7 +103,8 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
             panel.set_xlabel("share of the labels")
             panel.set_ylabel(PRIMARY[str(rows["measure"].iloc[0])])
             panel.grid(axis="y", alpha=0.3)
-        _legend(figure, panels, objectives)
+        whose = OURS if OURS in objectives else "every objective"
+        _legend(figure, panels, objectives, title=INTERVALS.format(f"band of {whose}"))
         _save(figure, path)
 
 
@@ -131,7 +133,7 @@ def plot_differences(differences: pd.DataFrame, probe: str, path: Path) -> None:
             panel.grid(axis="x", alpha=0.3)
             panel.locator_params(axis="x", nbins=4)
         figure.suptitle("filled: Holm-corrected p < 0.05", fontsize=8, x=0.01, ha="left")
-        _legend(figure, panels, architectures)
+        _legend(figure, panels, architectures, title=INTERVALS.format("bars"))
         _save(figure, path)
 
 
@@ -175,8 +177,8 @@ def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
-def _legend(figure: Figure, panels: list[Axes], labels: list[str]) -> None:
-    """One legend for all panels, without repeats, in the order of `labels`."""
+def _legend(figure: Figure, panels: list[Axes], labels: list[str], *, title: str) -> None:
+    """One legend for all panels, without repeats, in the order of `labels`, under its `title`."""
     found: dict[Any, Any] = {}
     for panel in panels:
         handles, names = panel.get_legend_handles_labels()
@@ -187,6 +189,8 @@ def _legend(figure: Figure, panels: list[Axes], labels: list[str]) -> None:
         loc="outside lower center",
         ncols=min(len(shown), 6),
         frameon=False,
+        title=title,
+        title_fontsize=8,
     )
 
 

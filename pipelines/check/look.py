@@ -7,6 +7,7 @@ from typing import Any
 
 from distill.segmentation.card import read_segmenter_card
 from distill.teachers.card import read_teacher_card
+from pipelines.area import in_mm2
 from pipelines.blockwise.frame import lay_frame
 from pipelines.check.drawn import drawn_tissue
 from pipelines.config import RunConfig
@@ -84,7 +85,7 @@ class Checked:
         if self.todo is None:
             return f"{self.slide_id}: will fail ({self.reason}): {self.message}"
         todo = self.todo
-        line = f"{self.slide_id}: ok, {todo.megapixels:.0f} MP, {todo.tissue_mm2:.3g} mm² of tissue"
+        line = f"{self.slide_id}: ok, {todo.megapixels:.0f} MP, {in_mm2(todo.tissue_mm2)} of tissue"
         line += f", {todo.n_tiles} tiles" if todo.n_tiles else ""
         return line + (f" [{', '.join(todo.flags)}]" if todo.flags else "")
 

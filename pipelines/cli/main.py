@@ -1,5 +1,6 @@
 """`raypath`: the entry point, and how errors end a command."""
 
+import inspect
 import sys
 import traceback
 from typing import NoReturn
@@ -57,6 +58,19 @@ cli.add_typer(teacher.teacher, name="teacher")
 cli.add_typer(mil.mil, name="mil")
 cli.add_typer(segment.segment, name="segment")
 cli.add_typer(benchmark.benchmark, name="benchmark")
+
+
+def _fill_lines(commands: typer.Typer) -> None:
+    """Make the help of all commands end its lines at the terminal's edge, not its docstring's."""
+    for command in commands.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(each.splitlines()) for each in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _fill_lines(group.typer_instance)
+
+
+_fill_lines(cli)
 
 
 def app() -> NoReturn:

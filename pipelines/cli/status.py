@@ -120,12 +120,14 @@ def _shown(now: "RunStatus", out: Path) -> "Group":
         rows.append(("", f"{now.blocks_done} of {now.blocks_total} blocks of large slides done"))
     if now.reasons:
         counts = sorted(now.reasons.items(), key=lambda item: -item[1])
-        rows.append(("reasons", ", ".join(f"{n} {reason}" for reason, n in counts)))
+        rows.append(
+            ("reasons", ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in counts))
+        )
     left = ""
     if now.eta_s is not None:
         left = f", {now.done_share:.0%} done by bytes, {_duration(now.eta_s)} left"
     rows.append(("time", f"{_duration(now.elapsed_s)}{left}"))
-    rows.append(("speed", f"{now.slides_per_s:.3g} slides/s   {now.tiles_per_s:.3g} tiles/s"))
+    rows.append(("speed", f"{_pace(now.slides_per_s)}   {now.tiles_per_s:.3g} tiles/s"))
     if now.slowest_step:
         share = now.seconds[now.slowest_step] / max(1e-9, sum(now.seconds.values()))
         rows.append(("slowest step", f"{now.slowest_step}, {share:.0%} of the work"))
@@ -155,6 +157,13 @@ def _state(now: "RunStatus") -> str:
     if now.state == "broken":
         return f"[red]broken[/] by {escape(now.message)}"
     return f"[red]stopped[/]: {where} is gone, {silent}; {again}"
+
+
+def _pace(slides_per_s: float) -> str:
+    """For people: 5.5 slides a minute, or 2 min 10 s a slide where that is less than one."""
+    if 0 < slides_per_s < 1 / 60:
+        return f"{_duration(1 / slides_per_s)} a slide"
+    return f"{float(f'{60 * slides_per_s:.2g}'):g} slides a minute"
 
 
 def _duration(seconds: float) -> str:

@@ -100,6 +100,13 @@ def explain_regions(question: Question, run: Path, cells: int, out: Path) -> lis
         f"{question.ref.slide_id}: {what} {target} {effects.score:.3f} "
         f"(log-odds {effects.log_odds:+.2f})"
     )
+    regions = as_table(effects)
+    if known := [region for region in regions if region["log_odds_change"] is not None]:
+        first = known[0]
+        title += (
+            f"\nWithout the region at x {first['x']:.0f}, y {first['y']:.0f}, which changes most: "
+            f"{first['score_without']:.3f} (log-odds {first['log_odds_without']:+.2f})"
+        )
     heatmap = as_heatmap(effects, tiles, target=target, is_calibrated=is_calibrated)
     write_picture(out, folder / IMAGE_NAME, heatmap, title=title, channels=2)
     numbers = {
@@ -107,7 +114,7 @@ def explain_regions(question: Question, run: Path, cells: int, out: Path) -> lis
         "log_odds": effects.log_odds,
         "calibrated": is_calibrated,
         "temperature": card.temperature,
-        "regions": as_table(effects),
+        "regions": regions,
     }
     _write_numbers(out, question, target, numbers)
     return [out]

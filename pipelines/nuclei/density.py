@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipelines.channels import Channel
 from pipelines.heatmap import Heatmap
-from pipelines.looked import BACKGROUND, LOOKED, UNREADABLE
+from pipelines.looked import LOOKED, NO_TILE, UNREADABLE
 from pipelines.nuclei.table import read_groups, read_info
 from pipelines.readable import Unreadable
 from wsi.grid import TileGrid
@@ -55,7 +55,7 @@ def density_heatmap(table: Path, grid: TileGrid) -> Heatmap:
         cell_level0_px=cell,
         dimensions=info.dimensions,
         level0_mpp=info.level0_mpp,
-        looked=np.array([BACKGROUND, LOOKED, UNREADABLE], np.uint8)[looked],
+        looked=np.array([NO_TILE, LOOKED, UNREADABLE], np.uint8)[looked],
     )
 
 

@@ -11,6 +11,8 @@ const VERDICTS = ["failed", "partial", "unfinished", "ok"];
 const CAPTIONS = { slide: ["slide", "The slide with the outline of its tissue"], heatmap: ["under its heatmap", "The slide under its heatmap"], quality: ["left out for quality", "The slide with the tiles left out for their quality"] };
 const compareIds = new Intl.Collator(undefined, { numeric: true }).compare;
 const spaced = (text) => text.replaceAll("_", " ");
+const toThree = (value) => String(Number(value.toPrecision(3)));
+const area = (mm2) => (mm2 > 0 && mm2 < 1e-4 ? "< 0.0001" : toThree(mm2));
 const number = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
@@ -38,6 +40,11 @@ function make(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
   return element;
+}
+
+// A text in pieces: no line ends within an option such as --mpp.
+function optionsWhole(text) {
+  return text.split(/(--[a-z][a-z-]*)/).map((piece, at) => (at % 2 ? make("span", { class: "option" }, piece) : piece));
 }
 
 function picture(slide, name) {
@@ -91,11 +98,11 @@ function leftOut(slide) {
 function facts(slide) {
   const list = make("dl", { class: "facts" });
   const say = (name, ...text) => list.append(make("dt", {}, name), make("dd", {}, ...text));
-  const sayWide = (name, ...text) => list.append(make("dt", {}, name), make("dd", { class: "wide" }, ...text));
+  const sayWide = (name, ...text) => list.append(make("dt", { class: "alone" }, name), make("dd", { class: "wide" }, ...text));
   const has = (name) => slide[name] !== undefined;
   const steps = () => Object.entries(slide.seconds).map(([step, seconds]) => `${step} ${number(seconds, 2)}`).join(", ");
-  if (has("tissue_mm2")) say("Tissue", `${number(slide.tissue_mm2, 1)} mm²`);
-  if (has("segmented_mm2")) say("Segmented", Object.entries(slide.segmented_mm2).map(([name, mm2]) => `${name} ${Number(mm2.toPrecision(3))} mm²`).join(", "));
+  if (has("tissue_mm2")) say("Tissue", `${area(slide.tissue_mm2)} mm²`);
+  if (has("segmented_mm2")) say("Segmented", Object.entries(slide.segmented_mm2).map(([name, mm2]) => `${name} ${area(mm2)} mm²`).join(", "));
   if (has("n_nuclei")) say("Nuclei", number(slide.n_nuclei), has("nuclei_per_mm2") ? `, ${number(slide.nuclei_per_mm2)} per mm²` : "");
   if (has("n_tiles")) say("Tiles", number(slide.n_tiles), slide.n_invalid_tiles ? `, and ${number(slide.n_invalid_tiles)} unreadable` : "");
   if (slide.n_excluded_tiles) sayWide("Left out", ...leftOut(slide));
@@ -113,7 +120,7 @@ function why(slide) {
   if (!slide.reason && !slide.message) return null;
   const both = slide.reason && slide.message;
   const earlier = slide.verdict === "failed" && slide.thumbnail ? make("div", {}, "The picture was made before it failed, perhaps by an earlier run.") : "";
-  return make("div", { class: `why ${slide.verdict}` }, slide.reason ? make("b", {}, spaced(slide.reason)) : "", both ? ": " : "", slide.message ?? "", earlier);
+  return make("div", { class: `why ${slide.verdict}` }, slide.reason ? make("b", {}, spaced(slide.reason)) : "", both ? ": " : "", ...optionsWhole(slide.message ?? ""), earlier);
 }
 
 function card(slide) {
@@ -124,14 +131,14 @@ function card(slide) {
 }
 
 function row(slide) {
-  const shown = (value, digits) => (value === undefined ? "" : number(value, digits));
+  const shown = (value, say) => (value === undefined ? "" : say(value));
   const small = slide.thumbnail ? make("img", { src: slide.thumbnail, alt: "" }) : make("span", { class: "none" });
   const note = [slide.prediction, slide.said?.uncertain && "uncertain", slide.reason && spaced(slide.reason), slide.message, ...(slide.flags ?? []).map(spaced)];
   const line = make("tr", { class: "slide", tabindex: "0", "data-id": slide.slide_id, "aria-expanded": "false" },
     make("td", {}, small), make("td", { class: "name" }, slide.slide_id), make("td", { class: "name" }, verdictOf(slide)),
-    make("td", { class: "note" }, make("div", {}, note.filter(Boolean).join(", "))),
-    make("td", {}, shown(slide.score, 3)), make("td", { class: "aside" }, shown(slide.tissue_mm2, 1)),
-    make("td", { class: "aside" }, shown(slide.n_tiles, 0)), make("td", { class: "aside" }, slide.total ? number(slide.total, 1) : ""));
+    make("td", { class: "note" }, make("div", {}, ...optionsWhole(note.filter(Boolean).join(", ")))),
+    make("td", {}, shown(slide.score, (score) => number(score, 3))), make("td", { class: "aside" }, shown(slide.tissue_mm2, area)),
+    make("td", { class: "aside" }, shown(slide.n_tiles, number)), make("td", { class: "aside" }, slide.total ? number(slide.total, 1) : ""));
   const toggle = () => {
     const isOpen = line.getAttribute("aria-expanded") === "true";
     line.setAttribute("aria-expanded", String(!isOpen));
@@ -153,6 +160,7 @@ function table(some) {
 
 let page = 0;
 let chosen = slides;
+let isPrinted = false; // paper has no pages to turn: it gets all chosen slides
 
 function choose() {
   const verdict = document.querySelector("input[name=verdict]:checked").value;
@@ -168,8 +176,9 @@ function choose() {
 
 function show() {
   const asRows = byId("view").value === "rows";
-  const size = asRows ? PER_PAGE.rows : PER_PAGE.cards;
-  const some = chosen.slice(page * size, (page + 1) * size);
+  const size = isPrinted ? chosen.length : PER_PAGE[byId("view").value];
+  const start = isPrinted ? 0 : page * size;
+  const some = chosen.slice(start, start + size);
   const none = slides.length ? "No slide fits." : "This run has no slides.";
   const nothing = make("p", { class: "muted" }, none);
   byId("list").replaceChildren(...(some.length ? (asRows ? [table(some)] : some.map(card)) : [nothing]));
@@ -180,10 +189,10 @@ function show() {
       button.addEventListener("click", () => { page = to; show(); byId("controls").scrollIntoView(); });
       return button;
     };
-    const first = page * size;
-    const text = `${number(first + 1)}–${number(first + some.length)} of ${number(chosen.length)}`;
+    const chosenFrom = chosen.length < slides.length ? `, chosen from ${number(slides.length)}` : "";
+    const text = `${number(start + 1)}–${number(start + some.length)} of ${number(chosen.length)}${chosenFrom}`;
     bar.hidden = chosen.length <= size && (place > 0 || chosen.length === slides.length);
-    bar.replaceChildren(make("span", {}, some.length ? text : ""), ...(chosen.length > size ? [turn("Previous", page - 1, page > 0), turn("Next", page + 1, first + size < chosen.length)] : []));
+    bar.replaceChildren(make("span", {}, some.length ? text : ""), ...(chosen.length > size ? [turn("Previous", page - 1, page > 0), turn("Next", page + 1, start + size < chosen.length)] : []));
   });
 }
 
@@ -194,4 +203,10 @@ byId("view").value = slides.length > MANY ? "rows" : "cards";
 byId("controls").hidden = false;
 byId("controls").addEventListener("input", choose);
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
+for (const [when, value] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(when, () => {
+    isPrinted = value;
+    if (chosen.length > PER_PAGE[byId("view").value]) show();
+  });
+}
 choose();

@@ -138,8 +138,7 @@ def _about(
     for key, title in titles.items():
         section = info.get(key)
         if isinstance(section, dict) and section:
-            rows = [(name.replace("_", " "), _value(value)) for name, value in section.items()]
-            yield title, rows
+            yield title, list(_rows(section))
     if compared := compare(out, size=size):
         yield "Estimate of raypath check", compared
 
@@ -153,5 +152,23 @@ def _moment(text: object) -> str:
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".strip()
 
 
+def _rows(section: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values for people; what is nested twice has a row for each of its parts."""
+    for name, value in section.items():
+        spaced = name.replace("_", " ")
+        if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+            yield from ((f"{spaced}, {part}", said) for part, said in _rows(value))
+        else:
+            yield spaced, _value(value)
+
+
 def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {said}" for name, said in _rows(value)) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
     return "not set" if value is None else str(value)

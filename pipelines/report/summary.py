@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cluster.retries import TRIES
 from pipelines.records import SlideRecord
 
 ORDER = ("failed", "partial", "unfinished", "ok")  # what wants attention comes first
+CAN_PASS = TRIES.keys() | {"timed_out"}  # reasons that the same command may not meet again
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class Summary:
     ----------
     counts
         Slides by verdict.
+    may_pass
+        Failed slides that may be finished by the same command.
     steps
         Times by step, in the order of the work.
     waited_s, worked_s
@@ -37,6 +41,7 @@ class Summary:
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    may_pass: int = 0
     steps: dict[str, StepTimes] = field(default_factory=dict)
     waited_s: float = 0.0
     worked_s: float = 0.0
@@ -81,6 +86,7 @@ def summarise(records: Iterable[SlideRecord], *, urgent: int) -> Summary:
 
 def _count(summary: Summary, record: SlideRecord) -> None:
     summary.counts[record.verdict] += 1
+    summary.may_pass += record.verdict == "failed" and record.reason in CAN_PASS
     summary.waited_s += record.waited_s or 0.0
     summary.worked_s += record.worked_s or 0.0
     for step, seconds in record.seconds.items():

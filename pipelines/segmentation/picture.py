@@ -1,10 +1,13 @@
 """`segmentation.png`: the slide, and the slide under its classes, with what each covers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pipelines.area import in_mm2
 from pipelines.picture import draw_scale_bar, draw_slide
 from pipelines.segmentation.geojson import read_labels
 from pipelines.segmentation.labels import fraction_colour_of
@@ -12,6 +15,8 @@ from wsi.atomic import replacing
 
 MOST_PX = 1400**2
 OPACITY = 0.55
+WIDTH_INCHES = 13.0
+LINE_INCHES = 0.24  # of the legend
 
 
 def write_segmentation_picture(
@@ -35,10 +40,21 @@ def write_segmentation_picture(
     labels, downsample = read_labels(image, name, level0_mpp=level0_mpp, most_px=MOST_PX)
     width_mm, height_mm = (n * level0_mpp / 1000 for n in dimensions)
     pixels = draw_slide(image)
-    figure = Figure(figsize=(13, max(2.5, 5.7 * height_mm / width_mm) + 1.2), layout="constrained")
+    handles = [
+        Patch(color=fraction_colour_of(index), label=f"{of_class}  {in_mm2(area)}")
+        for index, (of_class, area) in enumerate(areas_mm2.items())
+    ]
+    columns = _columns(str(handle.get_label()) for handle in handles)
+    heights = (
+        max(2.5, 6.2 * height_mm / width_mm) + 0.5,
+        LINE_INCHES * (ceil(len(handles) / columns) + 2),
+    )
+    figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=12)
-    axes = figure.subplots(1, 2)
+    parts: Any = figure.subfigures(2, 1, height_ratios=heights)
+    above, below = parts
+    above.suptitle(title, fontsize=12)
+    axes = above.subplots(1, 2)
     for ax in axes:
         ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
@@ -50,22 +66,17 @@ def write_segmentation_picture(
     extent = (0, labels.shape[1] * pixel_mm, labels.shape[0] * pixel_mm, 0)
     axes[1].imshow(table[labels], extent=extent, interpolation="nearest")
     axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
-    handles = [
-        Patch(color=fraction_colour_of(index), label=f"{of_class}  {area:.3g} mm²")
-        for index, (of_class, area) in enumerate(areas_mm2.items())
-    ]
-    axes[1].legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.02),
-        ncols=min(4, len(handles)),
-        frameon=False,
-        fontsize=10,
-    )
-    figure.supxlabel(
+    below.legend(handles=handles, loc="upper center", ncols=columns, frameon=False, fontsize=10)
+    below.supxlabel(
         "No colour: the network did not look there. Research use only, not a medical device.",
         fontsize=9,
         color="0.35",
     )
     with replacing(path) as tmp:
         figure.savefig(tmp, format="png", dpi=110)
+
+
+def _columns(labels: Iterable[str]) -> int:
+    """How many of the legend's labels fit side by side."""
+    widths = [0.7 + 0.1 * len(label) for label in labels]
+    return max(1, min(len(widths), int(WIDTH_INCHES / max(widths, default=WIDTH_INCHES))))

@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from pipelines.channels import ATTENTION_PERCENTILE, score_channel
 from pipelines.heatmap import Heatmap, write_heatmap
-from pipelines.looked import BACKGROUND, LOOKED
+from pipelines.looked import LOOKED, NO_TILE
 from pipelines.records import SlideRecord, write_records
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles
@@ -80,7 +80,7 @@ def make_slide(
         odds[fiducial] = 6.0
     blurred = (row, column + 1)
     odds[blurred] = np.nan
-    looked = np.where(np.isnan(odds), BACKGROUND, LOOKED).astype(np.uint8)
+    looked = np.where(np.isnan(odds), NO_TILE, LOOKED).astype(np.uint8)
     looked[blurred] = BLURRED
     rank = np.where(np.isnan(odds), np.nan, np.linspace(0, 100, odds.size).reshape(odds.shape))
     heatmap = Heatmap(

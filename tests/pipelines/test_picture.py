@@ -1,5 +1,6 @@
 """`heatmap.png`: what is drawn over the slide, and what is held back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,24 @@ def test_attention_of_a_negative_slide_is_not_drawn(attention_run: Any, tmp_path
 def test_the_score_of_a_negative_slide_is_drawn(made_run: Any, tmp_path: Path) -> None:
     unsaid, negative = (drawn(made_run, tmp_path, said) for said in (None, NEGATIVE))
     assert (unsaid == negative).all()
+
+
+def test_a_region_without_effect_differs_from_one_without_tiles(
+    made_run: Any, tmp_path: Path
+) -> None:
+    folder = made_run.path / "slides" / made_run.positive
+    heatmap = read_heatmap(folder / "heatmap.ome.zarr")
+    signed = replace(heatmap.channels[0], low=-1.0, high=1.0, scale="linear", colormap="RdBu_r")
+
+    def outlined_px(values: float) -> int:
+        regions = replace(
+            heatmap, values=np.full_like(heatmap.values[:1], values), channels=(signed,)
+        )
+        out = tmp_path / "regions.png"
+        write_picture(out, folder / "image.ome.zarr", regions, title="slide")
+        with Image.open(out) as image:
+            pixels = np.asarray(image.convert("L"), int)
+        right = pixels[:, pixels.shape[1] // 2 :]
+        return int((right < 120).sum())
+
+    assert outlined_px(0.0) > outlined_px(np.nan) + 2000

@@ -82,6 +82,18 @@ def test_what_no_reader_opens_is_refused_in_their_words(
     assert not left_open
 
 
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_file_that_is_no_slide_is_called_so_before_its_readers_speak(
+    case: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "case.svs"
+    path.write_bytes(REFUSED[case])
+    with pytest.raises(UnsupportedSlideError) as caught:
+        open_slide(path)
+    is_unknown = case in ("empty", "text", "png")
+    assert ("case.svs: no slide format known here" in str(caught.value)) == is_unknown
+
+
 def test_no_damage_to_a_header_ends_in_another_error(tmp_path: Path) -> None:
     intact = tiff_bytes(GREY, photometric="rgb", resolution=(20_000, 20_000))
     path = tmp_path / "fuzzed.tif"

@@ -32,8 +32,9 @@ STYLE: Any = {  # matplotlib types its keys as one long literal
     "legend.frameon": False,
     "legend.fontsize": 9,
 }
-SIZE = (5.4, 4.6)
+SIZE = (5.4, 5.1)
 DPI = 140
+LABEL_CHARS = 28  # two such fit side by side
 
 
 def draw_all(evaluation: Evaluation, folder: Path) -> list[str]:
@@ -71,6 +72,13 @@ def _line(axes: Axes, curve: Curve, colour: str, label: str) -> None:
     axes.plot(curve.x, curve.y, color=colour, linewidth=1.8, label=label)
 
 
+def _legend(figure: Figure) -> None:
+    """Below the axes: curves and intervals may lie anywhere in them."""
+    labels = [label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
+    columns = 2 if max(map(len, labels)) <= LABEL_CHARS else 1
+    figure.legend(loc="outside lower center", ncols=columns)
+
+
 def _named(estimates: list[Estimate]) -> dict[str, Estimate]:
     return {estimate.name: estimate for estimate in estimates}
 
@@ -106,7 +114,7 @@ def _roc(e: Evaluation) -> Figure:
         found, spared = named["sensitivity"], named["specificity"]
         _cross(axes, spared, found, label="frozen operating point", turn_x=True)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.legend(loc="lower right")
+    _legend(figure)
     return figure
 
 
@@ -118,7 +126,7 @@ def _precision_recall(e: Evaluation, curve: Curve) -> Figure:
     _line(axes, curve, COLOURS[0], f"AUPRC {_span(named['auprc'])}")
     _cross(axes, named["sensitivity"], named["ppv"], label="frozen operating point")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.legend(loc="lower left")
+    _legend(figure)
     return figure
 
 
@@ -135,7 +143,7 @@ def _reliability(e: Evaluation) -> Figure:
         ylabel="share of positive slides" if e.positive else "share of right verdicts",
         ylim=(-0.02, 1.02),
     )
-    axes.legend(loc="upper left")
+    _legend(figure)
     below.hist(prob, bins=40, range=(0, 1), color=COLOURS[0], alpha=0.7)
     what = f"probability of {e.positive}" if e.positive else "probability of the verdict"
     below.set(xlabel=what, ylabel="slides", xlim=(-0.01, 1.01))
@@ -158,8 +166,8 @@ def _decision(e: Evaluation, model: Curve, everyone: Curve) -> Figure:
     _line(axes, everyone, GREY, "call every slide positive")
     _line(axes, model, COLOURS[0], "follow the model")
     top = float(np.nanmax([model.high.max(), everyone.y.max()]))
-    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.35 * top))
-    axes.legend(loc="upper right")
+    axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.05 * top))
+    _legend(figure)
     return figure
 
 
@@ -179,7 +187,7 @@ def _coverage(e: Evaluation) -> Figure:
     axes.set(xlim=(0, 1.02), ylim=(-0.02 * highest, min(1.02, 1.15 * highest)))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="best")
+    _legend(figure)
     return figure
 
 

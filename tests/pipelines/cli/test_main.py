@@ -1,6 +1,7 @@
 """How a command ends says what became of it: for people in words, for programs by exit code."""
 
 import errno
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_the_exit_code_says_how_a_command_ended(
 def test_the_help_of_run_names_every_exit_code() -> None:
     said = " ".join(CliRunner().invoke(main.cli, ["run", "--help"]).output.split())
     assert all(f" {begin}" in said for begin in ("0: every", "1: some", "2: the", "3: an error"))
+
+
+@pytest.mark.parametrize("command", [["run"], ["mil", "train"], ["segment", "run"]])
+def test_help_fills_its_lines(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    said = CliRunner().invoke(main.cli, [*command, "--help"]).output.partition("╭")[0]
+    lines = [line.strip() for line in said.splitlines()]
+    for line, following in pairwise(lines):
+        if line and following and not line.startswith("Usage"):
+            assert len(line) + 1 + len(following.split()[0]) > 78, line
 
 
 def test_a_slide_that_was_cut_is_said_to_be(

@@ -71,7 +71,7 @@ def test_every_slide_is_there_with_its_numbers(report: Path, made_run: Any) -> N
         "2026-01-02 03:04 UTC",
         "tumour score of each tile",
         "not looked at",
-        "run the same command again: finished slides are skipped by their receipts",
+        "Correct what is said of the failed slides below, then run the same command again",
         "Research use only. Not a medical device.",
     ):
         assert text in page
@@ -308,6 +308,72 @@ def test_a_browser_shows_the_pictures(
     assert [card.get_attribute("data-id") for card in cards.all()] == [made_run.partial]
     page.fill("#search", "nothing is called so")
     assert page.locator("#list").inner_text() == "No slide fits."
+
+
+@pytest.mark.parametrize(
+    ("reasons", "advice"),
+    [
+        (("no_mpp",), "Correct what is said of the failed slides below, then run the same"),
+        (("timed_out",), "1 of 1 failed slide lacked time, memory, a worker or storage"),
+        (("no_mpp", "worker_lost"), "Of the others, correct first what is said below"),
+    ],
+)
+def test_only_what_can_pass_is_to_be_run_again_as_it_is(
+    report: Path, reasons: tuple[str, ...], advice: str
+) -> None:
+    failed = [
+        SlideRecord(slide_id=f"s{n}", path="", verdict="failed", reason=reason)
+        for n, reason in enumerate(reasons)
+    ]
+    write_records(report.parent / "slides.parquet", failed)
+    assert advice in write_report(report.parent).read_text(encoding="utf-8")
+
+
+def test_settings_are_shown_in_words(report: Path) -> None:
+    info = {
+        "config": {
+            "bfloat16": False,
+            "also": [],
+            "quality": {"max_pen": 0.25, "min_focus": 1.0},
+            "resources": {"embed": {"cpus": 1.0, "memory_gb": None}},
+        },
+        "versions": {"torch": "2.15.0"},
+    }
+    (report.parent / "run.json").write_text(json.dumps(info))
+    page = write_report(report.parent).read_text(encoding="utf-8")
+    for name, value in (
+        ("bfloat16", "no"),
+        ("also", "none"),
+        ("quality", "max pen: 0.25, min focus: 1"),
+        ("resources, embed", "cpus: 1, memory gb: not set"),
+        ("torch", "2.15.0"),
+    ):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
+
+
+@pytest.mark.browser
+def test_paper_gets_all_chosen_slides_in_daylight(
+    report: Path, made_run: Any, open_page: Callable[..., Any]
+) -> None:
+    some = [
+        r for r in read_records(report.parent / "slides.parquet") if r.slide_id == made_run.failed
+    ]
+    many = [replace(some[0], slide_id=f"copy {n}", tissue_mm2=0.0234) for n in range(50)]
+    write_records(report.parent / "slides.parquet", many)
+    page = open_page(write_report(report.parent).as_uri())
+    cards = page.locator(".card")
+    assert cards.count() == 20
+    count = "document.querySelectorAll('.card').length"
+    page.evaluate(f"addEventListener('beforeprint', () => (window.printed = {count}))")
+    page.emulate_media(color_scheme="dark")
+    ground = "getComputedStyle(document.documentElement).getPropertyValue('--ground')"
+    assert page.evaluate(ground) == "#14191f"
+    page.pdf()
+    assert page.evaluate("printed") == 50
+    assert cards.count() == 20
+    assert "0.0234 mm²" in cards.nth(0).inner_text()
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(ground) == "#f4f6f8"
 
 
 @pytest.mark.browser

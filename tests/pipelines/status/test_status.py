@@ -265,7 +265,7 @@ def test_what_a_person_sees_of_a_large_slide(out: Path) -> None:
     text = captured.get()
     assert "30 of 80 blocks of large slides done" in text
     assert "10 s, 60% done by bytes, 8 s left" in text
-    assert "0.2 slides/s   50 tiles/s" in text
+    assert "12 slides a minute   50 tiles/s" in text
     assert "running (process 1 on elsewhere)" in text
 
 
@@ -293,3 +293,22 @@ def test_how_it_ended_is_said(
         raise error
     now = RunWatch(tmp_path).look()
     assert (now.state, now.message, now.waiting) == (state, message, 1)
+
+
+@pytest.mark.parametrize(
+    ("slides_per_s", "said"),
+    [
+        (0.0924, "5.5 slides a minute"),
+        (20.0, "1200 slides a minute"),
+        (1 / 130, "2 min 10 s a slide"),
+        (0.0, "0 slides a minute"),
+    ],
+)
+def test_speed_is_said_as_people_say_it(out: Path, slides_per_s: float, said: str) -> None:
+    write_progress(out)
+    now = replace(RunWatch(out).look(), slides_per_s=slides_per_s, reasons={"no_mpp": 2})
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(_shown(now, out))
+    assert said in captured.get()
+    assert "2 no mpp" in captured.get()
