@@ -33,7 +33,8 @@ def _curve(x: Floats, scored: Scored, measure: Callable[[Scored], Floats]) -> Cu
     values = over_seeds(scored, measure)[0]
     defined = np.isfinite(values[1:]).any(0)
     low, high = (np.full(len(x), np.nan) for _ in range(2))
-    low[defined], high[defined] = np.nanpercentile(values[1:, defined], [2.5, 97.5], axis=0)
+    if defined.any():  # nowhere, for a class without a test slide
+        low[defined], high[defined] = np.nanpercentile(values[1:, defined], [2.5, 97.5], axis=0)
     return Curve(x=x, y=values[0], low=low, high=high)
 
 
