@@ -3,7 +3,7 @@
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,23 @@ class Entry:
     split: str | None = None
 
 
-def read_cohort(arguments: Sequence[Path | str], *, mpp: float | None = None) -> tuple[Entry, ...]:
+def read_cohort(
+    arguments: Sequence[Path | str],
+    *,
+    mpp: float | None = None,
+    result_of: Callable[[str], Path] | None = None,
+) -> tuple[Entry, ...]:
     """Read what stands on the command line: one manifest, or slides, folders of them, and URLs.
 
     A folder may be one that `raypath run` or `convert` wrote; its pyramids are the slides.
-    `mpp` is the command line's µm per pixel, for slides of which a manifest says none.
+
+    Parameters
+    ----------
+    mpp
+        The command line's µm per pixel, for slides of which a manifest says none.
+    result_of
+        Where the pyramid of a slide id will be written. One that lies there is none of a folder's
+        slides, so that results may lie among slides when the same command is given again.
 
     Raises
     ------
@@ -57,7 +69,7 @@ def read_cohort(arguments: Sequence[Path | str], *, mpp: float | None = None) ->
             raise UsageError("give one manifest, or slides, not both")
         entries = read_manifest(manifests[0])
     else:
-        slides = (_absolute(slide) for path in given for slide in find_slides(path))
+        slides = (_absolute(slide) for path in given for slide in _slides(path, result_of))
         entries = tuple(Entry(ref=SlideRef(path=p, slide_id=_slide_id(p))) for p in slides)
         _check(entries, where="the slides given")
     return tuple(_with_mpp(entry, mpp) for entry in entries)
@@ -107,6 +119,21 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
             problems.append(f"row {number}: {error}")
     _check(entries, where=f"manifest {path}", problems=problems)
     return tuple(entries)
+
+
+def is_same(slide: Path, result: Path) -> bool:
+    """Whether a slide lies where a result would."""
+    if is_remote(slide) or is_remote(result):
+        return str(slide) == str(result)
+    return slide.resolve() == result.resolve()
+
+
+def _slides(given: Path, result_of: Callable[[str], Path] | None) -> list[Path]:
+    """The slide given or those in a folder, without results; where there are only these, these."""
+    found = find_slides(given)
+    if result_of is None:
+        return found
+    return [slide for slide in found if not is_same(slide, result_of(_slide_id(slide)))] or found
 
 
 def _with_mpp(entry: Entry, mpp: float | None) -> Entry:

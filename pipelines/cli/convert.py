@@ -82,7 +82,11 @@ def convert(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    entries = read_cohort(slides, mpp=mpp)
+
+    def result_of(slide_id: str) -> Path:
+        return out.resolve() / f"{slide_id}.ome.zarr"
+
+    entries = read_cohort(slides, mpp=mpp, result_of=result_of)
     if executor is None:
         wanted = "ray" if workers or address else conversion_executor(entries, options)
     else:
@@ -90,7 +94,7 @@ def convert(
     jobs = (
         ConvertJob(
             ref=entry.ref,
-            path=out.resolve() / f"{entry.ref.slide_id}.ome.zarr",
+            path=result_of(entry.ref.slide_id),
             options=options,
             resume=resume,
             overwrite=overwrite,

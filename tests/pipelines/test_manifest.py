@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pyarrow import parquet
 
 from pipelines.errors import ManifestError, UsageError
 from pipelines.manifest import COLUMNS, Entry, read_cohort, read_manifest
+from pipelines.runfolder import image_path
 from wsi.ref import SlideRef
 
 
@@ -291,6 +293,20 @@ def test_the_folder_of_a_run_holds_the_slides_it_read(tmp_path: Path) -> None:
     assert {entry.ref.path.name for entry in entries} == {"image.ome.zarr"}
     manifest = write(tmp_path, "path\nslides/s1/image.ome.zarr\nhttp://h/s3/image.ome.zarr\n")
     assert ids(read_manifest(manifest)) == ["s1", "s3"]
+
+
+@pytest.mark.parametrize("inside", ["out", "."])
+def test_results_that_lie_among_the_slides_are_none(tmp_path: Path, inside: str) -> None:
+    out = tmp_path / inside
+    (tmp_path / "a.svs").touch()
+    for folder in (out / "slides" / "a", tmp_path / "before" / "slides" / "b"):
+        (folder / "image.ome.zarr").mkdir(parents=True)
+    entries = read_cohort([tmp_path], result_of=partial(image_path, out))
+    assert ids(entries) == ["a", "b"]  # the results of another run are slides
+    with pytest.raises(ManifestError, match="'a' is used 2 times"):
+        read_cohort([tmp_path])
+    results = read_cohort([tmp_path / "before"], result_of=partial(image_path, tmp_path / "before"))
+    assert ids(results) == ["b"]  # which the run refuses, since it would replace them
 
 
 def test_urls_are_slides_here_and_in_manifests(
