@@ -12,6 +12,7 @@ from unicodedata import normalize
 from pipelines.dicom_series import of_same_series
 from pipelines.errors import ManifestError, UsageError
 from pipelines.find_slides import find_slides
+from pipelines.patients import patients_astride
 from pipelines.runfolder import IMAGE_NAME
 from wsi.errors import UnsupportedSlideError
 from wsi.ref import SlideRef
@@ -203,13 +204,13 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
     if not entries and not problems:
         raise ManifestError(f"{where}: no slides")
     same: dict[str, list[SlideRef]] = defaultdict(list)
-    splits: dict[str, set[str]] = defaultdict(set)
+    by_file: dict[str, list[Entry]] = defaultdict(list)
     with_ids = "give them ids of their own in the column slide_id of a manifest"
     for entry in entries:
         # Ids become folder names, and some file systems do not tell cases or spellings apart.
         same[normalize("NFC", entry.ref.slide_id).casefold()].append(entry.ref)
-        if entry.patient_id and entry.split:
-            splits[entry.patient_id].add(entry.split)
+        if entry.split:
+            by_file[_file(entry.ref.path)].append(entry)
         problem = _problem_of_id(entry.ref.slide_id)
         if problem:
             problems.append(f"{problem}, of {entry.ref.path}: {with_ids}")
@@ -221,11 +222,21 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
     for of_series in of_same_series(local):
         files = ", ".join(map(str, of_series))
         problems.append(f"{files} are of one DICOM series, so of one slide: name one of them")
-    for patient, of_patient in splits.items():
-        if len(of_patient) > 1:
-            problems.append(f"patient {patient!r} is in splits {', '.join(sorted(of_patient))}")
+    owners = ((e.patient_id, e.split) for e in entries if e.patient_id and e.split)
+    for patient, splits in patients_astride(owners):
+        problems.append(f"{patient} is in splits {', '.join(splits)}")
+    for file, of_file in by_file.items():
+        astride = sorted({entry.split or "" for entry in of_file})
+        if len(astride) > 1:
+            names = ", ".join(repr(entry.ref.slide_id) for entry in of_file)
+            problems.append(f"{file} is in splits {', '.join(astride)} under the ids {names}")
     if problems:
         raise ManifestError(f"{where}: {'; '.join(problems)}")
+
+
+def _file(path: Path) -> str:
+    """A slide's one name, whatever links and dots lead to it."""
+    return str(path) if is_remote(path) else os.path.realpath(path)
 
 
 def _problem_of_id(slide_id: str) -> str | None:

@@ -223,6 +223,20 @@ def test_a_patient_in_two_splits_is_refused_by_name(tmp_path: Path) -> None:
     assert "p3" not in said
 
 
+def test_one_patient_in_two_spellings_is_refused_by_both(tmp_path: Path) -> None:
+    text = "path,patient_id,split\na.svs,M\u00fcller,train\nb.svs,mu\u0308ller,test\n"
+    said = complaint(write(tmp_path, text))
+    assert r"patient 'M\xfcller', also written 'mu\u0308ller', is in splits test, train" in said
+
+
+def test_one_file_in_two_splits_is_refused(tmp_path: Path) -> None:
+    text = "path,slide_id,split\na.svs,s1,train\nx/../a.svs,s2,test\nb.svs,s3,test\n"
+    said = complaint(write(tmp_path, text))
+    assert f"{tmp_path / 'a.svs'} is in splits test, train under the ids 's1', 's2'" in said
+    assert "s3" not in said
+    assert len(read_manifest(write(tmp_path, text.replace("test", "train")))) == 3
+
+
 def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
     text = (
         "path,slide_id,patient_id,split,mpp\n"
