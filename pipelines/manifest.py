@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from unicodedata import normalize
 
 from pipelines.dicom_series import of_same_series
@@ -14,6 +13,7 @@ from pipelines.errors import ManifestError, UsageError
 from pipelines.find_slides import find_slides
 from pipelines.patients import patients_astride
 from pipelines.runfolder import IMAGE_NAME
+from pipelines.tables import read_csv, read_parquet
 from wsi.errors import UnsupportedSlideError
 from wsi.ref import SlideRef
 from wsi.remote import file_system, is_remote, slide_path
@@ -88,23 +88,12 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         If it does not parse or has other columns; else listing every problem: rows without a
         path, duplicated or unusable ids, mpp that is no positive number, patients in two splits.
     """
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
     try:
         if is_remote(path):
             file_system(path)  # says which package is missing
-        with path.open("rb") as file:
-            if path.suffix.lower() == ".parquet":
-                table = parquet.read_table(file)
-            else:
-                as_text = csv.ConvertOptions(
-                    column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True
-                )
-                table = csv.read_csv(file, convert_options=as_text)
-        columns: list[str] = table.column_names
-        rows = table.to_pylist()
-    except (OSError, pa.ArrowException, OverflowError, ValueError) as error:
+        is_parquet = path.suffix.lower() == ".parquet"
+        columns, rows = read_parquet(path) if is_parquet else read_csv(path)
+    except (OSError, OverflowError, ValueError) as error:
         raise ManifestError(f"manifest {path}: {error}") from error
     if "path" not in columns or any(c not in COLUMNS or columns.count(c) > 1 for c in columns):
         raise ManifestError(
@@ -113,7 +102,7 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         )
     problems: list[str] = []
     entries = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         try:
             entries.append(_entry(row, path.parent))
         except ManifestError as error:
@@ -143,9 +132,8 @@ def _with_mpp(entry: Entry, mpp: float | None) -> Entry:
     return replace(entry, ref=replace(entry.ref, mpp=mpp, mpp_source="flag"))
 
 
-def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
-    text = {key: _text(value) for key, value in row.items() if value is not None}
-    text = {key: value for key, value in text.items() if value}
+def _entry(row: Mapping[str, str], folder: Path) -> Entry:
+    text = {key: value for key, value in row.items() if value}
     if "path" not in text:
         raise ManifestError("no path")
     try:
@@ -169,20 +157,11 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
     )
 
 
-def _text(value: Any) -> str:
-    """A cell as text; pandas makes 101.0 of 101 where another cell is empty."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value).strip()
-
-
-def _mpp(text: str) -> float | None:
-    """µm per pixel; NaN is how some writers of Parquet say that there is none."""
+def _mpp(text: str) -> float:
     try:
         mpp = float(text)
     except ValueError as error:
         raise ManifestError(f"mpp {text!r} is not a number") from error
-    if math.isnan(mpp):
-        return None
     if not 0 < mpp < math.inf:
         raise ManifestError(f"mpp {text!r} is not a positive number")
     return mpp

@@ -102,6 +102,37 @@ def test_an_empty_cell_says_nothing(tmp_path: Path, empty: str) -> None:
     )
 
 
+def test_a_word_for_no_value_is_text_in_quotes(tmp_path: Path) -> None:
+    text = 'path,patient_id,label\n"a, NA.svs","NA",\tNULL\nb.svs,5" wide,"n/a"\nc.svs,nan, NA \n'
+    first, second, third = read_manifest(write(tmp_path, text))
+    assert (first.ref.slide_id, first.patient_id, first.label) == ("a, NA", "NA", None)
+    assert (second.patient_id, second.label) == ('5" wide', "n/a")
+    assert (third.patient_id, third.label) == (None, None)
+
+
+def test_rows_without_a_value_are_passed_over_and_counted(tmp_path: Path) -> None:
+    text = "path,mpp\n\na.svs,0.5\n,\n\nb.svs,abc\n , NA\n,\n"
+    assert "row 6: mpp 'abc'" in complaint(write(tmp_path, text))
+    assert ids(read_manifest(write(tmp_path, text.replace("abc", "0.5")))) == ["a", "b"]
+
+
+def test_parquet_that_tells_nothing_tells_nothing(tmp_path: Path) -> None:
+    nothing = float("nan")
+    columns: dict[str, list[Any]] = {
+        "path": ["a.svs", "b.svs", None],
+        "slide_id": [nothing, 5.0, nothing],
+        "patient_id": [101.0, nothing, nothing],
+        "label": [b"x", b"NA", None],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "cohort.parquet")
+    first, second = read_manifest(tmp_path / "cohort.parquet")
+    assert (first.ref.slide_id, first.patient_id, first.label) == ("a", "101", "x")
+    assert (second.ref.slide_id, second.patient_id, second.label) == ("5", None, "NA")
+    columns["label"] = [b"\xff", None, None]
+    parquet.write_table(pa.table(columns), tmp_path / "cohort.parquet")
+    assert "row 1" in complaint(tmp_path / "cohort.parquet")
+
+
 def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
     columns: dict[str, list[Any]] = {
         "path": ["a.svs", "b.svs", "c.svs"],
