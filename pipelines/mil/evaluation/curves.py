@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from distill.downstream.statistics import Floats, share
 from pipelines.mil.evaluation.scored import Scored, over_seeds
+from pipelines.mil.statistics import ROUNDING
 
 GRID = np.linspace(0, 1, 201)
 RISKS = np.linspace(0.01, 0.99, 99)  # threshold probabilities of the decision curve
 COVERAGES = np.linspace(0.05, 1, 20)
-ROUNDING = 1e-9  # 3 of 30 is a tenth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
