@@ -238,6 +238,15 @@ def test_slides_of_unknown_patients_are_not_called_patients(
     assert "60 patients" not in page
 
 
+def test_names_are_no_formulas(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions], tmp_path: Path
+) -> None:
+    rows = simulated(patients=60, classes=("cost $5", r"$\frac{a$_^"))
+    rows = [row | {"site": f"${row['site']}^$"} for row in rows]
+    write_evaluation(tmp_path / "out", evaluate(read_rows(rows), settings(by=("site",))))
+    assert (tmp_path / "out" / "subgroups.png").is_file()
+
+
 def test_a_folder_with_other_things_is_left_alone(binary: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text("{}")
     (tmp_path / "predictions.parquet").write_text("precious")
