@@ -18,7 +18,7 @@ from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
 from pipelines.manifest import Entry, is_same
 from pipelines.networks import Networks, load_networks, read_networks
-from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
+from pipelines.output import GO_ON, check_folder, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.remote.for_report import gather_for_report
@@ -210,11 +210,9 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
     if is_remote(out):
         return networks
-    try:
-        with explained_output(out / SLIDES_NAME, go_on=GO_ON):
-            (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"cannot write to {out}: {error}") from error
+    check_folder(out / SLIDES_NAME)
+    with explained_output(out / SLIDES_NAME, go_on=GO_ON):
+        (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
     return networks
 
 

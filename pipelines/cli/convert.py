@@ -64,10 +64,11 @@ def convert(
     from pipelines.executors import conversion_executor, make_executor
     from pipelines.limits import LimitsConfig, task_limits
     from pipelines.manifest import read_cohort
-    from pipelines.output import check_local
+    from pipelines.output import check_folder, check_local
     from wsi.pyramid.options import PyramidOptions
 
     check_local(out)
+    check_folder(out)
     _check("--codec", codec, known=("auto", "jpeg", "zstd", "blosc"))
     _check("--ngff", ngff, known=("0.5", "0.4"))
     if resume and overwrite:
