@@ -46,9 +46,13 @@ class Channel:
 
     def fraction(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
         """Place values on the colour scale, 0-1; NaN stays NaN."""
-        if self.scale == "logistic":
-            values = 1 / (1 + np.exp(-np.clip(values, -50, 50)))
-        return np.asarray(np.clip((values - self.low) / (self.high - self.low), 0, 1))
+        return np.asarray(np.clip((self.read(values) - self.low) / (self.high - self.low), 0, 1))
+
+    def read(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """What people read for stored values: a number of 0-1 for log-odds; NaN stays NaN."""
+        if self.scale == "linear":
+            return values
+        return np.asarray(1 / (1 + np.exp(-np.clip(values, -50, 50))))
 
     def ticks(self) -> dict[float, str]:
         """What stands beside a colour bar at its low end, its middle and its high end.

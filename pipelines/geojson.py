@@ -25,7 +25,7 @@ def write_geojson(
     *,
     slide_id: str,
 ) -> None:
-    """Write one square a tile with (N, K) values as its measurements.
+    """Write one square a tile with (N, K) values, as people read them, as its measurements.
 
     With overlapping tiles the squares are one stride wide around the tiles' centres, so that
     they lie side by side as in the heatmap. Squares end at the slide's edge.
@@ -36,9 +36,10 @@ def write_geojson(
     start = tiles.coords + margin
     end = np.minimum(start + tiles.stride_level0_px, [width, height])
     corners = np.round(np.concatenate([start, end], axis=1) - np.tile(offset, 2), 2)
+    read = [c.read(of) for c, of in zip(channels, values.T, strict=True)]
     features = []
     for number, ((left, top, right, bottom), row) in enumerate(
-        zip(corners.tolist(), values.tolist(), strict=True)
+        zip(corners.tolist(), np.stack(read, axis=1).tolist(), strict=True)
     ):
         ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
         measurements = {c.title: round(v, 6) for c, v in zip(channels, row, strict=True)}

@@ -3,16 +3,17 @@
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from unicodedata import normalize
 
 from pipelines.dicom_series import of_same_series
 from pipelines.errors import ManifestError, UsageError
 from pipelines.find_slides import find_slides
+from pipelines.patients import patients_astride
 from pipelines.runfolder import IMAGE_NAME
+from pipelines.tables import read_csv, read_parquet
 from wsi.errors import UnsupportedSlideError
 from wsi.ref import SlideRef
 from wsi.remote import file_system, is_remote, slide_path
@@ -34,11 +35,23 @@ class Entry:
     split: str | None = None
 
 
-def read_cohort(arguments: Sequence[Path | str], *, mpp: float | None = None) -> tuple[Entry, ...]:
+def read_cohort(
+    arguments: Sequence[Path | str],
+    *,
+    mpp: float | None = None,
+    result_of: Callable[[str], Path] | None = None,
+) -> tuple[Entry, ...]:
     """Read what stands on the command line: one manifest, or slides, folders of them, and URLs.
 
     A folder may be one that `raypath run` or `convert` wrote; its pyramids are the slides.
-    `mpp` is the command line's µm per pixel, for slides of which a manifest says none.
+
+    Parameters
+    ----------
+    mpp
+        The command line's µm per pixel, for slides of which a manifest says none.
+    result_of
+        Where the pyramid of a slide id will be written. One that lies there is none of a folder's
+        slides, so that results may lie among slides when the same command is given again.
 
     Raises
     ------
@@ -57,7 +70,7 @@ def read_cohort(arguments: Sequence[Path | str], *, mpp: float | None = None) ->
             raise UsageError("give one manifest, or slides, not both")
         entries = read_manifest(manifests[0])
     else:
-        slides = (_absolute(slide) for path in given for slide in find_slides(path))
+        slides = (_absolute(slide) for path in given for slide in _slides(path, result_of))
         entries = tuple(Entry(ref=SlideRef(path=p, slide_id=_slide_id(p))) for p in slides)
         _check(entries, where="the slides given")
     return tuple(_with_mpp(entry, mpp) for entry in entries)
@@ -75,23 +88,12 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         If it does not parse or has other columns; else listing every problem: rows without a
         path, duplicated or unusable ids, mpp that is no positive number, patients in two splits.
     """
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
     try:
         if is_remote(path):
             file_system(path)  # says which package is missing
-        with path.open("rb") as file:
-            if path.suffix.lower() == ".parquet":
-                table = parquet.read_table(file)
-            else:
-                as_text = csv.ConvertOptions(
-                    column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True
-                )
-                table = csv.read_csv(file, convert_options=as_text)
-        columns: list[str] = table.column_names
-        rows = table.to_pylist()
-    except (OSError, pa.ArrowException, OverflowError, ValueError) as error:
+        is_parquet = path.suffix.lower() == ".parquet"
+        columns, rows = read_parquet(path) if is_parquet else read_csv(path)
+    except (OSError, OverflowError, ValueError) as error:
         raise ManifestError(f"manifest {path}: {error}") from error
     if "path" not in columns or any(c not in COLUMNS or columns.count(c) > 1 for c in columns):
         raise ManifestError(
@@ -100,7 +102,7 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
         )
     problems: list[str] = []
     entries = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         try:
             entries.append(_entry(row, path.parent))
         except ManifestError as error:
@@ -109,15 +111,29 @@ def read_manifest(path: Path) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def is_same(slide: Path, result: Path) -> bool:
+    """Whether a slide lies where a result would."""
+    if is_remote(slide) or is_remote(result):
+        return str(slide) == str(result)
+    return slide.resolve() == result.resolve()
+
+
+def _slides(given: Path, result_of: Callable[[str], Path] | None) -> list[Path]:
+    """The slide given or those in a folder, without results; where there are only these, these."""
+    found = find_slides(given)
+    if result_of is None:
+        return found
+    return [slide for slide in found if not is_same(slide, result_of(_slide_id(slide)))] or found
+
+
 def _with_mpp(entry: Entry, mpp: float | None) -> Entry:
     if mpp is None or entry.ref.mpp is not None:
         return entry
     return replace(entry, ref=replace(entry.ref, mpp=mpp, mpp_source="flag"))
 
 
-def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
-    text = {key: _text(value) for key, value in row.items() if value is not None}
-    text = {key: value for key, value in text.items() if value}
+def _entry(row: Mapping[str, str], folder: Path) -> Entry:
+    text = {key: value for key, value in row.items() if value}
     if "path" not in text:
         raise ManifestError("no path")
     try:
@@ -141,20 +157,11 @@ def _entry(row: Mapping[str, Any], folder: Path) -> Entry:
     )
 
 
-def _text(value: Any) -> str:
-    """A cell as text; pandas makes 101.0 of 101 where another cell is empty."""
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value) if whole else value).strip()
-
-
-def _mpp(text: str) -> float | None:
-    """µm per pixel; NaN is how some writers of Parquet say that there is none."""
+def _mpp(text: str) -> float:
     try:
         mpp = float(text)
     except ValueError as error:
         raise ManifestError(f"mpp {text!r} is not a number") from error
-    if math.isnan(mpp):
-        return None
     if not 0 < mpp < math.inf:
         raise ManifestError(f"mpp {text!r} is not a positive number")
     return mpp
@@ -176,13 +183,13 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
     if not entries and not problems:
         raise ManifestError(f"{where}: no slides")
     same: dict[str, list[SlideRef]] = defaultdict(list)
-    splits: dict[str, set[str]] = defaultdict(set)
+    by_file: dict[str, list[Entry]] = defaultdict(list)
     with_ids = "give them ids of their own in the column slide_id of a manifest"
     for entry in entries:
         # Ids become folder names, and some file systems do not tell cases or spellings apart.
         same[normalize("NFC", entry.ref.slide_id).casefold()].append(entry.ref)
-        if entry.patient_id and entry.split:
-            splits[entry.patient_id].add(entry.split)
+        if entry.split:
+            by_file[_file(entry.ref.path)].append(entry)
         problem = _problem_of_id(entry.ref.slide_id)
         if problem:
             problems.append(f"{problem}, of {entry.ref.path}: {with_ids}")
@@ -194,11 +201,21 @@ def _check(entries: Sequence[Entry], *, where: str, problems: Sequence[str] = ()
     for of_series in of_same_series(local):
         files = ", ".join(map(str, of_series))
         problems.append(f"{files} are of one DICOM series, so of one slide: name one of them")
-    for patient, of_patient in splits.items():
-        if len(of_patient) > 1:
-            problems.append(f"patient {patient!r} is in splits {', '.join(sorted(of_patient))}")
+    owners = ((e.patient_id, e.split) for e in entries if e.patient_id and e.split)
+    for patient, splits in patients_astride(owners):
+        problems.append(f"{patient} is in splits {', '.join(splits)}")
+    for file, of_file in by_file.items():
+        astride = sorted({entry.split or "" for entry in of_file})
+        if len(astride) > 1:
+            names = ", ".join(repr(entry.ref.slide_id) for entry in of_file)
+            problems.append(f"{file} is in splits {', '.join(astride)} under the ids {names}")
     if problems:
         raise ManifestError(f"{where}: {'; '.join(problems)}")
+
+
+def _file(path: Path) -> str:
+    """A slide's one name, whatever links and dots lead to it."""
+    return str(path) if is_remote(path) else os.path.realpath(path)
 
 
 def _problem_of_id(slide_id: str) -> str | None:

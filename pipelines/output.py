@@ -1,6 +1,7 @@
 """Where results may go, and the system's refusals to write, as errors that say what to do."""
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -43,6 +44,19 @@ def check_local(out: Path) -> None:
             f"{' and '.join(f'{known}://' for known in STORES)}, and what lies there can be copied "
             f"(aws s3 sync {url} OUT, or rclone copy)"
         )
+
+
+def check_folder(out: Path) -> None:
+    """Refuse what cannot be a folder on a disk, because there is something else, or above it.
+
+    Raises
+    ------
+    UsageError
+        If there is.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UsageError(f"cannot write to {out}: {there} is no folder: choose another with --out")
 
 
 @contextmanager

@@ -16,16 +16,16 @@ from pipelines.errors import UsageError
 from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
 from pipelines.lock import Lock, held
-from pipelines.manifest import Entry
+from pipelines.manifest import Entry, is_same
 from pipelines.networks import Networks, load_networks, read_networks
-from pipelines.output import GO_ON, check_local, explained_output, stop_if_full
+from pipelines.output import GO_ON, check_folder, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.remote.for_report import gather_for_report
 from pipelines.remote.kept import kept_at
 from pipelines.remote.near import leave, slide_names
 from pipelines.remote.store import check_store
-from pipelines.runfolder import IMAGE_NAME, INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME
+from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME, image_path
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
 from pipelines.stride import check_stride
@@ -200,8 +200,7 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
     networks = read_networks(config)
     check_stride(config, networks)
     for entry in entries:
-        result = out / SLIDES_NAME / entry.ref.slide_id / IMAGE_NAME
-        if _is_same(entry.ref.path, result):
+        if is_same(entry.ref.path, image_path(out, entry.ref.slide_id)):
             raise UsageError(
                 f"{entry.ref.path} would be replaced by results: choose another folder"
             )
@@ -211,19 +210,10 @@ def prepare(entries: Sequence[Entry], out: Path, config: RunConfig) -> Networks:
             raise UsageError(f"{out} lies inside the slide {entry.ref.path}: choose another folder")
     if is_remote(out):
         return networks
-    try:
-        with explained_output(out / SLIDES_NAME, go_on=GO_ON):
-            (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"cannot write to {out}: {error}") from error
+    check_folder(out / SLIDES_NAME)
+    with explained_output(out / SLIDES_NAME, go_on=GO_ON):
+        (out / SLIDES_NAME).mkdir(parents=True, exist_ok=True)
     return networks
-
-
-def _is_same(slide: Path, result: Path) -> bool:
-    """Whether a slide lies where a result would."""
-    if is_remote(slide) or is_remote(result):
-        return str(slide) == str(result)
-    return slide.resolve() == result.resolve()
 
 
 def _write_run(out: Path, run: dict[str, Any]) -> None:

@@ -36,6 +36,11 @@ def tiles_name(model: str = "") -> str:
     return f"tiles.{model}.h5" if model else TILES_NAME
 
 
+def image_path(out: Path, slide_id: str) -> Path:
+    """Where a run in the folder `out` puts the pyramid of a slide."""
+    return out / SLIDES_NAME / slide_id / IMAGE_NAME
+
+
 class NotARunError(UsageError, FileNotFoundError):
     """A folder is missing, or holds nothing that a run writes."""
 

@@ -1,5 +1,6 @@
 """How a tile asked for in micrometres is read from a pyramid in pixels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ class TileSpec:
     mpp: float
 
     def __post_init__(self) -> None:
-        if self.size_px < 1 or self.mpp <= 0:
+        if self.size_px < 1 or not 0 < self.mpp < math.inf:
             raise ValueError(f"size_px and mpp must be positive, got {self}")
 
 

@@ -1,6 +1,7 @@
 """What of a run's request can be checked on a machine that need not see all that the run sees."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from pipelines.config import NETWORKS, RunConfig, load_config
 from pipelines.manifest import MANIFEST_SUFFIXES, read_cohort
 from pipelines.networks import read_networks
 from pipelines.output import check_local
+from pipelines.runfolder import image_path
 from pipelines.stride import check_stride
 from wsi.remote import is_remote
 
@@ -55,7 +57,8 @@ def check_visible(
     manifests = [place for place in places if Path(place).suffix.lower() in MANIFEST_SUFFIXES]
     unread = [place for place in manifests if "://" in place or not Path(place).exists()]
     if not unread:
-        read_cohort(places, mpp=settings.mpp)
+        results = out if is_remote(out) else here / out
+        read_cohort(places, mpp=settings.mpp, result_of=partial(image_path, results))
     networks = [getattr(settings, key) for key in NETWORKS] + list(settings.also)
     elsewhere = [str(folder) for folder in networks if folder and not folder.exists()]
     if not elsewhere:

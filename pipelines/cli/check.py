@@ -62,6 +62,7 @@ def check(
     from pipelines.executors import make_executor
     from pipelines.limits import task_limits
     from pipelines.manifest import read_cohort
+    from pipelines.runfolder import image_path
 
     flags = {
         "model": model,
@@ -79,7 +80,7 @@ def check(
     if not is_remote(out):
         check_local(out)
     settings = load_config(config, flags).absolute()
-    entries = read_cohort(slides, mpp=settings.mpp)
+    entries = read_cohort(slides, mpp=settings.mpp, result_of=partial(image_path, out))
     with (
         make_executor(
             settings.executor,

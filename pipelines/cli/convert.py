@@ -64,10 +64,11 @@ def convert(
     from pipelines.executors import conversion_executor, make_executor
     from pipelines.limits import LimitsConfig, task_limits
     from pipelines.manifest import read_cohort
-    from pipelines.output import check_local
+    from pipelines.output import check_folder, check_local
     from wsi.pyramid.options import PyramidOptions
 
     check_local(out)
+    check_folder(out)
     _check("--codec", codec, known=("auto", "jpeg", "zstd", "blosc"))
     _check("--ngff", ngff, known=("0.5", "0.4"))
     if resume and overwrite:
@@ -82,7 +83,11 @@ def convert(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    entries = read_cohort(slides, mpp=mpp)
+
+    def result_of(slide_id: str) -> Path:
+        return out.resolve() / f"{slide_id}.ome.zarr"
+
+    entries = read_cohort(slides, mpp=mpp, result_of=result_of)
     if executor is None:
         wanted = "ray" if workers or address else conversion_executor(entries, options)
     else:
@@ -90,7 +95,7 @@ def convert(
     jobs = (
         ConvertJob(
             ref=entry.ref,
-            path=out.resolve() / f"{entry.ref.slide_id}.ome.zarr",
+            path=result_of(entry.ref.slide_id),
             options=options,
             resume=resume,
             overwrite=overwrite,

@@ -32,12 +32,13 @@ def look_at_slides(
     from pipelines.manifest import read_cohort
     from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
+    from pipelines.runfolder import image_path
     from pipelines.spread import slide_of, step_of
     from pipelines.status.metrics import metered
     from wsi.remote import is_remote
 
     workers, address = flags["workers"], flags["address"]
-    entries = read_cohort(slides, mpp=flags["mpp"])
+    entries = read_cohort(slides, mpp=flags["mpp"], result_of=partial(image_path, out))
     if executor is None:
         executor = "ray" if workers or address else nuclei_executor(entries)
     settings = load_config(None, flags | {"executor": executor})

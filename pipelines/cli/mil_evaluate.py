@@ -96,6 +96,7 @@ def evaluate(
     ]
     typer.echo(f"Test: {tested(found)}")
     width = max(len(TITLES[estimate.name]) for estimate in estimates)
+    typer.echo(f"{'':{width}}  {'value':>6}  95 % interval")
     for estimate in estimates:
         value = number(estimate.interval.value)
         typer.echo(f"{TITLES[estimate.name]:<{width}}  {value:>6}  {span(estimate)}")

@@ -102,6 +102,7 @@ def run(
     from pipelines.manifest import read_cohort
     from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
+    from pipelines.runfolder import image_path
     from pipelines.spread import slide_of, step_of
     from pipelines.status.metrics import metered
     from wsi.remote import is_remote
@@ -126,7 +127,7 @@ def run(
         "address": address,
     }
     settings = load_config(config, flags)
-    entries = read_cohort(slides, mpp=settings.mpp)
+    entries = read_cohort(slides, mpp=settings.mpp, result_of=partial(image_path, out))
     prepare(entries, out, settings)  # before Ray is started for nothing
     with (
         stopping_cleanly(),

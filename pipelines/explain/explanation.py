@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from distill.encoders import Encoder
 from distill.explain.faithfulness import Curves, deletion_insertion, random_map
@@ -79,7 +80,7 @@ class Explanation:
     @property
     def score(self) -> float:
         """The log-odds as a number from 0 to 1."""
-        return 1 / (1 + math.exp(-self.log_odds))
+        return float(expit(self.log_odds))
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers, without the maps; None for what is not a number."""

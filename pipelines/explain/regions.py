@@ -27,7 +27,8 @@ class RegionEffects:
     Attributes
     ----------
     log_odds
-        Of the class for the slide, divided by the head's temperature; `score` is its logistic.
+        Of the class for the slide, the logits divided by the head's temperature; `score` is its
+        logistic.
     without
         (rows, columns) the same without the cell's tiles. NaN in cells without tiles, and where
         no other has any.
@@ -88,14 +89,14 @@ def leave_region_out(
     frame = RasterFrame.over(tiles.dimensions, cell_level0_px=edge)
     rows, columns = frame.cell_of(tiles.coords, tile_level0_px=tiles.tile_level0_px).T
     embeddings = torch.from_numpy(tiles.embeddings)
-    whole = _log_odds(head, embeddings, index) / temperature
+    whole = _log_odds(head, embeddings, index, temperature)
     without = np.full(frame.shape, np.nan)
     n_tiles = np.zeros(frame.shape, np.int64)
     np.add.at(n_tiles, (rows, columns), 1)
     for row, column in np.argwhere(n_tiles).tolist():
         kept = torch.from_numpy((rows != row) | (columns != column))
         if kept.any():
-            without[row, column] = _log_odds(head, embeddings[kept], index) / temperature
+            without[row, column] = _log_odds(head, embeddings[kept], index, temperature)
     return RegionEffects(
         log_odds=whole, without=without, n_tiles=n_tiles, cell_level0_px=frame.cell_level0_px
     )
@@ -179,6 +180,7 @@ def as_table(effects: RegionEffects) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -abs(row["log_odds_change"] or 0.0))
 
 
-def _log_odds(head: nn.Module, embeddings: Tensor, index: int) -> float:
+def _log_odds(head: nn.Module, embeddings: Tensor, index: int, temperature: float) -> float:
     bag = embeddings[None]
-    return float(log_odds(head(bag, torch.ones(bag.shape[:2], dtype=torch.bool)).logits, index))
+    logits = head(bag, torch.ones(bag.shape[:2], dtype=torch.bool)).logits
+    return float(log_odds(logits.double() / temperature, index))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from distill.downstream.splits import Indices, divide, validation
 from pipelines.errors import SplitError
 from pipelines.mil.labels import Labelled
+from pipelines.patients import patients_astride
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
 SIDES = {TRAIN: TRAIN, TUNE: TUNE, "val": TUNE, "validation": TUNE, TEST: TEST}
@@ -99,12 +100,9 @@ def audit(
     same = {"embeddings": embeddings, "content": contents or {}}
     problems: dict[str, None] = {}  # each once, in order
     for division in divisions:
-        patients = defaultdict(set)
-        for slide, side in zip(slides, division.sides, strict=True):
-            patients[slide.patient_id].add(side)
-        for patient, sides in patients.items():
-            if len(sides) > 1:
-                problems[f"patient {patient} is in {', '.join(sorted(sides))}"] = None
+        owners = (slide.patient_id for slide in slides)
+        for patient, several in patients_astride(zip(owners, division.sides, strict=True)):
+            problems[f"{patient} is in {', '.join(several)}"] = None
         for what, digests in same.items():
             for ids, sides in _alike(slides, division, digests):
                 if len(sides) > 1:

@@ -120,7 +120,7 @@ def open_features(path: Path) -> Features:
     Raises
     ------
     FeaturesError
-        If it is no HDF5, or holds no embeddings of tiles, (N, D).
+        If it is no HDF5, holds no embeddings of tiles, (N, D), or attributes that say nothing.
     """
     try:
         with h5py.File(path) as file:
@@ -147,21 +147,36 @@ def open_features(path: Path) -> Features:
                     b"".join((str(file[key].dtype).encode(), *rows))
                 ).hexdigest(),
                 slide_digest=_text(attributes, ("slide_digest",)),
-                spec=_spec(attributes),
-                preprocess=tuple(
-                    step["name"] for step in json.loads(_text(attributes, ("preprocess",)) or "[]")
-                ),
+                spec=_spec(attributes, path),
+                preprocess=_preprocess(attributes, path),
             )
     except OSError as error:
         raise FeaturesError(f"{path} does not open as HDF5: {error}") from error
 
 
-def _spec(attributes: list[Mapping[str, Any]]) -> TileSpec | None:
+def _preprocess(attributes: list[Mapping[str, Any]], path: Path) -> tuple[str, ...]:
+    text = _text(attributes, ("preprocess",)) or "[]"
+    try:
+        return tuple(str(step["name"]) for step in json.loads(text))
+    except (TypeError, ValueError, KeyError) as error:
+        raise FeaturesError(
+            f"{path}: attribute preprocess is {text!r}, wanted JSON as raypath run writes it, "
+            '[{"name": "macenko"}]'
+        ) from error
+
+
+def _spec(attributes: list[Mapping[str, Any]], path: Path) -> TileSpec | None:
     """Of the attributes of a run, which say µm per pixel."""
     told = next((of for of in attributes if {"patch_size", "mpp"} <= of.keys()), None)
     if told is None:
         return None
-    return TileSpec(size_px=int(told["patch_size"]), mpp=float(told["mpp"]))
+    try:
+        return TileSpec(size_px=int(told["patch_size"]), mpp=float(told["mpp"]))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FeaturesError(
+            f"{path}: attributes patch_size {told['patch_size']} and mpp {told['mpp']} are to be "
+            "positive numbers"
+        ) from error
 
 
 def _key(file: h5py.File, path: Path) -> str:

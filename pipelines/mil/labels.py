@@ -1,12 +1,12 @@
 """The table of labels: what is known of each slide before any model has seen it."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import ManifestError
+from pipelines.tables import Row, read_csv
 
 LABEL, SPLIT = "label", "split"
 # What a column may be called, whatever its capitals; the first that is there counts.
@@ -58,12 +58,8 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
         columns tell differently.
     """
     try:
-        # With or without the mark that spreadsheets put first.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True, skipinitialspace=True)
-            columns = list(reader.fieldnames or ())
-            table = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        columns, table = read_csv(path)
+    except (OSError, ValueError) as error:
         raise ManifestError(f"labels {path}: {error}") from error
     slide = next(iter(_called(columns, SLIDES)), SLIDES[0])
     patients = _called(columns, PATIENTS)
@@ -84,16 +80,13 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
     column = split or next(iter(splits), SPLIT)
     used = (slide, *patients, label, *splits, column)
     extra = [name for name in columns if name not in used]
-    uneven = [n for n, row in enumerate(table, start=2) if None in row or None in row.values()]
-    if uneven or len(set(columns)) < len(columns):
+    if len(set(columns)) < len(columns):
         raise ManifestError(
-            f"labels {path}: columns are {', '.join(columns)}, each once; rows {uneven} have "
-            "more or fewer values"
+            f"labels {path}: columns are {', '.join(columns)}; a name may be there only once"
         )
-    rows = [{name: value.strip() for name, value in row.items()} for row in table]
-    for row in rows:
+    for _, row in table:
         row[slide] = row[slide].removesuffix(".h5")
-    problems = list(_problems(rows, slide, label, patients))
+    problems = list(_problems(table, slide, label, patients))
     if problems:
         raise ManifestError(f"labels {path}: {'; '.join(problems)}")
     return Labels(
@@ -105,7 +98,7 @@ def read_labels(path: Path, *, split: str | None = None) -> Labels:
                 split=row.get(column),
                 carried={name: row[name] for name in extra},
             )
-            for row in rows
+            for _, row in table
         ),
         patient_column=patient,
         has_split=column in columns,
@@ -119,15 +112,15 @@ def _called(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _problems(
-    rows: Sequence[Mapping[str, str]], slide: str, label: str, patients: Sequence[str]
+    rows: Sequence[Row], slide: str, label: str, patients: Sequence[str]
 ) -> Iterator[str]:
     """What is wrong in the rows."""
-    times = Counter(row[slide] for row in rows)
+    times = Counter(row[slide] for _, row in rows)
     yield from (f"{slide} {name!r} occurs {n} times" for name, n in times.items() if n > 1)
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         needed = (slide, label, *patients)
         yield from (f"row {number} has no {name}" for name in needed if not row[name])
-    differ = [n for n, row in enumerate(rows, 2) if len({row[name] for name in patients}) > 1]
+    differ = [number for number, row in rows if len({row[name] for name in patients}) > 1]
     if differ:
         yield (
             f"{' and '.join(patients)} differ in {len(differ)} rows, first in row {differ[0]}: "

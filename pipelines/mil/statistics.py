@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from distill.downstream.statistics import Interval
 
+ROUNDING = 1e-9  # 3 of 30 is a tenth
 EDGE = 1e-9  # distance kept from the ends of 0-1 and from the estimate when solving for bounds
 
 

@@ -81,11 +81,12 @@ def test_a_square_lies_on_its_tile(tmp_path: Path) -> None:
 
 
 def test_features_are_what_qupath_reads(tmp_path: Path) -> None:
-    (feature,) = written(tmp_path / "x", table([(0, 0)]), np.array([[-1.23456789, 2.5]]))
+    values = np.array([[np.log(0.123456789 / 0.876543211), 2.5]])
+    (feature,) = written(tmp_path / "x", table([(0, 0)]), values)
     assert feature["type"] == "Feature"
     assert feature["properties"] == {
         "objectType": "tile",
-        "measurements": {CHANNELS[0].title: -1.234568, CHANNELS[1].title: 2.5},
+        "measurements": {CHANNELS[0].title: 0.123457, CHANNELS[1].title: 2.5},
     }
 
 
@@ -170,6 +171,6 @@ def test_a_value_for_every_channel_of_every_tile(tmp_path: Path) -> None:
 def test_no_file_that_is_no_json(tmp_path: Path, value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_geojson(
-            tmp_path / "x", table([(0, 0)]), np.array([[value, 0]]), CHANNELS, slide_id="s1"
+            tmp_path / "x", table([(0, 0)]), np.array([[0, value]]), CHANNELS, slide_id="s1"
         )
     assert list(tmp_path.iterdir()) == []

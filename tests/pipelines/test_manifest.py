@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pyarrow import parquet
 
 from pipelines.errors import ManifestError, UsageError
 from pipelines.manifest import COLUMNS, Entry, read_cohort, read_manifest
+from pipelines.runfolder import image_path
 from wsi.ref import SlideRef
 
 
@@ -98,6 +100,37 @@ def test_an_empty_cell_says_nothing(tmp_path: Path, empty: str) -> None:
     assert entry == Entry(
         ref=SlideRef(path=tmp_path / "a.svs", slide_id="a", mpp_source="manifest")
     )
+
+
+def test_a_word_for_no_value_is_text_in_quotes(tmp_path: Path) -> None:
+    text = 'path,patient_id,label\n"a, NA.svs","NA",\tNULL\nb.svs,5" wide,"n/a"\nc.svs,nan, NA \n'
+    first, second, third = read_manifest(write(tmp_path, text))
+    assert (first.ref.slide_id, first.patient_id, first.label) == ("a, NA", "NA", None)
+    assert (second.patient_id, second.label) == ('5" wide', "n/a")
+    assert (third.patient_id, third.label) == (None, None)
+
+
+def test_rows_without_a_value_are_passed_over_and_counted(tmp_path: Path) -> None:
+    text = "path,mpp\n\na.svs,0.5\n,\n\nb.svs,abc\n , NA\n,\n"
+    assert "row 6: mpp 'abc'" in complaint(write(tmp_path, text))
+    assert ids(read_manifest(write(tmp_path, text.replace("abc", "0.5")))) == ["a", "b"]
+
+
+def test_parquet_that_tells_nothing_tells_nothing(tmp_path: Path) -> None:
+    nothing = float("nan")
+    columns: dict[str, list[Any]] = {
+        "path": ["a.svs", "b.svs", None],
+        "slide_id": [nothing, 5.0, nothing],
+        "patient_id": [101.0, nothing, nothing],
+        "label": [b"x", b"NA", None],
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "cohort.parquet")
+    first, second = read_manifest(tmp_path / "cohort.parquet")
+    assert (first.ref.slide_id, first.patient_id, first.label) == ("a", "101", "x")
+    assert (second.ref.slide_id, second.patient_id, second.label) == ("5", None, "NA")
+    columns["label"] = [b"\xff", None, None]
+    parquet.write_table(pa.table(columns), tmp_path / "cohort.parquet")
+    assert "row 1" in complaint(tmp_path / "cohort.parquet")
 
 
 def test_parquet_says_the_same_as_csv(tmp_path: Path) -> None:
@@ -221,6 +254,20 @@ def test_a_patient_in_two_splits_is_refused_by_name(tmp_path: Path) -> None:
     assert "p3" not in said
 
 
+def test_one_patient_in_two_spellings_is_refused_by_both(tmp_path: Path) -> None:
+    text = "path,patient_id,split\na.svs,M\u00fcller,train\nb.svs,mu\u0308ller,test\n"
+    said = complaint(write(tmp_path, text))
+    assert r"patient 'M\xfcller', also written 'mu\u0308ller', is in splits test, train" in said
+
+
+def test_one_file_in_two_splits_is_refused(tmp_path: Path) -> None:
+    text = "path,slide_id,split\na.svs,s1,train\nx/../a.svs,s2,test\nb.svs,s3,test\n"
+    said = complaint(write(tmp_path, text))
+    assert f"{tmp_path / 'a.svs'} is in splits test, train under the ids 's1', 's2'" in said
+    assert "s3" not in said
+    assert len(read_manifest(write(tmp_path, text.replace("test", "train")))) == 3
+
+
 def test_every_problem_is_listed_at_once(tmp_path: Path) -> None:
     text = (
         "path,slide_id,patient_id,split,mpp\n"
@@ -291,6 +338,20 @@ def test_the_folder_of_a_run_holds_the_slides_it_read(tmp_path: Path) -> None:
     assert {entry.ref.path.name for entry in entries} == {"image.ome.zarr"}
     manifest = write(tmp_path, "path\nslides/s1/image.ome.zarr\nhttp://h/s3/image.ome.zarr\n")
     assert ids(read_manifest(manifest)) == ["s1", "s3"]
+
+
+@pytest.mark.parametrize("inside", ["out", "."])
+def test_results_that_lie_among_the_slides_are_none(tmp_path: Path, inside: str) -> None:
+    out = tmp_path / inside
+    (tmp_path / "a.svs").touch()
+    for folder in (out / "slides" / "a", tmp_path / "before" / "slides" / "b"):
+        (folder / "image.ome.zarr").mkdir(parents=True)
+    entries = read_cohort([tmp_path], result_of=partial(image_path, out))
+    assert ids(entries) == ["a", "b"]  # the results of another run are slides
+    with pytest.raises(ManifestError, match="'a' is used 2 times"):
+        read_cohort([tmp_path])
+    results = read_cohort([tmp_path / "before"], result_of=partial(image_path, tmp_path / "before"))
+    assert ids(results) == ["b"]  # which the run refuses, since it would replace them
 
 
 def test_urls_are_slides_here_and_in_manifests(

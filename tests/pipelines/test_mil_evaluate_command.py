@@ -46,6 +46,7 @@ def test_from_predictions_to_a_page(folder: Path, tmp_path: Path) -> None:
                  "--operating-point", "sensitivity=0.9")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "AUROC" in result.stdout
+    assert "95 % interval" in result.stdout
     assert str(tmp_path / "out" / "evaluation.html") in result.stderr
     numbers = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert f"{numbers['measures']['auroc']['value']:.3f}" in result.stdout

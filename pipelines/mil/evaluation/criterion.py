@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 
 from distill.downstream.statistics import Floats
 from pipelines.errors import PredictionsError, UsageError
-from pipelines.mil.statistics import halfway_below, youden_threshold
+from pipelines.mil.statistics import ROUNDING, halfway_below, youden_threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,9 @@ def choose_threshold(positive: NDArray[np.bool_], scores: Floats, criterion: Cri
         return youden_threshold(positive, scores)
     false_rate, true_rate, thresholds = roc_curve(positive, scores, drop_intermediate=False)
     if criterion.kind == "sensitivity":
-        reached = true_rate[1:] >= criterion.least
+        reached = true_rate[1:] >= criterion.least - ROUNDING
         return halfway_below(scores, float(thresholds[1:][reached].max()))
-    reached = 1 - false_rate[1:] >= criterion.least
+    reached = 1 - false_rate[1:] >= criterion.least - ROUNDING
     if not reached.any():
         raise PredictionsError(
             f"no threshold has {criterion} on {len(positive)} tuning slides, {(~positive).sum()} "

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from distill.downstream.statistics import Floats, share
 from pipelines.mil.evaluation.scored import Scored, over_seeds
+from pipelines.mil.statistics import ROUNDING
 
 GRID = np.linspace(0, 1, 201)
 RISKS = np.linspace(0.01, 0.99, 99)  # threshold probabilities of the decision curve
 COVERAGES = np.linspace(0.05, 1, 20)
-ROUNDING = 1e-9  # 3 of 30 is a tenth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ def _curve(x: Floats, scored: Scored, measure: Callable[[Scored], Floats]) -> Cu
     values = over_seeds(scored, measure)[0]
     defined = np.isfinite(values[1:]).any(0)
     low, high = (np.full(len(x), np.nan) for _ in range(2))
-    low[defined], high[defined] = np.nanpercentile(values[1:, defined], [2.5, 97.5], axis=0)
+    if defined.any():  # nowhere, for a class without a test slide
+        low[defined], high[defined] = np.nanpercentile(values[1:, defined], [2.5, 97.5], axis=0)
     return Curve(x=x, y=values[0], low=low, high=high)
 
 

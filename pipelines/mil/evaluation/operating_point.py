@@ -16,6 +16,7 @@ from pipelines.mil.evaluation.calibration import Temperature, fit_temperature
 from pipelines.mil.evaluation.criterion import Criterion, choose_threshold
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.heads.head import SUREST
+from pipelines.mil.statistics import ROUNDING
 
 
 def log_odds(logits: Floats, index: int) -> Floats:
@@ -54,7 +55,7 @@ def band_width(
     order = np.argsort(-margins, kind="stable")
     ends = np.flatnonzero(np.diff(margins[order], append=-np.inf))  # equal margins stay together
     wrong = np.cumsum(~right[order])[ends]
-    kept = np.flatnonzero(wrong + unseen <= error * (ends + 1 + unseen))
+    kept = np.flatnonzero(wrong + unseen <= error * (ends + 1 + unseen) + ROUNDING)
     if len(kept) == 0:
         return float("inf")
     last = ends[kept[-1]]

@@ -115,6 +115,12 @@ def _in_plain_words(e: Evaluation) -> list[str]:
                 f"of 100 slides called {e.positive} {_of_100(found['ppv_at_prevalence'])} are, "
                 f"and of 100 not called {_of_100(found['npv_at_prevalence'])} are not."
             )
+    absent = [name for name, count in about(e)["by_class"].items() if count == 0]
+    if absent:
+        said.append(
+            f"No test slide is of {', '.join(absent)}: what is said of all classes is of the "
+            "others alone."
+        )
     certain = {m.name: m for m in e.certain}
     if certain["coverage"].interval.value == 0:
         said.append(

@@ -21,6 +21,7 @@ from pipelines.mil.evaluation.names import TITLES
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 GREY = "#8a94a3"
 STYLE: Any = {  # matplotlib types its keys as one long literal
+    "text.parse_math": False,  # names may hold a dollar sign
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

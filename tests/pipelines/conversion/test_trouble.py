@@ -22,6 +22,8 @@ from pipelines.conversion.do import do
 from pipelines.conversion.record import ConvertRecord
 from pipelines.conversion.tasks import ConvertJob, PartTask, Task
 from pipelines.convert import convert_slide, convert_slides
+from pipelines.errors import UsageError
+from pipelines.output import check_folder
 from wsi.errors import UnreachableSlideError
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
@@ -149,6 +151,20 @@ def test_output_inside_the_slide_is_refused(small_slide: Path, tmp_path: Path) -
     record = convert_slide(SlideRef(path=source, slide_id="x"), source / "image.ome.zarr")
     assert (record.reason, "inside the slide" in (record.message or "")) == ("usage", True)
     assert not list(source.iterdir())
+
+
+@pytest.mark.parametrize("below", [".", "further/down"])
+def test_a_file_is_no_folder_for_results(
+    small_slide: Path, tmp_path: Path, below: str, command: Callable[..., list[str]]
+) -> None:
+    file = tmp_path / "out"
+    file.write_text("precious")
+    done = subprocess.run(command(small_slide, file / below), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{file} is no folder" in " ".join(done.stderr.split())
+    with pytest.raises(UsageError, match="out is no folder"):
+        check_folder(file / below / "slides")
+    assert file.read_text() == "precious"
 
 
 def test_many_slides_and_a_broken_one(

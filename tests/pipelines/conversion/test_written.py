@@ -1,6 +1,7 @@
 """What a conversion writes: levels, codecs, versions, and what is known of the slide."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,19 @@ def test_the_json_of_a_slide(
     assert said["bytes_out"] == sum(len(data) for data in tree(path).values())
     assert 0 < said["seconds"] < 600
     assert 50e6 < said["peak_rss_bytes"] < 1 << 30
+
+
+def test_pyramids_among_the_slides_are_left_alone(
+    small_slide: Path, tmp_path: Path, command: Callable[..., list[str]]
+) -> None:
+    (tmp_path / "a.tif").symlink_to(small_slide)
+    for out in (tmp_path / "out", tmp_path):
+        subprocess.run(command(tmp_path, out), check=True, capture_output=True)
+        again = command(tmp_path, out, "--resume", "--json")
+        done = subprocess.run(again, check=True, capture_output=True, text=True)
+        (said,) = map(json.loads, done.stdout.splitlines())
+        assert (said["slide_id"], said["reused"]) == ("a", True)
+        shutil.rmtree(out / "a.ome.zarr")
 
 
 @pytest.mark.parametrize("codec", ["zstd", "blosc"])

@@ -76,6 +76,7 @@ def test_every_map_points_at_the_spot_that_makes_the_score(spotted: np.ndarray) 
     chance = np.mean([curves.deletion_area for curves in explained.chance])
     for name in ("occlusion_white", "integrated_gradients"):
         assert by[name].curves.deletion_area < 0.6 * chance
+    assert replace(explained, log_odds=-800.0).score == 0
     numbers = explained.as_dict()
     assert numbers["n_nuclei"] == 1
     assert numbers["methods"]["saliency"]["nuclei"]["area_share"] == pytest.approx(1 / 16)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch import nn
 
 from pipelines.errors import UsageError
@@ -69,6 +70,22 @@ def test_the_temperature_divides_the_log_odds_as_it_does_in_a_run() -> None:
     )
     assert calibrated.log_odds == pytest.approx(raw.log_odds / 4)
     np.testing.assert_allclose(calibrated.log_odds_change, raw.log_odds_change / 4)
+
+
+def test_of_three_classes_the_logits_are_divided_as_in_a_run() -> None:
+    class ThreeHead(nn.Module):
+        def forward(self, bags: torch.Tensor, bag_mask: torch.Tensor) -> Any:
+            mean = bags[..., 0].mean(1)
+            return SimpleNamespace(logits=torch.stack([mean, 5 * mean, 3 * mean], 1))
+
+    values = np.random.default_rng(0).normal(size=(4, 6))
+    effects = leave_region_out(ThreeHead(), table(values), index=1, temperature=2.5, cells=3)
+    expected = softmax(values.mean() * np.array([1, 5, 3]) / 2.5)[1]
+    assert effects.score == pytest.approx(expected, rel=1e-5)
+    rest = values.copy()
+    rest[:2, :2] = np.nan
+    without = softmax(np.nanmean(rest) * np.array([1, 5, 3]) / 2.5)[1]
+    assert effects.score_change[0, 0] == pytest.approx(expected - without, abs=1e-6)
 
 
 def test_the_region_that_makes_the_score_stands_out() -> None:

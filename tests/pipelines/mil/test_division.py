@@ -112,9 +112,20 @@ def test_a_patient_on_two_sides_is_refused_by_name() -> None:
     sides = ("train", "test", "tune", "tune", "test", "tune")
     with pytest.raises(SplitError) as caught:
         audit(rows, [Division(fold=0, sides=sides)], digests(rows))
-    assert "patient p0 is in test, train" in str(caught.value)
-    assert "patient p2 is in test, tune" in str(caught.value)
+    assert "patient 'p0' is in test, train" in str(caught.value)
+    assert "patient 'p2' is in test, tune" in str(caught.value)
     assert "p1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("other", ["p\u0301 A", "\u1e55 a", "\u1e55\u200b A", "\u1e55\u00a0A"])
+def test_one_patient_in_two_spellings_is_refused_by_both(other: str) -> None:
+    rows = [
+        replace(r, patient_id=p)
+        for r, p in zip(cohort(2, slides=1), ("\u1e55 A", other), strict=True)
+    ]
+    with pytest.raises(SplitError) as caught:
+        audit(rows, [Division(fold=0, sides=("train", "test"))], digests(rows))
+    assert f"patient '\\u1e55 A', also written {other!a}, is in test, train" in str(caught.value)
 
 
 def test_one_slide_under_two_names_is_refused() -> None:

@@ -171,3 +171,23 @@ def test_files_that_execute_code_are_refused_by_name(tmp_path: Path, folder: str
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FeaturesError, match="holds no embeddings: neither slides/<slide>/tiles"):
         find_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("preprocess", "macenko"),
+        ("preprocess", '["macenko"]'),
+        ("mpp", float("nan")),
+        ("mpp", 0.0),
+        ("patch_size", "large"),
+    ],
+)
+def test_attributes_that_say_nothing_are_refused_by_file(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    path = write_ours(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["features"].attrs[name] = value
+    with pytest.raises(FeaturesError, match=rf"tiles\.h5.*{name}"):
+        open_features(path)

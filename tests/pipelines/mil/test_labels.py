@@ -40,7 +40,7 @@ def test_everything_is_text_and_other_columns_are_carried(tmp_path: Path) -> Non
 
 
 def test_without_patients_a_slide_is_its_own(tmp_path: Path) -> None:
-    labels = read_labels(write(tmp_path, "slide_id,label\na,NA\n"))
+    labels = read_labels(write(tmp_path, 'slide_id,label\na,"NA"\n'))
     assert labels.patient_column is None
     assert not labels.has_split
     assert labels.rows == (Labelled(slide_id="a", patient_id="a", target="NA"),)
@@ -104,9 +104,10 @@ def test_capitals_of_the_split_do_not_matter(tmp_path: Path) -> None:
         ("slide_id,label\na,x\nb,\na,y\n", r"'a' occurs 2 times; row 3 has no label"),
         ("slide_id,label,patient_id\na,x,p\nb,x,\n", r"row 3 has no patient_id"),
         ("slide_id,label\n", r"no slides"),
+        ("slide_id,label,case\na,NA,p\n\nb,x, nan \n", r"row 2 has no label; row 4 has no case"),
         ("", r"'slide_id' is needed; 'label' is needed"),
         ("slide_id,label\na,x\nb,y,z\nc\n", r"rows \[3, 4\] have more or fewer values"),
-        ("slide_id,label,label\na,x,y\n", r"each once"),
+        ("slide_id,label,label\na,x,y\n", r"only once"),
         ('slide_id,label\na,"x"y"\n', r"labels\.csv: .*expected"),
     ],
 )

@@ -249,7 +249,7 @@ def test_unknown_patients_are_warned_of(make_cohort: Make, tmp_path: Path) -> No
 def test_a_given_split_with_a_patient_astride_is_refused(make_cohort: Make, tmp_path: Path) -> None:
     files = make_cohort()
     rewrite(files.labels, lambda r: r | {"mine": "test" if int(r["slide_id"][1:]) % 5 else "train"})
-    with pytest.raises(SplitError, match="the split leaks: patient p0 is in"):
+    with pytest.raises(SplitError, match="the split leaks: patient 'p0' is in"):
         read_job(job_of(files, tmp_path / "out", folds=None, split="mine"))
 
 

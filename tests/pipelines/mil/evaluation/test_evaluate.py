@@ -113,6 +113,20 @@ def test_three_classes_have_no_positive_one_unless_asked(
     )
 
 
+def test_a_class_without_a_test_slide_is_named(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions], tmp_path: Path
+) -> None:
+    everything = simulated(patients=120, classes=THREE, signal=1.5)
+    rows = [row for row in everything if row["split"] == "tune" or row["target"] != "in situ"]
+    found = evaluate(read_rows(rows), settings())
+    numbers = write_evaluation(tmp_path / "out", found)
+    assert np.isnan(found.roc["in situ"].y).all()
+    assert numbers["test"]["by_class"]["in situ"] == 0
+    assert 0.5 < values(found.class_measures)["macro_auroc"] < 1
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "No test slide is of in situ" in page
+
+
 def test_the_temperature_mends_what_was_too_sharp(binary: Evaluation, three: Evaluation) -> None:
     for found in (binary, three):
         before, after = values(found.calibration.before), values(found.calibration.after)
@@ -190,6 +204,7 @@ def test_everything_is_written(kind: str, request: pytest.FixtureRequest, tmp_pa
     assert json.loads(text) == numbers
     page = (out / "evaluation.html").read_text()
     assert page.count("data:image/png;base64,") == len(pictures)
+    assert "No test slide is of" not in page
     assert 'src="http' not in page
     assert "too few" in page
     points = [
@@ -221,6 +236,15 @@ def test_slides_of_unknown_patients_are_not_called_patients(
     page = (tmp_path / "out" / "evaluation.html").read_text()
     assert "60 slides, patients unknown: each slide counts as one" in page
     assert "60 patients" not in page
+
+
+def test_names_are_no_formulas(
+    simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions], tmp_path: Path
+) -> None:
+    rows = simulated(patients=60, classes=("cost $5", r"$\frac{a$_^"))
+    rows = [row | {"site": f"${row['site']}^$"} for row in rows]
+    write_evaluation(tmp_path / "out", evaluate(read_rows(rows), settings(by=("site",))))
+    assert (tmp_path / "out" / "subgroups.png").is_file()
 
 
 def test_a_folder_with_other_things_is_left_alone(binary: Evaluation, tmp_path: Path) -> None:

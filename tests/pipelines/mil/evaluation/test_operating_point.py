@@ -52,6 +52,17 @@ def test_least_sensitivity_and_specificity_by_hand(
     assert choose_threshold(TRUTH, SCORES, Criterion(kind=kind, least=least)) == threshold
 
 
+@pytest.mark.parametrize("wrong", range(1, 100))
+def test_what_is_reached_exactly_is_reached(wrong: int) -> None:
+    """1 - 0.07 is below 0.93 in floating point, and 0.29 * 100 below 29."""
+    truth = np.arange(110) >= 100
+    scores = np.where(truth, 200.0, np.arange(110))
+    least = Criterion(kind="specificity", least=float(f"{1 - wrong / 100:.2f}"))
+    assert (scores[~truth] >= choose_threshold(truth, scores, least)).sum() == wrong
+    right = np.arange(99) >= wrong - 1  # with the unseen one, so many of 100 are wrong
+    assert band_width(np.arange(99.0, 0, -1), right, wrong / 100) == 0
+
+
 def test_youden_is_the_one_training_uses() -> None:
     assert choose_threshold(TRUTH, SCORES, YOUDEN) == youden_threshold(TRUTH, SCORES)
 
