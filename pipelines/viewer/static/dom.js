@@ -19,6 +19,7 @@ const MARKS = {
   partial: "M8 3.5v6M8 12.4v.1",
   failed: "M4.5 4.5l7 7M11.5 4.5l-7 7",
   unfinished: "M8 5v3l2 1.5M8 2a6 6 0 1 0 .01 0",
+  uncertain: "M5.5 6a2.5 2.5 0 1 1 3.6 2.2C8.3 8.6 8 9 8 9.8M8 12.9v.1",
 };
 
 export function verdictBadge(verdict) {

@@ -38,6 +38,8 @@ export class SlideList {
     const hasVerdicts = !this.slides.some((slide) => slide.verdict === "unfinished");
     for (const verdict of hasVerdicts ? ["ok", "partial", "failed"] : []) counts.set(verdict, 0);
     for (const { verdict } of this.slides) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+    const uncertain = this.slides.filter((slide) => slide.uncertain).length;
+    if (uncertain) counts.set("uncertain", uncertain);
     byId("filters").replaceChildren(
       ...[...counts].map(([verdict, count]) =>
         element(
@@ -62,7 +64,7 @@ export class SlideList {
   render() {
     const asked = byId("search").value.trim().toLocaleLowerCase();
     const matches = (slide) =>
-      (this.verdict === "all" || slide.verdict === this.verdict) &&
+      (this.verdict === "all" || this.kinds(slide).includes(this.verdict)) &&
       (!asked ||
         [
           slide.slide_id,
@@ -70,6 +72,7 @@ export class SlideList {
           slide.prediction,
           slide.label,
           slide.reason,
+          slide.uncertain && "uncertain",
           ...slide.flags,
         ].some((text) => text && words(text.toLocaleLowerCase()).includes(words(asked))));
     const compare = {
@@ -127,9 +130,13 @@ export class SlideList {
         { className: "row-text" },
         element("span", { className: "row-id" }, slide.slide_id),
         says,
-        verdictBadge(slide.verdict),
+        element("span", { className: "badges" }, ...this.kinds(slide).map(verdictBadge)),
       ),
     );
+  }
+
+  kinds({ verdict, uncertain }) {
+    return uncertain ? [verdict, "uncertain"] : [verdict];
   }
 
   step(by) {

@@ -103,6 +103,9 @@ export class Panel {
       {},
       element("h3", {}, "Prediction"),
       element("p", { className: "says-large" }, slide.prediction),
+      file.uncertain
+        ? element("p", { className: "note partial", id: "uncertain" }, "Uncertain: read again.")
+        : null,
       ...(slide.score === null
         ? []
         : [

@@ -1,6 +1,8 @@
 """The viewer over HTTP: the right pixels of listed slides, and nothing of anything else."""
 
 import io
+import json
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +52,20 @@ def test_the_listing_has_every_slide(client: TestClient, made_run: Any) -> None:
     assert slides[made_run.negative]["has_image"]
     assert not slides[made_run.failed]["has_image"]
     assert slides[made_run.partial]["score"] is None  # NaN has no JSON
+    assert not any(slide["uncertain"] for slide in run["slides"])
+
+
+def test_the_listing_says_which_slides_are_to_be_read_again(
+    made_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
+    out = shutil.copytree(made_run.path, tmp_path / "run")
+    path = out / "slides" / made_run.negative / "prediction.json"
+    with TestClient(server.create_app(out)) as client:
+        for said in (False, True):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"uncertain": said}))
+            slides = client.get("/api/run").json()["slides"]
+            assert [s["slide_id"] for s in slides if s["uncertain"]] == [made_run.negative] * said
 
 
 @pytest.mark.parametrize(("column", "row"), [(0, 0), (1, 1), (2, 0), (2, 2)])
