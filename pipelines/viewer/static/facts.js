@@ -17,6 +17,7 @@ export function facts(slide) {
     ["", slide.nuclei_per_mm2 !== null && `${whole(Math.round(slide.nuclei_per_mm2))} per mm²`],
     ["Tiles", slide.n_tiles !== null && whole(slide.n_tiles)],
     ["", slide.n_invalid_tiles && `and ${whole(slide.n_invalid_tiles)} unreadable, left out`],
+    ["", slide.n_excluded_tiles && leftOut(slide)],
     ["Noted", slide.flags.map(words).join(", ")],
     ["Format", slide.vendor],
     ["Patient", slide.patient_id],
@@ -28,4 +29,10 @@ export function facts(slide) {
   for (const [name, value] of rows)
     list.append(element("dt", {}, name), element("dd", {}, value));
   return rows.length ? element("section", {}, element("h3", {}, "Slide"), list) : null;
+}
+
+function leftOut({ n_excluded_tiles: count, excluded }) {
+  const reasons = Object.entries(excluded).map(([reason, n]) => `${words(reason)} ${whole(n)}`);
+  const tiles = `${whole(count)} ${count === 1 ? "tile" : "tiles"}`;
+  return [`${tiles} left out for quality`, reasons.join(", ")].filter(Boolean).join(": ");
 }
