@@ -4,6 +4,8 @@ import io
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,11 @@ def test_every_answer_has_the_headers(
     answer = patient.get(address)
     assert answer.status_code == status
     assert has_headers(answer)
+
+
+def test_it_starts_without_torch() -> None:
+    loaded = "import sys, pipelines.viewer.server; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
