@@ -109,9 +109,7 @@ class Library:
             named, is_uncertain = _said(folder) if is_known else (None, False)
             positive = positive or named
             has_image = is_known and (folder / IMAGE_NAME / "zarr.json").exists()
-            slides.append(
-                record.as_dict() | {"has_image": has_image, "uncertain": is_uncertain}
-            )
+            slides.append(record.as_dict() | {"has_image": has_image, "uncertain": is_uncertain})
         return {
             "name": run.path.resolve().name,
             "info": dict(run.info),
