@@ -195,6 +195,14 @@ def test_only_listed_slides_are_served(client: TestClient, address: str) -> None
     assert answer.json()["error"]
 
 
+def test_a_person_at_an_unknown_address_gets_a_page_with_a_way_back(client: TestClient) -> None:
+    answer = client.get("/<i>nothing", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert '<a href="/">' in answer.text
+    assert "<i>" not in answer.text
+
+
 def test_a_failed_slide_is_described_without_a_picture(client: TestClient, made_run: Any) -> None:
     slide = client.get(url(made_run.failed)).json()
     assert slide["reason"] == "no_mpp"
