@@ -99,6 +99,7 @@ async function show(slideId, { isNew = true } = {}) {
   panel.show(slide);
   stage.setSegmentation(panel.segmentation);
   if (panel.isOutlineShown) stage.showOutline(true);
+  for (const what of ["heatmap", "segmentation", "nuclei"]) byId(`key-${what}`).hidden = !slide[what];
   byId("message").hidden = Boolean(slide.image);
   if (!slide.image) {
     message(
