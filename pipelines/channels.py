@@ -116,9 +116,10 @@ ATTENTION = Channel(
     low=0.0,
     high=4.0,
     low_label="0",
-    high_label="4 times an even share",
+    high_label="4 times an even share and more",
     colormap="viridis",
     is_relative=True,
+    unit="× an even share",
 )
 
 ATTENTION_PERCENTILE = Channel(
@@ -134,6 +135,7 @@ ATTENTION_PERCENTILE = Channel(
     high_label="most looked at",
     colormap="viridis",
     is_relative=True,
+    unit="%",
 )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ class SlideRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON has it."""
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def describe(self) -> str:
         """One line about the slide."""

@@ -18,7 +18,7 @@ from distill.teachers.predict import predict_maps
 from distill.teachers.teacher import Teacher
 from pipelines.blockwise.frame import Block, BlockFrame
 from pipelines.nuclei.shape import Shape, shapes_of
-from pipelines.nuclei.table import MASK_FIELDS, META, mask_columns
+from pipelines.nuclei.table import MASK_FIELDS, META, SLACK_PX, mask_columns
 from pipelines.readable import SQUARE_PX, Box, Unreadable, read_known
 from wsi.atomic import replacing
 from wsi.slide import Slide
@@ -28,10 +28,6 @@ from wsi.slide import Slide
 CORE_PX = 1728
 MARGIN_PX = 96  # 24 µm at 40×: no nucleus with its centre in a block reaches further out of it
 WINDOW_PX = 768  # of the network, see `distill.teachers.predict`
-# Blocks see the same nucleus with slightly different surroundings, so that its centre may move
-# by a fraction of a pixel. Within this distance of the border both neighbours keep it, and
-# `pipelines.nuclei.merge` decides.
-SLACK_PX = 8
 SHARED_PX = 48  # a nucleus nearer to the border than this is compared with the neighbours'
 # What is longer is whole in no block for certain. At 40× it is 44 µm: keratin, a fold, ink.
 LONGEST_PX = 2 * (MARGIN_PX - SLACK_PX)

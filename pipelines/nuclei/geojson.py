@@ -18,8 +18,14 @@ import shapely
 from shapely import Polygon
 
 from distill.teachers.measure import MEASURES
-from pipelines.nuclei.block import SLACK_PX
-from pipelines.nuclei.table import MASK_COLUMNS, NucleiInfo, mask_of, read_groups, read_info
+from pipelines.nuclei.table import (
+    MASK_COLUMNS,
+    SLACK_PX,
+    NucleiInfo,
+    mask_of,
+    read_groups,
+    read_info,
+)
 from wsi.atomic import replacing
 
 # Names as QuPath writes its own, with the unit.

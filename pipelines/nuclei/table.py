@@ -21,6 +21,10 @@ from pipelines.readable import Unreadable
 from wsi.atomic import replacing
 
 META = b"raypath"
+# Blocks see the same nucleus with slightly different surroundings, so that its centre may move
+# by a fraction of a pixel. Within this distance of the border both neighbours keep it, and
+# `pipelines.nuclei.merge` decides.
+SLACK_PX = 8
 MASK_FIELDS = [
     ("left", pa.int32()),
     ("top", pa.int32()),

@@ -13,7 +13,8 @@ from pipelines.segmentation.block import NOT_LOOKED, Labels, read_segmented
 from pipelines.segmentation.work import SegmentationWork
 from wsi.tissue import Tissue
 
-# Okabe and Ito's colours, told apart by the colour-blind too; the background is a light grey.
+# The background is a light grey. Okabe and Ito's colours, told apart by the colour-blind too, then
+# eight that differ most from these and from each other (CIEDE2000, the red-green blind's too).
 COLOURS = (
     (190, 190, 190),
     (213, 94, 0),
@@ -23,6 +24,14 @@ COLOURS = (
     (204, 121, 167),
     (86, 180, 233),
     (240, 228, 66),
+    (51, 51, 0),
+    (51, 0, 102),
+    (153, 51, 51),
+    (0, 102, 102),
+    (0, 255, 153),
+    (153, 102, 255),
+    (51, 0, 255),
+    (204, 0, 153),
 )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipelines.runfolder import (
     RECORDS_NAME,
     SLIDES_NAME,
     RunFolder,
+    is_folder_name,
     read_json,
     read_run,
 )
@@ -28,6 +30,8 @@ from pipelines.viewer.segmentation import (
     open_labels,
 )
 from wsi.errors import RayPathError
+
+KEPT_PREDICTIONS = 100_000  # of what the listing says of each slide: a name and a bool
 
 
 class UnknownSlideError(RayPathError, LookupError):
@@ -100,11 +104,12 @@ class Library:
         run = self.run(fresh=True)
         slides, positive = [], None
         for record in run.records:
-            folder = run.slide_folder(record.slide_id)
-            if positive is None and folder is not None:
-                positive = read_json(folder / "prediction.json").get("positive")
-            has_image = folder is not None and (folder / IMAGE_NAME / "zarr.json").exists()
-            slides.append(record.as_dict() | {"has_image": has_image})
+            folder = self.path / SLIDES_NAME / record.slide_id
+            is_known = is_folder_name(record.slide_id)
+            named, is_uncertain = _said(folder) if is_known else (None, False)
+            positive = positive or named
+            has_image = is_known and (folder / IMAGE_NAME / "zarr.json").exists()
+            slides.append(record.as_dict() | {"has_image": has_image, "uncertain": is_uncertain})
         return {
             "name": run.path.resolve().name,
             "info": dict(run.info),
@@ -182,3 +187,18 @@ class Library:
             except OSError:
                 stamp.append(0)
         return tuple(stamp)
+
+
+def _said(folder: Path) -> tuple[str | None, bool]:
+    """The class that a slide's score is for, and whether the slide is to be read again."""
+    path = folder / "prediction.json"
+    try:
+        return _read_said(path, path.stat().st_mtime_ns)
+    except OSError:
+        return None, False
+
+
+@lru_cache(maxsize=KEPT_PREDICTIONS)
+def _read_said(path: Path, mtime_ns: int) -> tuple[str | None, bool]:
+    said = read_json(path)
+    return said.get("positive"), bool(said.get("uncertain"))

@@ -4,6 +4,7 @@ Everything is read only, and only files of slides that the run lists are served.
 """
 
 import errno
+import html
 import mimetypes
 import socket
 import webbrowser
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -153,6 +154,11 @@ class _Server(uvicorn.Server):
 def _refuse(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else str(error)
+    if "text/html" in request.headers.get("accept", ""):  # a person typed the address
+        path = html.escape(request.url.path)
+        said = f"<p>{path}: {html.escape(detail)}.</p>" + '<p><a href="/">To the slides</a></p>'
+        page = f'<!doctype html><html lang="en"><title>RayPath</title>{said}</html>'
+        return HTMLResponse(page, status_code=status)
     return JSONResponse({"kind": "http", "error": detail}, status_code=status)
 
 

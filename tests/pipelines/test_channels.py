@@ -109,7 +109,7 @@ def test_only_attention_is_relative_to_its_slide() -> None:
     ("channel", "ticks"),
     [
         (SCORE, {0: "0\nnot tumour", 0.5: "0.5", 1: "1\ntumour"}),
-        (ATTENTION, {0: "0", 2: "2", 4: "4\ntimes an even share"}),
+        (ATTENTION, {0: "0", 2: "2", 4: "4\ntimes an even share and more"}),
         (ATTENTION_PERCENTILE, {0: "0\nleast looked at", 50: "50", 100: "100\nmost looked at"}),
         (DENSITY, {0: "0", 5000: "5,000", 10000: "10,000\nnuclei/mm² and more"}),
         (score_channel("1st grade"), {0: "0\nnot 1st grade", 0.5: "0.5", 1: "1\n1st grade"}),

@@ -33,9 +33,13 @@ export function segmentationSection(panel) {
   );
 }
 
-function row(panel, { label, name, colour, area_mm2: mm2, share_of_looked: share }, isShown) {
-  const toggle = element("input", { type: "checkbox", checked: isShown });
-  toggle.onchange = () => panel.onClass(label, toggle.checked);
+function row(panel, { label, name, colour, area_mm2: mm2, share_of_looked: share }, isUsual) {
+  const checked = panel.chosenClasses.get(name) ?? isUsual;
+  const toggle = element("input", { type: "checkbox", checked });
+  toggle.onchange = () => {
+    panel.chosenClasses.set(name, toggle.checked);
+    panel.onClass(label, toggle.checked);
+  };
   return element(
     "li",
     {},

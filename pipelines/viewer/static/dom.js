@@ -19,6 +19,7 @@ const MARKS = {
   partial: "M8 3.5v6M8 12.4v.1",
   failed: "M4.5 4.5l7 7M11.5 4.5l-7 7",
   unfinished: "M8 5v3l2 1.5M8 2a6 6 0 1 0 .01 0",
+  uncertain: "M5.5 6a2.5 2.5 0 1 1 3.6 2.2C8.3 8.6 8 9 8 9.8M8 12.9v.1",
 };
 
 export function verdictBadge(verdict) {
@@ -44,7 +45,7 @@ export function prose(text) {
 
 export const words = (name) => String(name).replaceAll("_", " ");
 
-export const whole = (n) => Math.round(n).toLocaleString("en-US").replaceAll(",", "\u202f");
+export const whole = (n) => Math.round(n).toLocaleString("en-US");
 
 export const score = (n) => (n === null || n === undefined ? "" : n.toFixed(3));
 
@@ -55,7 +56,8 @@ export function length(um) {
 export const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 export function area(mm2) {
-  return mm2 > 0 && mm2 < 1e-4 ? "< 0.0001 mm²" : `${+mm2.toPrecision(3)} mm²`;
+  if (mm2 > 0 && mm2 < 1e-4) return "< 0.0001 mm²";
+  return `${mm2 < 1000 ? +mm2.toPrecision(3) : whole(mm2)} mm²`;
 }
 
 // The largest of 1, 2, 5 times a power of ten that is at most `longest`.

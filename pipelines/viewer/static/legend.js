@@ -9,10 +9,11 @@ export function legend(channel, { warning, isUnreadable }) {
     element("p", { className: "legend-title" }, channel.title),
     element(
       "div",
-      {
-        className: "bar",
+      { className: "bar" },
+      element("span", {
+        className: "colours", // as opaque as over the slide
         style: { background: `linear-gradient(90deg, ${channel.stops.join(", ")})` },
-      },
+      }),
       element("i", { id: "tick", hidden: true }),
     ),
     element(

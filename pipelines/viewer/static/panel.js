@@ -1,6 +1,6 @@
 // The right column: what the run says of a slide, what the colours mean, how it was read.
 
-import { byId, element, prose, score, verdictBadge, words } from "./dom.js";
+import { byId, element, prose, score, verdictBadge, whole, words } from "./dom.js";
 import { segmentationSection } from "./classes.js";
 import { facts } from "./facts.js";
 import { legend } from "./legend.js";
@@ -25,12 +25,14 @@ export class Panel {
     this.segmentation = { opacity: 0.5, isShown: false };
     this.isSegmentationChosen = false; // until a person says, it is shown where no heatmap is
     this.isHeldBack = false; // the overlay, because of the slide and not because a person hid it
+    this.chosenTitle = undefined; // of the channel that a person chose last
+    this.chosenClasses = new Map(); // by name, whether a person wants to see it
   }
 
-  // Of the slide that is shown already, the channel stays, and how far the panel is scrolled.
+  // What a person chose stays from slide to slide; of the slide that is shown already, so does how
+  // far the panel is scrolled.
   show(slide) {
-    const isSame = slide.slide_id === this.slide?.slide_id;
-    const [title, top] = isSame ? [this.channel?.title, byId("panel").scrollTop] : [undefined, 0];
+    const top = slide.slide_id === this.slide?.slide_id ? byId("panel").scrollTop : 0;
     this.slide = slide;
     this.channel = null;
     if (!this.isSegmentationChosen) this.segmentation.isShown = !slide.heatmap;
@@ -45,16 +47,19 @@ export class Panel {
         facts(slide),
       ].filter(Boolean),
     );
-    if (slide.heatmap && slide.image) this.showFirst(title);
+    if (slide.heatmap && slide.image) this.showFirst();
+    for (const { label, name } of slide.segmentation?.classes ?? []) {
+      if (this.chosenClasses.has(name)) this.onClass(label, this.chosenClasses.get(name));
+    }
     byId("panel").scrollTop = top;
   }
 
-  // The channel of that title, or else the first, that says something of a negative slide too; if
+  // The channel chosen last, or else the first, that says something of a negative slide too; if
   // there is none, no overlay.
-  showFirst(title) {
+  showFirst() {
     const { channels } = this.slide.heatmap;
     const telling = channels.filter((channel) => !this.misleads(channel));
-    const wanted = telling.find((channel) => channel.title === title) ?? telling[0];
+    const wanted = telling.find((channel) => channel.title === this.chosenTitle) ?? telling[0];
     const first = channels.indexOf(wanted);
     this.isHeldBack = first < 0 && this.isShown;
     const index = Math.max(0, first);
@@ -103,6 +108,9 @@ export class Panel {
       {},
       element("h3", {}, "Prediction"),
       element("p", { className: "says-large" }, slide.prediction),
+      file.uncertain
+        ? element("p", { className: "note partial", id: "uncertain" }, "Uncertain: read again.")
+        : null,
       ...(slide.score === null
         ? []
         : [
@@ -131,7 +139,10 @@ export class Panel {
           element("option", { value: i }, channel.title),
         ),
       );
-      select.onchange = () => this.setChannel(Number(select.value));
+      select.onchange = () => {
+        this.setChannel(Number(select.value));
+        this.chosenTitle = this.channel.title;
+      };
       section.append(
         slide.heatmap.channels.length > 1 ? select : "",
         showLine({
@@ -146,11 +157,8 @@ export class Panel {
         troubleLine("heatmap"),
       );
     }
-    const outline = element("input", {
-      type: "checkbox",
-      id: "outline",
-      checked: this.isOutlineShown,
-    });
+    const checked = this.isOutlineShown;
+    const outline = element("input", { type: "checkbox", id: "outline", checked });
     outline.onchange = () => this.setOutline(outline.checked);
     section.append(
       element(
@@ -180,6 +188,7 @@ export class Panel {
     Object.assign(this.segmentation, change);
     this.isSegmentationChosen ||= "isShown" in change;
     const { opacity, isShown } = this.segmentation;
+    byId("panel").style.setProperty("--segmentation-opacity", opacity);
     if (byId("segmentation")) {
       byId("segmentation").checked = isShown;
       byId("segmentation-opacity-text").textContent = `${Math.round(100 * opacity)} %`;
@@ -196,16 +205,16 @@ export class Panel {
   setChannel(index) {
     const { slide } = this;
     this.channel = slide.heatmap.channels[index];
-    const { channel } = this;
     const relative = this.isHeldBack ? HELD_BACK : RELATIVE;
-    const warning = this.misleads(channel) ? relative : null;
+    const warning = this.misleads(this.channel) ? relative : null;
     const isUnreadable = slide.image.unreadable.cells.length > 0; // in places
-    byId("legend").replaceChildren(...legend(channel, { warning, isUnreadable }));
+    byId("legend").replaceChildren(...legend(this.channel, { warning, isUnreadable }));
     this.onChannel(index);
   }
 
   setOverlay({ opacity = this.opacity, isShown = this.isShown }) {
     Object.assign(this, { opacity, isShown });
+    byId("panel").style.setProperty("--heatmap-opacity", opacity);
     if (isShown) this.isHeldBack = false;
     if (byId("shown")) {
       byId("shown").checked = isShown;
@@ -233,7 +242,7 @@ export class Panel {
     const shown = channel.scale === "logistic" ? 1 / (1 + Math.exp(-value)) : value;
     const fraction = (shown - channel.low) / (channel.high - channel.low);
     tick.style.left = `${100 * Math.min(1, Math.max(0, fraction))}%`;
-    const text = shown.toFixed(channel.high - channel.low > 10 ? 0 : 2);
+    const text = channel.high - channel.low > 10 ? whole(shown) : shown.toFixed(2);
     return `${channel.title}: ${text} ${channel.unit}`.trim();
   }
 }

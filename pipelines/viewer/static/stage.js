@@ -45,12 +45,11 @@ export class Stage {
     this.viewer.canvas.append(this.overlay.canvas);
     watchTiles(this.viewer);
     this.viewer.addHandler("update-viewport", () => this.redraw());
+    // Keys do the same wherever the focus is: those of the whole page.
     this.viewer.addHandler("canvas-key", (event) => {
-      // R and F would turn and mirror the slide; the other keys are ours.
-      if (["KeyR", "KeyF", "KeyJ", "KeyK"].includes(event.originalEvent.code)) {
-        event.preventDefaultAction = true;
-      }
+      event.preventDefaultAction = true;
     });
+    this.viewer.canvas.setAttribute("role", "application"); // it gets the arrow keys
     for (const kind of ["pointermove", "pointerleave"]) {
       byId("osd").addEventListener(kind, (event) => {
         this.pointer = kind === "pointermove" ? { x: event.clientX, y: event.clientY } : null;
@@ -69,6 +68,7 @@ export class Stage {
     const isSame = Boolean(slide.image) && slide.slide_id === this.slide?.slide_id;
     this.viewer.preserveViewport = isSame;
     this.slide = slide.image ? slide : null;
+    this.viewer.canvas.setAttribute("aria-label", this.slide ? `Slide ${slide.slide_id}` : "No slide");
     this.channel = this.values = this.looked = null;
     this.overlay.clear();
     this.viewer.close();
@@ -162,6 +162,15 @@ export class Stage {
 
   zoom(factor) {
     if (this.slide) this.viewer.viewport.zoomBy(factor).applyConstraints();
+  }
+
+  // Move the view by steps of a tenth of the stage, to the right and down.
+  pan(right, down) {
+    if (!this.slide) return;
+    const { viewport } = this.viewer;
+    const { x, y } = viewport.getContainerSize().times(0.1);
+    const step = new OpenSeadragon.Point(right * x, down * y);
+    viewport.panBy(viewport.deltaPointsFromPixels(step)).applyConstraints();
   }
 
   home() {

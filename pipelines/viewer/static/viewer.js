@@ -8,8 +8,11 @@ import { tell } from "./trouble.js";
 
 const POLL_MS = 10_000; // while the run is under way, and until it can be read
 
-const list = new SlideList((slideId) => {
-  location.hash = encodeURIComponent(slideId);
+const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+const list = new SlideList((slideId, { isStep = false } = {}) => {
+  if (!isStep) location.hash = addressOf(slideId);
+  else goTo(slideId);
 });
 const panel = new Panel({
   onChannel: (index) => stage.showChannel(index),
@@ -30,7 +33,10 @@ async function load() {
     isFinished = run.is_finished;
     describe(run);
     tell("run", null);
-    if (asked === null) showFirst();
+    if (asked === null) {
+      showFirst();
+      byId("slides").focus({ preventScroll: true });
+    }
     else if (listed(asked) !== known) show(asked, { isNew: false });
   } catch (error) {
     tell("run", error);
@@ -52,12 +58,16 @@ function describe(run) {
 // The slide of the address, or else the first that can be seen.
 function showFirst() {
   const first = list.shown.find((slide) => slide.has_image) ?? list.shown[0];
-  if (location.hash) show(fromAddress());
-  else if (first) {
-    history.replaceState(null, "", `#${encodeURIComponent(first.slide_id)}`);
-    show(first.slide_id);
-  }
-  byId("slides").focus({ preventScroll: true });
+  if (fromAddress()) show(fromAddress());
+  else if (first) goTo(first.slide_id);
+}
+
+const addressOf = (slideId) => `#${encodeURIComponent(slideId)}`;
+
+// Show a slide without a step for the browser's “back”.
+function goTo(slideId) {
+  history.replaceState(null, "", addressOf(slideId));
+  show(slideId);
 }
 
 // What the list says of a slide, to tell whether that has changed.
@@ -79,7 +89,7 @@ async function show(slideId, { isNew = true } = {}) {
     if (isNew) {
       stage.open({ image: null });
       byId("panel").replaceChildren();
-      message(element("h2", {}, slideId), element("p", {}, error.message));
+      message(element("h2", {}, slideId), element("p", {}, error.message), wayBack(slideId));
     }
     return;
   }
@@ -89,6 +99,7 @@ async function show(slideId, { isNew = true } = {}) {
   panel.show(slide);
   stage.setSegmentation(panel.segmentation);
   if (panel.isOutlineShown) stage.showOutline(true);
+  for (const what of ["heatmap", "segmentation", "nuclei"]) byId(`key-${what}`).hidden = !slide[what];
   byId("message").hidden = Boolean(slide.image);
   if (!slide.image) {
     message(
@@ -105,6 +116,13 @@ function message(...content) {
   byId("message").hidden = false;
 }
 
+// From a slide that the run does not have; null from one that it has.
+function wayBack(slideId) {
+  const first = list.slides[0];
+  if (!first || list.slides.some((slide) => slide.slide_id === slideId)) return null;
+  return element("a", { href: addressOf(first.slide_id) }, `Go to ${first.slide_id}`);
+}
+
 function fromAddress() {
   try {
     return decodeURIComponent(location.hash.slice(1));
@@ -113,12 +131,13 @@ function fromAddress() {
   }
 }
 
-window.addEventListener("hashchange", () => show(fromAddress()));
+window.addEventListener("hashchange", () => (fromAddress() ? show(fromAddress()) : showFirst()));
 window.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest?.("input:not([type=range], [type=checkbox]), select");
   if (event.key === "Escape" && event.target === byId("search")) byId("slides").focus();
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
-  const isOnSlide = Boolean(event.target.closest?.("#osd")); // OpenSeadragon zooms by itself there
+  const hasOwnArrows = event.target.closest?.("input, #panel");
+  const step = hasOwnArrows || event.shiftKey ? undefined : list.stepOf(event.key);
   const actions = {
     h: () => panel.setOverlay({ isShown: !panel.isShown }),
     s: () => panel.setSegmentation({ isShown: !panel.segmentation.isShown }),
@@ -127,11 +146,14 @@ window.addEventListener("keydown", (event) => {
     "/": () => byId("search").focus(),
     0: () => stage.home(),
     1: () => stage.fullResolution(),
-    "+": () => isOnSlide || stage.zoom(1.6),
-    "=": () => isOnSlide || stage.zoom(1.6),
-    "-": () => isOnSlide || stage.zoom(1 / 1.6),
+    "+": () => stage.zoom(1.6),
+    "=": () => stage.zoom(1.6),
+    "-": () => stage.zoom(1 / 1.6),
   };
-  const action = actions[event.key];
+  const way = hasOwnArrows ? undefined : WAYS[event.key];
+  let action = actions[event.key];
+  if (way) action = () => stage.pan(...way);
+  if (step) action = () => list.step(step); // the plain keys up and down
   if (action) {
     event.preventDefault();
     action();

@@ -1,7 +1,11 @@
 """The viewer over HTTP: the right pixels of listed slides, and nothing of anything else."""
 
 import io
+import json
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +54,20 @@ def test_the_listing_has_every_slide(client: TestClient, made_run: Any) -> None:
     assert slides[made_run.negative]["has_image"]
     assert not slides[made_run.failed]["has_image"]
     assert slides[made_run.partial]["score"] is None  # NaN has no JSON
+    assert not any(slide["uncertain"] for slide in run["slides"])
+
+
+def test_the_listing_says_which_slides_are_to_be_read_again(
+    made_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OPENSEADRAGON", Path(__file__))
+    out = shutil.copytree(made_run.path, tmp_path / "run")
+    path = out / "slides" / made_run.negative / "prediction.json"
+    with TestClient(server.create_app(out)) as client:
+        for said in (False, True):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"uncertain": said}))
+            slides = client.get("/api/run").json()["slides"]
+            assert [s["slide_id"] for s in slides if s["uncertain"]] == [made_run.negative] * said
 
 
 @pytest.mark.parametrize(("column", "row"), [(0, 0), (1, 1), (2, 0), (2, 2)])
@@ -177,6 +195,14 @@ def test_only_listed_slides_are_served(client: TestClient, address: str) -> None
     assert answer.json()["error"]
 
 
+def test_a_person_at_an_unknown_address_gets_a_page_with_a_way_back(client: TestClient) -> None:
+    answer = client.get("/<i>nothing", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert '<a href="/">' in answer.text
+    assert "<i>" not in answer.text
+
+
 def test_a_failed_slide_is_described_without_a_picture(client: TestClient, made_run: Any) -> None:
     slide = client.get(url(made_run.failed)).json()
     assert slide["reason"] == "no_mpp"
@@ -206,6 +232,11 @@ def test_every_answer_has_the_headers(
     answer = patient.get(address)
     assert answer.status_code == status
     assert has_headers(answer)
+
+
+def test_it_starts_without_torch() -> None:
+    loaded = "import sys, pipelines.viewer.server; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
