@@ -83,6 +83,20 @@ def test_a_loss_that_is_not_finite_stops_at_once(value: float) -> None:
     assert isinstance(met.value, ArithmeticError)
 
 
+def test_a_gradient_that_is_not_finite_stops_before_the_step() -> None:
+    """The slope of a square root is infinite at 0, where the root itself is not."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    nothing = torch.zeros(2, 1)
+
+    def distance(maps: Tensor, target: Tensor) -> Tensor:
+        return (maps - target).pow(2).sqrt().mean()
+
+    with pytest.raises(DivergedError, match="the gradient's norm is nan at step 0: lower"):
+        train(model, [(nothing, nothing)], distance, Schedule(steps=1))
+    assert model.weight.item() == 0
+
+
 @pytest.mark.parametrize("steps", [1, 2, 10, 40, 300])
 def test_the_rate_warms_up_and_falls_to_nearly_nothing(steps: int) -> None:
     factors = [Schedule(steps=steps).factor(step) for step in range(steps)]
