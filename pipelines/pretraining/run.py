@@ -29,6 +29,7 @@ from pipelines.lock import held
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob, PretrainSettings
 from pipelines.pretraining.seen import seen_in
+from pipelines.pretraining.sources import Say
 from pipelines.pretraining.tiles import read_tileset
 from pipelines.pretraining.watching import Report, watching
 from pipelines.same_job import remember
@@ -43,6 +44,7 @@ def run_pretraining(
     *,
     cost: dict[str, float] | None = None,
     report: Report | None = None,
+    say: Say = lambda _: None,
 ) -> None:
     """Pretrain an encoder and write its folder, usable by `raypath run --model`.
 
@@ -53,6 +55,8 @@ def run_pretraining(
     ----------
     cost
         For the card: measures beside those of the training.
+    say
+        Called with a line for each slide that is left out, which has no tissue.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def run_pretraining(
         If another process works in the folder.
     """
     settings = job.settings
-    tiles = read_tileset(job.sources, job.mpps, job.request)
+    tiles = read_tileset(job.sources, job.mpps, job.request, say=say)
     parts = None if settings.objective == "random" else _divide(tiles, settings)
     job.out.mkdir(parents=True, exist_ok=True)
     with held(job.out) if group.rank() == 0 else nullcontext():
@@ -220,7 +224,12 @@ def _write(
             data=f"{tiles} tiles of {settings.data}",
             data_licence=settings.licence,
             method=training,
-            measures={name: float(f"{value:.4g}") for name, value in measures.items()},
+            measures={name: _rounded(value) for name, value in measures.items()},
         ),
     )
     save_model(job.out, card, encoder, half=settings.half)
+
+
+def _rounded(value: float) -> float:
+    """Four digits of a measure; a count is kept as it is."""
+    return value if float(value).is_integer() else float(f"{value:.4g}")
