@@ -166,6 +166,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         begun(nn.Linear(4, 1)).load(tmp_path / "checkpoint.pt")
     with pytest.raises(ModelError, match="does not continue this training"):
         begun(line(), average_decay=0.9).load(tmp_path / "checkpoint.pt")
+    begun(line(), average_decay=0.9).save(tmp_path / "averaged.pt")
+    with pytest.raises(ModelError, match="its weights are averaged"):
+        begun(line()).load(tmp_path / "averaged.pt")
 
 
 def test_the_average_follows_the_weights_slowly() -> None:
