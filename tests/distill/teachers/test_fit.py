@@ -1,6 +1,6 @@
 """A training on crops that is interrupted and gone on with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ LABELS = np.zeros((64, 64), np.int32)
 class Settings:
     """A check after each of six steps."""
 
-    schedule: Schedule = Schedule(steps=6)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=6))
     batch_size: int = 2
     average_decay: float = 0.9
     checks: int = 6
