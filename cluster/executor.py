@@ -72,7 +72,8 @@ class Executor(Protocol):
         Items are taken from the iterable only as there is room for them, so neither a long
         manifest nor its results pile up. An exception in `task` becomes a `Failure` of its item
         and never reaches the caller. A failure that can pass (see `cluster.retries`) is tried
-        again first. `task` and the items must be picklable.
+        again first. `task` and the items must be picklable. If the caller stops early, no more
+        tasks are begun.
         """
 
 

@@ -116,14 +116,29 @@ class RayExecutor:
         As many tasks are on their way as the cluster has room for at the time. Those that wait
         are what makes one that can grow do so.
 
-        A Ray that was started here and has died is started again.
+        A Ray that was started here and has died is started again. If the caller stops early, what
+        runs is interrupted and no more begun.
 
         Ray itself would retry at once, not tell a slide's fault from a node's, and never give up
         on a task that its memory monitor ended.
         """
         running: dict[Any, _Try[Item]] = {}
+        try:
+            yield from self._outcomes(task, Supply(items), follow, running)
+        finally:
+            if ray.is_initialized():  # or its tasks have ended with it
+                for done in running:
+                    ray.cancel(done)
+
+    def _outcomes(
+        self,
+        task: Callable[[Item], Result],
+        supply: Supply[Item],
+        follow: Callable[[Outcome[Item, Result]], Iterable[Item]] | None,
+        running: dict[Any, _Try[Item]],
+    ) -> Iterator[Outcome[Item, Result]]:
+        """As `map`; keeps what is on its way in `running`."""
         later: list[_Try[Item]] = []  # a heap: the next one due first
-        supply = Supply(items)
         while True:
             has_died = self._is_local and not self._present().count
             if has_died:
@@ -201,8 +216,9 @@ def _due(later: list[_Try[Item]]) -> list[_Try[Item]]:
 
 def _died(running: dict[Any, _Try[Item]]) -> Iterator[tuple[_Try[Item], Outcome[Item, Any]]]:
     """Take out all that ran on a Ray that is no more."""
-    while running:
-        _, tried = running.popitem()
+    tries = list(running.values())
+    running.clear()
+    for tried in tries:
         message = "the Ray on this machine died and was started again: look at what its log says"
         failure = after(tried.lost.total() + 1, Failure(kind="node_lost", message=message))
         yield tried, Outcome(item=tried.item, failure=failure)

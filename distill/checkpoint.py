@@ -1,11 +1,13 @@
 """Weights on disk: safetensors, checked against the digest in the card, loaded without code."""
 
 import hashlib
+import math
 from copy import deepcopy
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -21,7 +23,14 @@ NETWORK_WEIGHTS = "network.safetensors"  # encoder and decoder, of what predicts
 
 
 def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
-    """Write a module's weights, perhaps in half precision; returns their SHA-256."""
+    """Write a module's weights, perhaps in half precision; returns their SHA-256.
+
+    Raises
+    ------
+    ModelError
+        If some of them are not finite, or would not be in half precision.
+    """
+    _check_finite(module, path, half=half)
     with replacing(path) as tmp:
         tmp.touch()
         mode = tmp.stat().st_mode
@@ -109,6 +118,24 @@ def load_encoder(folder: Path, card: EncoderCard, tile: TileCard) -> Encoder:
         identifier=card.identifier,
         licence=card.licence,
     )
+
+
+def _check_finite(module: nn.Module, path: Path, *, half: bool) -> None:
+    limit = torch.finfo(torch.float16).max
+    for name, weights in module.state_dict().items():
+        if not weights.is_floating_point() or not weights.numel():
+            continue
+        greatest = weights.abs().max().item()  # NaN, if there is one
+        if not math.isfinite(greatest):
+            raise ModelError(
+                f"{path}: {name} reaches {greatest}, so the network answers nothing of use and is "
+                "not saved: train it anew with a lower learning rate"
+            )
+        if half and greatest > limit:
+            raise ModelError(
+                f"{path}: {name} reaches {greatest:g}, and half precision ends at {limit:g}: "
+                "save it without --half"
+            )
 
 
 def _has_weights(module: nn.Module) -> bool:

@@ -28,7 +28,7 @@ class LabelledDataError(RayPathError, ValueError):
 
 
 class DivergedError(RayPathError, ArithmeticError):
-    """A training's loss is no longer finite."""
+    """A training's loss or gradient is no longer finite."""
 
     kind = "diverged"
 

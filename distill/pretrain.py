@@ -18,7 +18,7 @@ from distill.tileset import evenly
 from distill.train import Schedule, train
 from distill.training_state import TrainingState
 
-CHECKS = 20  # times that held-out tiles are looked at
+CHECKS = 20  # parts of a training after each of which held-out tiles are looked at
 HELD_OUT_TILES = 256  # at most, so that looking stays cheap
 
 
@@ -55,7 +55,8 @@ def pretrain(
     bfloat16
         Compute in half precision where torch holds that safe.
     checks
-        Times that held-out tiles are looked at.
+        Held-out tiles are looked at after each `steps // checks` steps, at least one, and in the
+        end: so often or, where that leaves a rest, somewhat oftener.
     checkpoint, resume
         A file to save to at each check and every `SAVE_S` seconds; whether to go on from it where
         it is there.

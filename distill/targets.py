@@ -56,11 +56,12 @@ def reduce_maps(maps: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     """Sample (3, H, W) maps at the network's output stride, (3, H/stride, W/stride).
 
     The nuclei map is averaged, which makes it soft at borders; distances are averaged over the
-    nuclear pixels of a block, so that background does not pull them to 0.
+    nuclear pixels of a block, so that background does not pull them to 0, and where the map is
+    soft, by how nuclear each is.
     """
     height, width = (n // stride for n in maps.shape[1:])
     blocks = maps[:, : height * stride, : width * stride]
     blocks = blocks.reshape(3, height, stride, width, stride)
     nuclear = blocks[0].sum((1, 3))
-    distances = (blocks[1:] * blocks[0]).sum((2, 4)) / np.maximum(nuclear, 1)
+    distances = (blocks[1:] * blocks[0]).sum((2, 4)) / np.maximum(nuclear, 1e-6)
     return np.concatenate([nuclear[None] / stride**2, distances]).astype(np.float32)

@@ -85,7 +85,7 @@ def train(
     Raises
     ------
     DivergedError
-        If the loss is no longer finite.
+        If the loss or its gradient is no longer finite.
     """
     state = state or TrainingState.begin(model, schedule.learning_rate, schedule.weight_decay)
     device = next(model.parameters()).device
@@ -109,12 +109,13 @@ def train(
             value.backward()  # type: ignore[no-untyped-call]
             total += value.item()
         total = group.mean(total)
-        if not math.isfinite(total):
-            raise DivergedError(
-                f"the loss is {total} at step {state.step}: "
-                f"lower the learning rate ({schedule.learning_rate:g})"
-            )
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM).item()
+        for name, number in (("loss", total), ("gradient's norm", norm)):
+            if not math.isfinite(number):
+                raise DivergedError(
+                    f"the {name} is {number} at step {state.step}: "
+                    f"lower the learning rate ({schedule.learning_rate:g})"
+                )
         state.optimiser.step()
         state.step += 1
         if state.average:

@@ -94,6 +94,8 @@ class TrainingState:
                 self.average.module.load_state_dict(content["average"])
         except (RuntimeError, KeyError, ValueError, TypeError, UnpicklingError) as error:
             raise ModelError(f"{path} does not continue this training: {error}") from error
+        if content.get("average") and not self.average:
+            raise ModelError(f"{path} does not continue this training: its weights are averaged")
         self.step, self.seconds = content["step"], content["seconds"]
         self.history, self.checks = content["history"], content["checks"]
         torch.set_rng_state(content["random"])

@@ -1,6 +1,6 @@
 """Unlabelled tiles for pretraining, drawn evenly from the slides of a cohort."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from pipelines.errors import UsageError
 from pipelines.manifest import Entry
 from pipelines.pretraining.places import Place
 from pipelines.steps.look import look
+from wsi.errors import NoTissueError, SlideError
 from wsi.grid import make_grid
 from wsi.open import open_slide
 from wsi.plan import TileSpec, plan_read
@@ -19,17 +20,24 @@ NAMED = 3  # slides, in a message that is about all
 
 
 def place_in_slides(
-    entries: Sequence[Entry], *, spec: TileSpec, count: int, context_px: int = 0, seed: int = 0
+    entries: Sequence[Entry],
+    *,
+    spec: TileSpec,
+    count: int,
+    context_px: int = 0,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Place]:
     """Choose tiles at random places of tissue, the same number from each slide.
 
     Slides of one patient are of one source. There are at most `count` tiles, fewer where slides
-    have less tissue; one without room for a single tile has no place.
+    have less tissue; one without room for a single tile has no place. `say` is called with a line
+    for each slide without tissue, which has none either.
 
     Raises
     ------
     UsageError
-        If that is so of all.
+        If no slide has a place, or one cannot be used; it names that slide.
     """
     cases = [entry.patient_id or case_of(entry.ref.slide_id) for entry in entries]
     sources = np.unique(cases, return_inverse=True)[1].tolist()
@@ -38,7 +46,13 @@ def place_in_slides(
     left = count
     places = []
     for entry, case, source in zip(entries, cases, sources, strict=True):
-        place = _place(entry, spec, min(each, left), context_px, source, generator)
+        try:
+            place = _place(entry, spec, min(each, left), context_px, source, generator)
+        except NoTissueError as error:
+            say(f"{entry.ref.path} is left out: {error}")
+            continue
+        except SlideError as error:
+            raise UsageError(f"{entry.ref.path}: {error}") from error
         left -= len(place)
         if len(place):
             places.append(replace(place, case=case))

@@ -26,3 +26,8 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
 def visible_images(folder: Path, pattern: str = "*") -> list[Path]:
     """Images among the `visible`, by their suffix."""
     return [p for p in visible(folder, pattern) if p.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def images_by_stem(folder: Path) -> dict[str, Path]:
+    """Images directly in a folder; none where there is no such folder."""
+    return {path.stem: path for path in visible_images(folder)} if folder.is_dir() else {}

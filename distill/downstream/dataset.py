@@ -68,13 +68,13 @@ class FileImages:
         Raises
         ------
         LabelledDataError
-            If the file is not an image.
+            If the file is not an image, or larger than Pillow opens.
         """
         path = self.paths[index]
         try:
             with Image.open(path) as image:
                 return np.asarray(image.convert("RGB"))
-        except OSError as error:
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise LabelledDataError(f"{path} does not open as an image: {error}") from error
 
     def digest(self) -> str:

@@ -51,7 +51,7 @@ def segment(
     Raises
     ------
     LabelledDataError
-        If an image does not say its mpp.
+        If an image does not say its mpp, or not all of its nuclei are told apart.
     ModelError
         If the encoder is not a timm network, whose inner features the decoder needs.
     """
@@ -66,6 +66,11 @@ def _at(image: Labelled, mpp: float, smallest_px: int) -> tuple[Tensor, Tensor, 
 
     What is left over at the right and the bottom, less than 32 pixels, is mirrored.
     """
+    if not image.complete:
+        raise LabelledDataError(
+            f"{image.name}: of some nuclei only the pixels are labelled, not which is whose: leave "
+            "the image out"
+        )
     pixels, instances = at_scale(image.pixels, image.instances, _mpp(image) / mpp)
     maps = nuclei_maps(number_parts(mirrored(instances, smallest_px)))
     reduced = torch.from_numpy(reduce_maps(maps, OUTPUT_STRIDE))

@@ -15,7 +15,7 @@ from distill.segmentation.images import UNKNOWN, ClassImage, ClassImages
 from distill.teachers.cases import CASES_NAME, cases_of
 from distill.teachers.labelled import read_numbers, read_pixels
 from wsi.atomic import replacing
-from wsi.visible import visible, visible_images
+from wsi.visible import images_by_stem, visible, visible_images
 
 CLASSES_NAME = "classes.csv"  # value,name: what the numbers in the masks mean
 UNKNOWN_NAMES = ("unknown", "ignore")  # of pixels that nobody labelled
@@ -117,7 +117,9 @@ def _read_glas(folder: Path) -> ClassImages:
 def _read_folder(
     folder: Path, index_of: Mapping[int, int], names: Sequence[str], mpp: float | None
 ) -> Iterator[ClassImage]:
-    images, masks, objects = (_by_stem(folder / kind) for kind in ("images", "masks", "instances"))
+    images, masks, objects = (
+        images_by_stem(folder / kind) for kind in ("images", "masks", "instances")
+    )
     alone = sorted(set(images) ^ set(masks))
     if alone or not images:
         raise LabelledDataError(
@@ -176,10 +178,6 @@ def _to_classes(
     return np.array([index_of[value] for value in found.tolist()], np.int32)[place].reshape(
         values.shape
     )
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in visible_images(folder)} if folder.is_dir() else {}
 
 
 def write_split(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:

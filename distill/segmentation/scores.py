@@ -18,12 +18,14 @@ from distill.downstream.statistics import (
     interval,
     mean_present,
     patient_weights,
+    share,
     weighted_mean,
 )
 from distill.segmentation.images import UNKNOWN, ClassImage
 from distill.segmentation.objects import ObjectScores, objects_of, score_objects
 
-LEAST_PX = 60  # smaller predicted objects are specks
+LEAST_UM2 = 23.0  # smaller predicted objects are specks
+LEAST_PX = 60  # the same in GlaS, of 0.62 µm per pixel; for images that do not say theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ def score_image(
 
     Where nobody labelled counts for nothing. Objects are compared of every class but the first:
     those of the truth are told apart by the image's numbers or by lying apart, those predicted by
-    lying apart, the smallest dropped.
+    lying apart, those below `LEAST_UM2` dropped.
     """
     known = image.classes != UNKNOWN
     pairs = image.classes[known].astype(np.int64) * len(classes) + predicted[known]
@@ -104,13 +106,13 @@ def score_image(
 def iou(confusion: Floats) -> Floats:
     """IoU of each class of (R, K, K) confusions, (R, K); NaN where a class does not occur."""
     shared, truth, predicted = _counts(confusion)
-    return _ratio(shared, truth + predicted - shared)
+    return share(shared, truth + predicted - shared)
 
 
 def dice(confusion: Floats) -> Floats:
     """Dice of each class of (R, K, K) confusions, (R, K); NaN where a class does not occur."""
     shared, truth, predicted = _counts(confusion)
-    return _ratio(2 * shared, truth + predicted)
+    return share(2 * shared, truth + predicted)
 
 
 def summarise_images(
@@ -120,21 +122,26 @@ def summarise_images(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Summary:
-    """Pool the images, and resample their cases for the intervals; NaN ends for one case."""
+    """Pool the images, and resample their cases for the intervals.
+
+    Ends are NaN where fewer than two cases have a value: one tells nothing of the others.
+    """
     names, owners = np.unique([of.case for of in scores], return_inverse=True)
     weights = patient_weights(len(names), resamples=resamples, seed=seed)
     by_case = np.zeros((len(names), len(classes), len(classes)))
     np.add.at(by_case, owners, [of.confusion for of in scores])
     pooled = np.einsum("rp,pij->rij", weights, by_case, optimize=True)
     by_class, dices = iou(pooled), dice(pooled)
+    with_class = (by_case.any(1) | by_case.any(2)).sum(0)
     foreground = [name for index, name in enumerate(classes) if index and scores[0].objects]
 
     def mean_of(values: Sequence[float]) -> Interval:
         at = np.asarray(values)
         has = np.isfinite(at)
         if not has.any():
-            return _estimate(np.full(len(weights), np.nan), len(names))
-        return _estimate(weighted_mean(at[has], owners[has], weights), len(names))
+            return _estimate(np.full(len(weights), np.nan), 0)
+        cases = len(np.unique(owners[has]))
+        return _estimate(weighted_mean(at[has], owners[has], weights), cases)
 
     def f1_of(name: str) -> Interval:
         counts = np.array(
@@ -143,7 +150,8 @@ def summarise_images(
         by_owner = np.zeros((len(names), 3))
         np.add.at(by_owner, owners, counts)
         found, invented, missed = (weights @ by_owner).T
-        return _estimate(_ratio(2 * found, 2 * found + invented + missed), len(names))
+        f1 = share(2 * found, 2 * found + invented + missed)
+        return _estimate(f1, int(by_owner.any(1).sum()))
 
     hausdorff = {
         name: np.array([of.objects[name].hausdorff_px for of in scores]) for name in foreground
@@ -153,8 +161,8 @@ def summarise_images(
     return Summary(
         miou=_estimate(mean_present(by_class), len(names)),
         miou_foreground=_estimate(mean_present(by_class[:, 1:]), len(names)),
-        iou={n: _estimate(by_class[:, i], len(names)) for i, n in enumerate(classes)},
-        dice={n: _estimate(dices[:, i], len(names)) for i, n in enumerate(classes)},
+        iou={n: _estimate(by_class[:, i], with_class[i]) for i, n in enumerate(classes)},
+        dice={n: _estimate(dices[:, i], with_class[i]) for i, n in enumerate(classes)},
         object_f1={name: f1_of(name) for name in foreground},
         object_dice={
             name: mean_of([of.objects[name].dice for of in scores]) for name in foreground
@@ -180,11 +188,12 @@ def _score_objects_of(image: ClassImage, predicted: NDArray[np.int32], index: in
     known = image.classes != UNKNOWN
     mask = image.classes == index
     truth = objects_of(mask) if image.objects is None else np.where(mask, image.objects, 0)
-    return score_objects(truth, objects_of((predicted == index) & known, least_px=LEAST_PX))
+    least_px = round(LEAST_UM2 / image.mpp**2) if image.mpp else LEAST_PX
+    return score_objects(truth, objects_of((predicted == index) & known, least_px=least_px))
 
 
 def _estimate(values: Floats, cases: int) -> Interval:
-    """The value and its interval; a single case tells nothing of the others."""
+    """The value and its interval, if it is of two cases or more."""
     if cases < 2 or not np.isfinite(values[1:]).any():
         return Interval(value=float(values[0]), low=float("nan"), high=float("nan"))
     return interval(values)
@@ -193,7 +202,3 @@ def _estimate(values: Floats, cases: int) -> Interval:
 def _counts(confusion: Floats) -> tuple[Floats, Floats, Floats]:
     shared = np.diagonal(confusion, axis1=1, axis2=2)
     return shared, confusion.sum(2), confusion.sum(1)
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    return np.asarray(np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0))

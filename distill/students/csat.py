@@ -113,7 +113,8 @@ class Csat(nn.Module):
         Parameters
         ----------
         indices
-            Which features, in any order; an int for that many of the last; None for all.
+            Which features; an int for that many of the last; None for all. They come in the
+            network's order.
         norm, stop_early, output_fmt
             timm's; there is no norm after the trunk, and the format is NCHW.
 

@@ -94,6 +94,7 @@ def fit(
         # Forking a process that computes with several threads may leave a lock closed for ever.
         multiprocessing_context="spawn" if settings.workers else None,
         prefetch_factor=4 if settings.workers else None,
+        generator=torch.Generator(),  # a draw from torch's own would change what dropout drops
     )
     watch = Watch(
         measure,

@@ -21,6 +21,7 @@ from scipy import ndimage
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
+from distill.targets import number_parts
 from distill.teachers.labelled import Instances
 
 EIGHT = np.ones((3, 3), bool)
@@ -53,7 +54,10 @@ class Thresholds:
 
 
 def separate(maps: NDArray[np.float32], thresholds: Thresholds) -> Instances:
-    """Number the nuclei in (3, H, W) maps of probability and distances: (H, W) int32."""
+    """Number the nuclei in (3, H, W) maps of probability and distances: (H, W) int32.
+
+    Each nucleus is connected over the sides of its pixels.
+    """
     mask = maps[0] >= thresholds.nuclei
     mask = ndimage.binary_fill_holes(_without_small(mask, thresholds.least_px))
     if not mask.any():
@@ -66,9 +70,24 @@ def separate(maps: NDArray[np.float32], thresholds: Thresholds) -> Instances:
     basins = local_minima(filled)  # type: ignore[no-untyped-call]
     markers, _ = ndimage.label(basins * mask, structure=EIGHT)
     nuclei: Instances = watershed(height, markers, mask=mask)  # type: ignore[no-untyped-call]
+    nuclei = _largest_parts(nuclei)
     small = np.bincount(nuclei.ravel()) < thresholds.least_px
     nuclei[small[nuclei]] = 0
     return nuclei
+
+
+def _largest_parts(nuclei: Instances) -> Instances:
+    """Each nucleus without what it is joined to by a corner of a marker alone.
+
+    Markers may hang together by corners, the watershed floods over sides.
+    """
+    parts = number_parts(nuclei)
+    of_part = np.zeros(parts.max() + 1, np.int32)
+    of_part[parts] = nuclei
+    rising = np.argsort(np.bincount(parts.ravel()), kind="stable")
+    largest = np.zeros(nuclei.max() + 1, np.int32)
+    largest[of_part[rising]] = rising  # the last one stays
+    return np.where(parts == largest[nuclei], nuclei, 0)
 
 
 def border_strength(distances: NDArray[np.float32]) -> NDArray[np.float32]:

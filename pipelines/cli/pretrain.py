@@ -225,7 +225,9 @@ def pretrain(
                     gpu=device.startswith("cuda"),
                 )
         else:
-            run_pretraining(job, cost=cost, report=lambda progress: _report(progress, advance))
+            said = teacher is not None  # by `taught`
+            say = (lambda _: None) if said else partial(typer.echo, err=True)
+            run_pretraining(job, cost=cost, report=partial(_report, advance), say=say)
     for name, value in read_card(out).training.measures.items():
         typer.echo(f"{name:22}{value:g}")
 
@@ -241,7 +243,7 @@ def _absolute(job: "PretrainJob") -> "PretrainJob":
     )
 
 
-def _report(progress: "Progress", advance: Callable[[int, str], None]) -> None:
+def _report(advance: Callable[[int, str], None], progress: "Progress") -> None:
     last = progress.checks[max(progress.checks)] if progress.rows else {}
     advance(len(progress.losses), _describe(progress.losses[-1], last))
 

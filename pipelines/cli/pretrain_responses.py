@@ -1,8 +1,11 @@
 """The responses of a teacher, computed before a pretraining by it."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.teacher_said import say_teacher
@@ -21,7 +24,7 @@ def taught(
     from pipelines.pretraining.sources import find_tiles
     from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
 
-    places = find_tiles(job.sources, job.mpps, job.request)
+    places = find_tiles(job.sources, job.mpps, job.request, say=partial(typer.echo, err=True))
     card = read_teacher_card(teacher)
     say_teacher(card)
     network = read_teacher(teacher)

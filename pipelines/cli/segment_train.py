@@ -1,5 +1,6 @@
 """`raypath segment train`: a segmenter from labelled images, judged by cases that it never saw."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,6 +126,7 @@ def train(
     from distill.segmentation.train import train_segmenter
     from pipelines.errors import UsageError
     from pipelines.labelled_job import begin_training, describe_images
+    from pipelines.lock import held
 
     if network is not None and network not in DECODERS:
         raise UsageError(f"--network {network}: known are {', '.join(DECODERS)}")
@@ -162,28 +164,31 @@ def train(
         seed=seed,
     )
     teaching = _teaching(pseudo_label, pseudo_mpp or wanted_mpp, rounds, confidence)
-    begin_training(
-        out,
-        settings,
-        {name: of.images for name, of in sources.items()},
-        resume=resume,
-        classes=first.classes,
-        teaching=teaching
-        and {
-            "data": describe_images(teaching.images),
-            "rounds": teaching.rounds,
-            "confidence": teaching.confidence,
-        },
-    )
-    trained = train_segmenter(
-        sources,
-        out,
-        settings,
-        licence=licence or told_licence or "not stated: find out before passing it on",
-        teaching=teaching,
-        resume=resume,
-        report=lambda line: typer.echo(line, err=True),
-    )
+    say = partial(typer.echo, err=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out, say=say):
+        begin_training(
+            out,
+            settings,
+            {name: of.images for name, of in sources.items()},
+            resume=resume,
+            classes=first.classes,
+            teaching=teaching
+            and {
+                "data": describe_images(teaching.images),
+                "rounds": teaching.rounds,
+                "confidence": teaching.confidence,
+            },
+        )
+        trained = train_segmenter(
+            sources,
+            out,
+            settings,
+            licence=licence or told_licence or "not stated: find out before passing it on",
+            teaching=teaching,
+            resume=resume,
+            report=say,
+        )
     for of in trained.rounds[1:]:
         typer.echo(f"round {of.number}: held-out mIoU {of.merit:.3f}", err=True)
     typer.echo(f"held out: mIoU {trained.held_out.miou}, background included", err=True)

@@ -1,5 +1,6 @@
 """`raypath teacher`: train a nuclei teacher, measure one, and find nuclei on slides with it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,8 @@ def label(
 
     mpps = one_each(mpp or [], len(tiles), flag="--tiles")
     spec = TileSpec(size_px=tile_px, mpp=tile_mpp)
-    places = find_tiles(tiles, mpps, TileRequest(spec=spec, slide_tiles=slide_tiles, seed=seed))
+    request = TileRequest(spec=spec, slide_tiles=slide_tiles, seed=seed)
+    places = find_tiles(tiles, mpps, request, say=partial(typer.echo, err=True))
     with progress_bar("tiles", sum(map(len, places))) as advance:
         labelled = write_labelled(places, out, report=lambda seen: advance(seen, ""))
     typer.echo(f"The tiles:  {out} ({labelled} labelled)", err=True)

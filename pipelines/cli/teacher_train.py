@@ -1,5 +1,6 @@
 """`raypath teacher train`: a teacher from labelled nuclei, judged by cases that it never saw."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,6 +95,7 @@ def train(
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
     from pipelines.labelled_job import begin_training
+    from pipelines.lock import held
 
     check_crop(crop_px)
     check_names_differ(data)
@@ -116,16 +118,19 @@ def train(
     )
     divider = load_teacher(clumps_by, device=device) if clumps_by else None
     divided_by = divider.sha256 if divider else None
-    begin_training(out, settings, sources, resume=resume, clumps_by=divided_by)
-    trained = train_teacher(
-        sources,
-        out,
-        settings,
-        licence=licence,
-        clumps_by=divider,
-        resume=resume,
-        report=lambda line: typer.echo(line, err=True),
-    )
+    say = partial(typer.echo, err=True)
+    out.mkdir(parents=True, exist_ok=True)
+    with held(out, say=say):
+        begin_training(out, settings, sources, resume=resume, clumps_by=divided_by)
+        trained = train_teacher(
+            sources,
+            out,
+            settings,
+            licence=licence,
+            clumps_by=divider,
+            resume=resume,
+            report=say,
+        )
     for source in trained.held_out:
         for how, measures in (
             ("as slides are seen", trained.held_out[source]),

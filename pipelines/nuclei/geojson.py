@@ -71,8 +71,8 @@ def outline_of(row: Mapping[str, Any]) -> Polygon:
     for points, ends in zip(*lines, strict=True):
         rings = np.split(points - 0.5, np.asarray(ends[1:-1], np.intp))
         pieces.append(Polygon(rings[0], rings[1:]))
-    # A nucleus is connected over the sides of its pixels, so there is one piece.
-    (piece,) = pieces
+    # A nucleus is connected over the sides of its pixels; in tables of before, not every one.
+    piece = max(pieces, key=lambda piece: piece.area)
     simple: Polygon = shapely.simplify(piece, SIMPLIFY_PX, preserve_topology=True)
     return shapely.transform(simple, lambda at: at + np.array([row["left"], row["top"]]))
 

@@ -159,7 +159,11 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         image = Image.open(path)
-    except OSError as error:
+    except Image.DecompressionBombError as error:
+        raise UsageError(
+            f"{path}: limit {LARGEST_PX:_} px: give it as a slide ({error})"
+        ) from error
+    except (OSError, SyntaxError) as error:
         raise UsageError(f"{path} cannot be read as an image: {error}") from error
     if image.width * image.height > LARGEST_PX:
         image.close()
@@ -175,7 +179,7 @@ def read_image(path: Path) -> Image.Image:
     with open_image(path) as image:
         try:
             return image.convert("RGB")
-        except OSError as error:
+        except (OSError, SyntaxError) as error:
             raise UsageError(f"{path} cannot be read as an image: {error}") from error
 
 

@@ -1,5 +1,7 @@
 """One pretraining: tiles and an objective in, a model's folder out."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,9 +25,11 @@ from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from distill.trial import tried
 from pipelines.errors import UsageError
+from pipelines.lock import held
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob, PretrainSettings
 from pipelines.pretraining.seen import seen_in
+from pipelines.pretraining.sources import Say
 from pipelines.pretraining.tiles import read_tileset
 from pipelines.pretraining.watching import Report, watching
 from pipelines.same_job import remember
@@ -40,6 +44,7 @@ def run_pretraining(
     *,
     cost: dict[str, float] | None = None,
     report: Report | None = None,
+    say: Say = lambda _: None,
 ) -> None:
     """Pretrain an encoder and write its folder, usable by `raypath run --model`.
 
@@ -50,28 +55,46 @@ def run_pretraining(
     ----------
     cost
         For the card: measures beside those of the training.
+    say
+        Called with a line for each slide that is left out, which has no tissue.
+
+    Raises
+    ------
+    HeldError
+        If another process works in the folder.
     """
     settings = job.settings
-    tiles = read_tileset(job.sources, job.mpps, job.request)
-    backbone = create_backbone(settings.architecture, seed=settings.seed)
-    training, measures = "not trained: random weights", dict(cost or {})
-    objective = None
-    if settings.objective != "random":
-        with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)  # for the weights of decoder or projector
-            kept, held_out = tiles.split(settings.seed)
-            kept = share_of(kept, settings.share, settings.seed)
-            objective = _make(backbone, tiles, len(kept), job)
-        objective.model.to(settings.device).to(memory_format=torch.channels_last)
-        progress = _train(objective, tiles, kept, held_out, job, report)
-        measures |= progress.measures | {"tiles": len(tiles)}
-        training = _describe(job)
-        objective.model.to("cpu")
-    if group.rank() == 0:
-        _write(job, backbone, len(tiles), training, measures)
-        write_seen(job.out / SEEN_NAME, _seen(job))
-        if objective and (net := _nuclei_net(objective.model)):
-            save_weights(net, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+    tiles = read_tileset(job.sources, job.mpps, job.request, say=say)
+    parts = None if settings.objective == "random" else _divide(tiles, settings)
+    job.out.mkdir(parents=True, exist_ok=True)
+    with held(job.out) if group.rank() == 0 else nullcontext():
+        backbone = create_backbone(settings.architecture, seed=settings.seed)
+        training, measures = "not trained: random weights", dict(cost or {})
+        objective = None
+        if parts:
+            with torch.random.fork_rng():
+                torch.manual_seed(settings.seed)  # for the weights of decoder or projector
+                objective = _make(backbone, tiles, len(parts[0]), job)
+            objective.model.to(settings.device).to(memory_format=torch.channels_last)
+            progress = _train(objective, tiles, *parts, job, report)
+            measures |= progress.measures | {"tiles": len(tiles)}
+            training = _describe(job)
+            objective.model.to("cpu")
+        if group.rank() == 0:
+            _write(job, backbone, len(tiles), training, measures)
+            write_seen(job.out / SEEN_NAME, _seen(job))
+            if objective and (net := _nuclei_net(objective.model)):
+                save_weights(net, job.out / NETWORK_WEIGHTS, half=job.settings.half)
+
+
+def _divide(
+    tiles: TileSet, settings: PretrainSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the tiles to train on and to measure on; they have to be enough for a batch."""
+    kept, held_out = tiles.split(settings.seed)
+    kept = share_of(kept, settings.share, settings.seed)
+    check_batch(settings.batch_size, len(kept))
+    return kept, held_out
 
 
 def check_network(settings: PretrainSettings) -> None:
@@ -133,7 +156,6 @@ def _train(
     report: Report | None,
 ) -> Progress:
     settings = job.settings
-    check_batch(settings.batch_size, len(kept))  # before anything is written
     if group.rank() == 0:
         if not job.resume:
             remove(job.out / CHECKPOINT_NAME)  # with which a later training would go on
@@ -202,7 +224,12 @@ def _write(
             data=f"{tiles} tiles of {settings.data}",
             data_licence=settings.licence,
             method=training,
-            measures={name: float(f"{value:.4g}") for name, value in measures.items()},
+            measures={name: _rounded(value) for name, value in measures.items()},
         ),
     )
     save_model(job.out, card, encoder, half=settings.half)
+
+
+def _rounded(value: float) -> float:
+    """Four digits of a measure; a count is kept as it is."""
+    return value if float(value).is_integer() else float(f"{value:.4g}")

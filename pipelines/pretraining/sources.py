@@ -1,9 +1,11 @@
 """Where tiles to pretrain on lie: in folders of images or slides, arrays, slides, manifests."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from pipelines.sampling import place_in_slides
 from wsi.plan import TOLERANCE, TileSpec
 from wsi.visible import IMAGE_SUFFIXES, visible_images
 
+Say = Callable[[str], None]  # is told which slides are left out
 IMAGES = "images"  # where a folder has one of this name, its other folders hold labels
 
 
@@ -47,19 +50,23 @@ class TileRequest:
 
 
 def find_tiles(
-    sources: Sequence[str], mpps: Sequence[float | None], request: TileRequest
+    sources: Sequence[str],
+    mpps: Sequence[float | None],
+    request: TileRequest,
+    *,
+    say: Say = lambda _: None,
 ) -> list[Place]:
     """Where the tiles are that `tiles.read_tileset` reads, without labels; raises as it does."""
     found: list[Place] = []
     known = 0
     for source, mpp in zip(sources, mpps, strict=True):
-        places = [replace(p, sources=p.sources + known) for p in _find(source, mpp, request)]
+        places = [replace(p, sources=p.sources + known) for p in _find(source, mpp, request, say)]
         known = 1 + max((int(place.sources.max()) for place in places), default=known - 1)
         found += places
     return found
 
 
-def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
+def _find(source: str, mpp: float | None, request: TileRequest, say: Say) -> list[Place]:
     path = Path(source)
     if path.is_dir() and (paths := image_paths(path)):
         return _find_images(path, paths, mpp, request)
@@ -78,6 +85,7 @@ def _find(source: str, mpp: float | None, request: TileRequest) -> list[Place]:
         count=request.slide_tiles * len(entries),
         context_px=request.context_px,
         seed=request.seed,
+        say=say,
     )
 
 
@@ -141,13 +149,18 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     UsageError
-        If none of them is `pixels`, (N, H, W, 3) uint8.
+        If it cannot be read, or none of them is `pixels`, (N, H, W, 3) uint8, of one image or more.
     """
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = dict(stored)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
+        raise UsageError(f"--tiles {path} cannot be read as arrays: {error}") from error
     pixels = arrays.get("pixels")
-    if pixels is None or pixels.ndim != 4 or pixels.dtype != np.uint8:
+    if pixels is None or pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
         raise UsageError(f"--tiles {path}: an array 'pixels' (N, H, W, 3) of uint8 is wanted")
+    if not pixels.size:
+        raise UsageError(f"--tiles {path}: 'pixels' is {pixels.shape}, of no image: leave it out")
     return arrays
 
 

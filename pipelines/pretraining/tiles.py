@@ -15,6 +15,7 @@ from distill.tileset import TileSet, join
 from pipelines.errors import UsageError
 from pipelines.pretraining.places import ARRAYS, Place, cut, read_place, resample, tile_coords
 from pipelines.pretraining.sources import (
+    Say,
     TileRequest,
     find_arrays,
     find_tiles,
@@ -27,7 +28,11 @@ from wsi.scratch import room_for
 
 
 def read_tileset(
-    sources: Sequence[str], mpps: Sequence[float | None], request: TileRequest
+    sources: Sequence[str],
+    mpps: Sequence[float | None],
+    request: TileRequest,
+    *,
+    say: Say = lambda _: None,
 ) -> TileSet:
     """Read tiles from folders of images or of slides, ``.npz`` files, slides or manifests.
 
@@ -35,17 +40,19 @@ def read_tileset(
     ----------
     mpps
         µm per pixel of each source; slides say it themselves, as a rule.
+    say
+        Called with a line for each slide that is left out, which has no tissue.
 
     Raises
     ------
     UsageError
-        If a source holds neither images nor slides, or its resolution is unknown or coarser than
-        wanted.
+        If a source holds neither images nor slides, cannot be read, or its resolution is unknown
+        or coarser than wanted.
     """
     if request.labelled:
         pairs = zip(sources, mpps, strict=True)
         return join([_read_labelled(Path(source), mpp, request) for source, mpp in pairs])
-    return read_places(find_tiles(sources, mpps, request))
+    return read_places(find_tiles(sources, mpps, request, say=say))
 
 
 def read_places(places: Sequence[Place]) -> TileSet:
@@ -78,6 +85,11 @@ def _read_labelled(source: Path, mpp: float | None, request: TileRequest) -> Til
         arrays = read_arrays(source)
         if "instances" not in arrays:
             raise UsageError(f"--tiles {source} has no array 'instances'")
+        if (least := arrays["instances"].min()) < 0:
+            raise UsageError(
+                f"--tiles {source}: a pixel of 'instances' is {least}; 0 for background and one "
+                "positive number a nucleus are wanted"
+            )
         place = find_arrays(source, mpp, request)
         labels = [_cut_labels(numbers, place.zoom, request) for numbers in arrays["instances"]]
         return replace(read_places([place]), instances=np.concatenate(labels))

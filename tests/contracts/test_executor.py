@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from itertools import chain
@@ -190,6 +191,18 @@ def test_an_error_of_the_items_reaches_the_caller(executor: Executor) -> None:
 
     with pytest.raises(OSError, match="the manifest is gone"):
         list(executor.map(square, torn()))
+
+
+def test_no_task_is_begun_for_a_caller_who_has_stopped(executor: Executor, tmp_path: Path) -> None:
+    def begin(number: int) -> None:
+        (tmp_path / str(number)).touch()
+        time.sleep(2)
+
+    outcomes = executor.map(begin, range(50))
+    next(outcomes)
+    outcomes.close()  # type: ignore[attr-defined]
+    time.sleep(3)  # in which two more a worker would have their turn
+    assert len(list(tmp_path.iterdir())) <= 2 * executor.workers
 
 
 def test_results_may_be_large(executor: Executor) -> None:

@@ -69,6 +69,28 @@ def test_the_same_weights_have_the_same_digest(tmp_path: Path) -> None:
     assert save_weights(linear(5), tmp_path / "a") != digest(tmp_path / "b")
 
 
+def test_what_half_precision_does_not_hold_is_refused(tmp_path: Path) -> None:
+    norm = nn.BatchNorm2d(4)
+    norm.running_var[1] = 1e5
+    with pytest.raises(
+        ModelError, match=r"running_var reaches 100000, .* 65504: .* without --half"
+    ):
+        save_weights(norm, tmp_path / "a", half=True)
+    save_weights(norm, tmp_path / "a")
+    loaded = nn.BatchNorm2d(4)
+    load_weights(loaded, tmp_path / "a", sha256=None)
+    assert loaded.running_var[1] == 1e5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, value: float) -> None:
+    broken = linear()
+    broken.weight.data[0, 1] = value
+    with pytest.raises(ModelError, match=r"weight reaches (nan|inf)"):
+        save_weights(broken, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_an_encoder_without_weights_needs_no_file(tmp_path: Path) -> None:
     card = save_encoder(
         create_encoder("mean-colour", spec=TILE.spec), tmp_path, architecture="mean-colour"

@@ -65,10 +65,12 @@ def test_a_teacher_answers_tiles_of_any_even_edge() -> None:
     assert teacher_of(build_net("resnet10t"))(pixels).shape == (1, 3, 36, 36)
 
 
-def test_hard_maps_are_reduced_as_targets_are() -> None:
+@pytest.mark.parametrize("certainty", [1.0, 0.1])
+def test_maps_are_reduced_as_targets_are(certainty: float) -> None:
     instances = np.zeros((48, 48), np.int32)
     instances[5:20, 7:23], instances[20:41, 11:30] = 1, 2
     maps = nuclei_maps(instances)
+    maps[0] *= certainty
     for stride in (2, 4):
         expected = reduce_maps(maps, stride)
         found = reduce_soft(torch.from_numpy(maps[None]), 48 // stride, 48 // stride)[0].numpy()

@@ -113,6 +113,12 @@ def test_reducing_softens_the_nuclei_and_averages_the_distances_inside() -> None
     np.testing.assert_array_equal(reduced[1], [[0, (2 + 3 + 8 + 9) / 4, 0], [0, 0, 0]])
 
 
+def test_distances_of_a_doubtful_nucleus_are_averaged_and_not_damped() -> None:
+    maps = np.zeros((3, 2, 2), np.float32)
+    maps[0], maps[1], maps[2] = [[0.2, 0.1], [0, 0]], 0.9, -0.9
+    np.testing.assert_allclose(reduce_maps(maps, 2).ravel(), [0.075, 0.9, -0.9], rtol=1e-6)
+
+
 @given(instances=instance_maps)
 def test_reducing_and_mirroring_commute(instances: NDArray[np.int32]) -> None:
     even = np.pad(instances, [(0, n % 2) for n in instances.shape])

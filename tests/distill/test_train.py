@@ -83,6 +83,20 @@ def test_a_loss_that_is_not_finite_stops_at_once(value: float) -> None:
     assert isinstance(met.value, ArithmeticError)
 
 
+def test_a_gradient_that_is_not_finite_stops_before_the_step() -> None:
+    """The slope of a square root is infinite at 0, where the root itself is not."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    nothing = torch.zeros(2, 1)
+
+    def distance(maps: Tensor, target: Tensor) -> Tensor:
+        return (maps - target).pow(2).sqrt().mean()
+
+    with pytest.raises(DivergedError, match="the gradient's norm is nan at step 0: lower"):
+        train(model, [(nothing, nothing)], distance, Schedule(steps=1))
+    assert model.weight.item() == 0
+
+
 @pytest.mark.parametrize("steps", [1, 2, 10, 40, 300])
 def test_the_rate_warms_up_and_falls_to_nearly_nothing(steps: int) -> None:
     factors = [Schedule(steps=steps).factor(step) for step in range(steps)]
@@ -152,6 +166,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         begun(nn.Linear(4, 1)).load(tmp_path / "checkpoint.pt")
     with pytest.raises(ModelError, match="does not continue this training"):
         begun(line(), average_decay=0.9).load(tmp_path / "checkpoint.pt")
+    begun(line(), average_decay=0.9).save(tmp_path / "averaged.pt")
+    with pytest.raises(ModelError, match="its weights are averaged"):
+        begun(line()).load(tmp_path / "averaged.pt")
 
 
 def test_the_average_follows_the_weights_slowly() -> None:

@@ -7,8 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.segmentation.card import read_segmenter_card
+from distill.teachers.watch import CHECKPOINT_NAME
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
+from pipelines.lock import HeldError, held
 from tests.distill.segmentation.made import write_folder, write_glas
 
 SMALL = ("--encoder", "mobilenetv3_small_050", "--steps", 2, "--batch-size", 2, "--crop-px", 64,
@@ -46,6 +48,16 @@ def test_glas_by_its_own_split(tmp_path: Path) -> None:
     with_objects = answer["object_images"]["gland"]
     assert 0 <= with_distance <= with_objects == 4
     assert f"of {with_distance} of {with_objects} images" in out_text
+
+
+def test_two_trainings_in_one_folder_do_not_mix(tmp_path: Path) -> None:
+    data, out = write_folder(tmp_path / "data", 6), tmp_path / "out"
+    out.mkdir()
+    checkpoint = out / CHECKPOINT_NAME
+    checkpoint.touch()
+    with held(out), pytest.raises(HeldError, match="choose another folder"):
+        run("train", "--data", data, "-o", out, "--image-mpp", 0.5, *SMALL)
+    assert checkpoint.exists()
 
 
 def test_a_folder_with_images_to_learn_from_unlabelled(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ from distill.teachers.card import read_teacher_card
 from distill.teachers.labelled import read_pixels
 from distill.teachers.read import read_labelled
 from distill.teachers.split import split_by_case
+from distill.teachers.watch import CHECKPOINT_NAME
 from pipelines.cli.main import cli
 from pipelines.defaults import default_networks
 from pipelines.errors import UsageError
+from pipelines.lock import HeldError, held
 from tests.conftest import MadeUp
 from wsi.testing import Specimen, nuclei_crops, write_slide
 
@@ -74,6 +76,14 @@ def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     table = run("evaluate", "--images", data, "--weights", weights, "--turns", 1)
     assert table.split()[: len(SCORE_NAMES)] == list(SCORE_NAMES)
     assert f"{answer['mean']['dice']:.3f}" in table
+
+
+def test_two_trainings_in_one_folder_do_not_mix(data: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / CHECKPOINT_NAME
+    checkpoint.touch()
+    with held(tmp_path), pytest.raises(HeldError, match="choose another folder"):
+        run("train", "--data", data, "-o", tmp_path, "--steps", 1)
+    assert checkpoint.exists()
 
 
 def test_images_of_one_name_are_all_measured(data: Path, tmp_path: Path) -> None:

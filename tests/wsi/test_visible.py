@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from wsi.visible import visible, visible_images
+from wsi.visible import images_by_stem, visible, visible_images
 
 
 def make(folder: Path, *names: str) -> None:
@@ -26,3 +26,9 @@ def test_a_folder_that_lies_in_a_hidden_one_can_be_looked_into(tmp_path: Path) -
 def test_images_are_told_by_their_suffix_in_capitals_too(tmp_path: Path) -> None:
     make(tmp_path, "a.PNG", "b.Tif", "._a.PNG", "notes.txt", "c.png.bak")
     assert [p.name for p in visible_images(tmp_path)] == ["a.PNG", "b.Tif"]
+
+
+def test_images_are_found_by_their_stem(tmp_path: Path) -> None:
+    make(tmp_path, "a.PNG", "deep/b.png", "c.txt")
+    assert images_by_stem(tmp_path) == {"a": tmp_path / "a.PNG"}
+    assert images_by_stem(tmp_path / "none") == {}

@@ -16,7 +16,7 @@ from distill.teachers.labelled import (
     read_numbers,
     read_pixels,
 )
-from wsi.visible import visible_images
+from wsi.visible import images_by_stem
 
 DESCRIPTION = "images/ + instances/ (or foreground/), files of the same stem"
 # Touching nuclei have a notch between them. Of MoNuSeg's components above this solidity, 99 of
@@ -33,8 +33,8 @@ def recognises(folder: Path) -> bool:
 
 def read(folder: Path) -> Iterator[Labelled]:
     """Read each image with the label file of the same stem; instances win over foreground."""
-    of_kind = {kind: _by_stem(folder / kind) for kind in ("instances", "foreground")}
-    images = _by_stem(folder / "images")
+    of_kind = {kind: images_by_stem(folder / kind) for kind in ("instances", "foreground")}
+    images = images_by_stem(folder / "images")
     unlabelled = sorted(set(images) - set(of_kind["instances"]) - set(of_kind["foreground"]))
     if unlabelled or not images:
         raise LabelledDataError(
@@ -64,7 +64,3 @@ def separate_singles(foreground: NDArray[np.bool_]) -> Instances:
             number += 1
             instances[region.slice][region.image] = number
     return instances
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in visible_images(folder)} if folder.is_dir() else {}

@@ -65,3 +65,12 @@ def test_files_are_read_when_asked_for(tmp_path: Path) -> None:
     assert images.digest() != before
     with pytest.raises(LabelledDataError, match=r"1\.png does not open as an image"):
         images.read(1)
+
+
+def test_an_image_too_large_for_pillow_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("1", (64, 64)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(LabelledDataError, match=r"a\.png does not open as an image"):
+        FileImages((tmp_path / "a.png",)).read(0)

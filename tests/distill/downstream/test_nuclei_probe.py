@@ -11,8 +11,8 @@ from skimage.draw import disk
 from distill.downstream.decoder_probe import Segmenting
 from distill.downstream.nuclei_probe import segment
 from distill.encoders import Encoder, create_encoder
-from distill.errors import ModelError
-from distill.teachers.labelled import Labelled
+from distill.errors import LabelledDataError, ModelError
+from distill.teachers.labelled import UNKNOWN, Labelled
 from wsi.plan import TileSpec
 
 
@@ -77,6 +77,14 @@ def test_images_are_brought_to_the_encoders_resolution(encoder: Encoder) -> None
     fine = replace(image(3, edge=160, mpp=0.25), instances=instances)
     (overlap,) = segment(encoder, [fine], [fine], settings)
     assert overlap.actual == (80 // 2 // 2) ** 2
+
+
+def test_nuclei_that_are_not_told_apart_are_refused(encoder: Encoder) -> None:
+    unsure = image(0)
+    unsure.instances[:8, :8] = UNKNOWN
+    for learn_from, asked in ((unsure, image(1)), (image(1), unsure)):
+        with pytest.raises(LabelledDataError, match="i0: of some nuclei"):
+            segment(encoder, [learn_from], [asked], Segmenting(steps=1, crop_px=64))
 
 
 def test_the_mean_colour_cannot_segment() -> None:

@@ -69,6 +69,40 @@ def test_objects_are_pooled_for_f1_and_averaged_for_dice() -> None:
     assert moved.object_hausdorff_um["tumour"].value == 1.5
 
 
+def test_a_value_of_one_case_has_no_interval() -> None:
+    """Others have neither the class nor an object: resampled, it would be the same each time."""
+    classes = np.zeros((40, 40), np.int32)
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    empty = ClassImage(pixels=pixels, classes=classes, name="e", case="a", mpp=0.5)
+    one = replace(empty, classes=classes.copy(), case="b")
+    one.classes[2:20, 2:20] = 1
+    scores = [score_image(of, np.roll(of.classes, 1, axis=0), CLASSES) for of in (empty, one)]
+    scores.append(replace(scores[0], case="c"))
+    summary = summarise_images(scores, CLASSES)
+    for estimate in (
+        summary.iou["tumour"],
+        summary.dice["tumour"],
+        summary.object_f1["tumour"],
+        summary.object_dice["tumour"],
+        summary.object_hausdorff_px["tumour"],
+    ):
+        assert np.isfinite(estimate.value)
+        assert np.isnan(estimate.low)
+        assert np.isnan(estimate.high)
+    assert np.isfinite(summary.iou["stroma"].low)
+
+
+@pytest.mark.parametrize(("edge_um", "found"), [(4.0, 0), (6.0, 1)])
+def test_what_is_a_speck_does_not_depend_on_the_resolution(edge_um: float, found: int) -> None:
+    for mpp in (0.25, 0.5, 1.0):
+        classes = np.zeros((40, 40), np.int32)
+        classes[: round(edge_um / mpp), : round(edge_um / mpp)] = 1
+        image = ClassImage(
+            pixels=np.zeros((40, 40, 3), np.uint8), classes=classes, name="i", case="a", mpp=mpp
+        )
+        assert score_image(image, classes, CLASSES).objects["tumour"].found == found
+
+
 def test_given_objects_go_before_what_lies_apart() -> None:
     classes = np.zeros((40, 40), np.int32)
     classes[2:20, 2:30] = 1

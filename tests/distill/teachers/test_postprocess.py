@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from distill.metrics import score
-from distill.targets import nuclei_maps
+from distill.targets import nuclei_maps, number_parts
 from distill.teachers.postprocess import Thresholds, border_strength, separate
 from wsi.testing import nuclei_crops
 
@@ -81,6 +82,20 @@ def test_what_is_improbable_or_small_is_no_nucleus() -> None:
     maps[0] *= 0.4
     assert separate(maps, Thresholds(nuclei=0.5)).max() == 0
     assert separate(maps, Thresholds(nuclei=0.3)).max() == 1
+
+
+def test_every_nucleus_is_connected_over_the_sides_of_its_pixels() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        noise = rng.normal(size=(3, 160, 160))
+        smooth = [gaussian_filter(n, sigma) for n, sigma in zip(noise, (1, 2, 2), strict=True)]
+        maps = np.stack(
+            [1 / (1 + np.exp(-3 * smooth[0] / smooth[0].std())), *np.multiply(8, smooth[1:])]
+        )
+        found = separate(
+            maps.astype(np.float32), Thresholds(depth=0.05, smooth_px=0.5, least_px=10)
+        )
+        assert number_parts(found).max() == len(np.unique(found)) - 1
 
 
 @given(top=st.integers(0, 50), left=st.integers(0, 50), seed=st.integers(0, 3))

@@ -29,6 +29,7 @@ from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
+from pipelines.lock import HeldError, held
 from pipelines.model import load_model
 from tests.conftest import ROOT
 from wsi.testing import nuclei_crops
@@ -282,6 +283,15 @@ def test_a_training_begun_anew_forgets_where_the_last_one_was(
     monkeypatch.setattr("pipelines.pretraining.run.pretrain", killed)
     CliRunner().invoke(cli, arguments("barlow", tiles, tmp_path, "--seed", "1"))
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_two_trainings_in_one_folder_do_not_mix(tiles: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.touch()
+    with held(tmp_path), pytest.raises(HeldError, match="choose another folder"):
+        run("barlow", tiles, tmp_path)
+    assert checkpoint.exists()
+    assert not (tmp_path / "model.toml").exists()
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,27 @@ def test_a_slide_without_room_for_a_tile_is_left_out(tmp_path: Path, synthetic: 
         find_tiles([str(manifest)], [None], request)
 
 
+def test_a_slide_without_tissue_is_left_out_and_said(tmp_path: Path, synthetic: MadeUp) -> None:
+    save(tmp_path / "nothing.png", np.zeros((65, 75), np.uint8))
+    manifest = tmp_path / "slides.csv"
+    blank = tmp_path / f"blank{synthetic.path.suffix}"
+    blank.symlink_to(synthetic.path)
+    rows = [f"{blank},blank,{tmp_path / 'nothing.png'}", f"{synthetic.path},whole,"]
+    manifest.write_text("\n".join(["path,slide_id,mask", *rows]))
+    said: list[str] = []
+    places = find_tiles([str(manifest)], [None], REQUEST, say=said.append)
+    assert [place.case for place in places] == ["whole"]
+    (line,) = said
+    assert line.startswith(f"{blank} is left out: nothing is tissue in the mask")
+
+
+def test_a_slide_that_cannot_be_used_is_named(tmp_path: Path, synthetic: MadeUp) -> None:
+    manifest = tmp_path / "slides.csv"
+    manifest.write_text(f"path,mask\n{synthetic.path},{tmp_path / 'gone.png'}")
+    with pytest.raises(UsageError, match=rf"{synthetic.path}: .*gone\.png"):
+        find_tiles([str(manifest)], [None], REQUEST)
+
+
 def test_labels_are_cut_with_their_pixels(tmp_path: Path) -> None:
     pixels = located(64, 64)
     labels = np.zeros((64, 64), np.uint16)
@@ -194,6 +215,30 @@ def test_what_cannot_be_cut_is_refused_with_the_way_out(tmp_path: Path) -> None:
     np.savez(tmp_path / "c.npz", images=np.zeros(3))
     with pytest.raises(UsageError, match="an array 'pixels'"):
         read_tileset([str(tmp_path / "c.npz")], [0.5], REQUEST)
+
+
+def test_an_image_too_large_for_pillow_is_to_be_given_as_a_slide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png", located(64, 64))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(UsageError, match=r"a\.png: limit 100_000_000 px: give it as a slide"):
+        read_tileset([str(tmp_path)], [0.5], REQUEST)
+
+
+def test_arrays_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    for content in (None, b"", b"PK\x03\x04xx", b"no arrays"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UsageError, match=r"a\.npz cannot be read as arrays"):
+            read_tileset([str(path)], [0.5], REQUEST)
+    np.savez(path, pixels=np.zeros((0, 64, 64, 3), np.uint8))
+    with pytest.raises(UsageError, match="of no image"):
+        read_tileset([str(path)], [0.5], REQUEST)
+    np.savez(path, pixels=np.zeros((1, 64, 64, 3), np.uint8), instances=-np.ones((1, 64, 64), int))
+    with pytest.raises(UsageError, match=r"'instances' is -1; 0 for background"):
+        read_tileset([str(path)], [0.5], replace(REQUEST, labelled=True))
 
 
 def test_a_place_says_where_its_tiles_are_and_travels(tmp_path: Path, synthetic: MadeUp) -> None:
