@@ -8,7 +8,8 @@ import { showLine } from "./show.js";
 import { troubleLine } from "./trouble.js";
 
 const REDO =
-  "To try it again, run the same command: finished slides are skipped by their receipts.";
+  "Correct what is said here, if it is of the slide or the settings, and run the same command: " +
+  "finished slides are not done twice.";
 const EARLIER = "What is shown was made before it failed, perhaps by an earlier run.";
 const RELATIVE =
   "This map compares tiles within the slide. " +
