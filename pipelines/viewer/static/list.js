@@ -169,7 +169,9 @@ export class SlideList {
   select(slideId) {
     this.current = slideId;
     this.mark();
-    this.rows.get(slideId)?.row.scrollIntoView({ block: "nearest" });
+    const row = this.rows.get(slideId)?.row;
+    if (row && !row.hidden) reveal(row);
+    scrollTo({ top: 0 }); // in a narrow window the slide stands above the list
   }
 
   mark() {
@@ -190,4 +192,12 @@ function searched(slide) {
   const { slide_id: id, patient_id: patient, prediction, label, reason, flags } = slide;
   const said = [id, patient, prediction, label, reason, ...kinds(slide).slice(1), ...flags];
   return words(said.filter(Boolean).join("\n").toLocaleLowerCase());
+}
+
+/** Scroll the list alone to a row; `scrollIntoView` would move the page, too. */
+function reveal(row) {
+  const list = byId("slides");
+  const [shown, wanted] = [list.getBoundingClientRect(), row.getBoundingClientRect()];
+  if (wanted.top < shown.top) list.scrollTop -= shown.top - wanted.top;
+  else if (wanted.bottom > shown.bottom) list.scrollTop += wanted.bottom - shown.bottom;
 }

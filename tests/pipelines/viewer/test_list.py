@@ -135,3 +135,15 @@ def test_a_narrow_window_leaves_room_for_the_slide(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for selector in ("#search", "#zoom-in"):  # neither lies on the other
         page.click(selector, trial=True)
+
+
+def test_in_a_narrow_window_a_chosen_slide_is_what_is_seen(
+    address: str, open_page: Callable[..., Any]
+) -> None:
+    page = open_page(address)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.reload()
+    page.wait_for_selector("#legend")
+    assert page.evaluate("scrollY") == 0  # the list lies far below
+    page.locator("#slides [role=option]:visible").last.click()
+    page.wait_for_function("scrollY === 0")
