@@ -13,7 +13,7 @@ from distill.card import HeadFile, ModelCard, TileCard, TrainingCard, read_toml
 from distill.checkpoint import save_encoder
 from distill.encoders import create_backbone, encoder_of
 from distill.errors import ModelError
-from pipelines.errors import FeaturesError, UsageError
+from pipelines.errors import FeaturesError
 from pipelines.mil.job import MilJob
 from pipelines.mil.run import HEAD_CARD_NAME, read_job, train_mil
 from pipelines.mil.training import HeadSettings
@@ -76,14 +76,6 @@ def test_what_cannot_be_is_said_before_anything_is_written(
     with pytest.raises(ModelError, match=says):
         read_job(replace(job, settings=replace(job.settings, **changes)))
     assert not job.out.exists()
-
-
-def test_a_positive_class_is_one_of_two_or_more(job: MilJob) -> None:
-    with pytest.raises(UsageError, match=r"^--positive cyst: .* none .* normal \(\d+\), tumour"):
-        read_job(replace(job, positive="cyst"))
-    job.labels.write_text(job.labels.read_text().replace("normal", "tumour"))
-    with pytest.raises(UsageError, match=r"all slides are of one class, tumour \(\d+\)"):
-        read_job(replace(job, positive=None))
 
 
 def test_a_model_of_other_tiles_did_not_make_the_embeddings(job: MilJob, tmp_path: Path) -> None:

@@ -290,7 +290,7 @@ def test_the_last_of_two_classes_is_the_positive_one(make_cohort: Make, tmp_path
     assert read_job(job_of(files, tmp_path / "out", positive=None)).positive == "tumour"
     assert read_job(job_of(files, tmp_path / "out", positive="normal")).positive == "normal"
     rewrite(files.labels, lambda r: r | {"label": "normal"})
-    with pytest.raises(UsageError, match=r"classes are normal \(32\); .* two at least"):
+    with pytest.raises(UsageError, match=r"of one class, normal \(32\): two at least"):
         read_job(job_of(files, tmp_path / "out", positive=None))
 
 
