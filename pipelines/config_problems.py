@@ -7,11 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-IN_OUR_WORDS = {
-    "tuple_type": "should be a list",
-    "path_type": "should be a path",
-    "model_type": "should be a table",
-}
+EXPECTED = " should be "
+IN_OUR_WORDS = {"tuple_type": "a list", "path_type": "a path", "model_type": "a table"}
 
 
 def problems_of(error: ValidationError, known: Collection[str]) -> str:
@@ -25,8 +22,13 @@ def problems_of(error: ValidationError, known: Collection[str]) -> str:
     said: defaultdict[str, list[str]] = defaultdict(list)
     for problem in error.errors():
         said[_key(problem)].append(_message(problem, known))
-    # A value that may be of several kinds has a problem for each of them.
-    return "; ".join(f"{key}: {' or '.join(of)}" if key else of[0] for key, of in said.items())
+    return "; ".join(f"{key}: {_joined(of)}" if key else of[0] for key, of in said.items())
+
+
+def _joined(of: list[str]) -> str:
+    """One sentence on a value that may be of several kinds, which has a problem for each."""
+    begin = "".join(of[0].partition(EXPECTED)[:2])
+    return " or ".join([of[0], *(other.removeprefix(begin) for other in of[1:])])
 
 
 def _key(problem: Any) -> str:
@@ -44,5 +46,5 @@ def _message(problem: Any, known: Collection[str]) -> str:
         )
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
-    expected = problem["msg"].removeprefix("Input ")
-    return f"{problem['input']!r} {IN_OUR_WORDS.get(problem['type'], expected)}"
+    expected = problem["msg"].removeprefix(f"Input{EXPECTED}")
+    return f"{problem['input']!r}{EXPECTED}{IN_OUR_WORDS.get(problem['type'], expected)}"

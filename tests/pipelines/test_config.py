@@ -106,7 +106,7 @@ def test_a_wrong_setting_is_named(flags: dict[str, Any], named: str) -> None:
         ({"bath_size": 3}, "bath_size: there is no such key; did you mean batch_size?"),
         (
             {"limits": {"minutes": -1}},
-            "limits.minutes: -1 should be greater than 0 or -1 should be 'off'",
+            "limits.minutes: -1 should be greater than 0 or 'off'",
         ),
         ({"resources": {"embed": {"cpus": 0}}}, "resources.embed.cpus: 0 should be greater than 0"),
         (
