@@ -67,8 +67,18 @@ def write_picture(
         missing = "outline" if any(_has_pale_middle(channel) for channel in shown) else "colour"
         caption = f"No {missing}: the model did not look there{_because(heatmap)}. {caption}"
     figure.supxlabel(caption, fontsize=9, color="0.35")
-    with replacing(path) as tmp:
-        figure.savefig(tmp, format="png", dpi=110)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path, *, dpi: int = 110) -> None:
+    """Write a picture whole or not at all; in names of slides and classes a dollar sign is one."""
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with replacing(path) as tmp, rc_context({"text.parse_math": False}):
+        figure.savefig(tmp, format="png", dpi=dpi)
 
 
 def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:

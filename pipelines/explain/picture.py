@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from distill.explain.faithfulness import Curves
 from pipelines.explain.explanation import ExplainedBy, Explanation, mean_area
+from pipelines.picture import save_figure
 from pipelines.runfolder import NOTICE
-from wsi.atomic import replacing
 from wsi.outline import outline
 from wsi.slide import Pixels
 
@@ -55,8 +55,7 @@ def write_explanation(
         fontsize=10,
         color="0.3",
     )
-    with replacing(path) as tmp:
-        figure.savefig(tmp, format="png", dpi=100)
+    save_figure(figure, path, dpi=100)
 
 
 def _heading(explained: Explanation, target: str, title: str) -> str:

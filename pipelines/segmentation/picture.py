@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.area import in_mm2
-from pipelines.picture import draw_scale_bar, draw_slide
+from pipelines.picture import draw_scale_bar, draw_slide, save_figure
 from pipelines.segmentation.geojson import read_labels
 from pipelines.segmentation.labels import fraction_colour_of
-from wsi.atomic import replacing
 
 MOST_PX = 1400**2
 OPACITY = 0.55
@@ -72,8 +71,7 @@ def write_segmentation_picture(
         fontsize=9,
         color="0.35",
     )
-    with replacing(path) as tmp:
-        figure.savefig(tmp, format="png", dpi=110)
+    save_figure(figure, path)
 
 
 def _columns(labels: Iterable[str]) -> int:

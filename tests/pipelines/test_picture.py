@@ -59,3 +59,13 @@ def test_a_region_without_effect_differs_from_one_without_tiles(
         return int((right < 120).sum())
 
     assert outlined_px(0.0) > outlined_px(np.nan) + 2000
+
+
+def test_names_are_no_formulas(made_run: Any, tmp_path: Path) -> None:
+    folder = made_run.path / "slides" / made_run.positive
+    heatmap = read_heatmap(folder / "heatmap.ome.zarr")
+    channel = replace(heatmap.channels[0], title=r"score:$\frac{a$", high_label=r"$\frac{a$")
+    priced = replace(heatmap, channels=(channel,), values=heatmap.values[:1])
+    out = tmp_path / "heatmap.png"
+    write_picture(out, folder / "image.ome.zarr", priced, title=r"slide $\frac{a$_^")
+    assert out.exists()
