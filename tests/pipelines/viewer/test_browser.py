@@ -30,6 +30,13 @@ PATIENCE_S = 15.0
 SQUARE_UM = 50.0  # edge of the dark square: 100 level-0 pixels of 0.5 µm
 
 
+def change_record(out: Path, slide_id: str, **changes: Any) -> None:
+    """Say something else of one slide of a run."""
+    records = read_records(out / "slides.parquet")
+    changed = [replace(r, **changes) if r.slide_id == slide_id else r for r in records]
+    write_records(out / "slides.parquet", changed)
+
+
 @contextmanager
 def served(out: Path) -> Iterator[str]:
     """The viewer on a free port of this machine."""
@@ -221,13 +228,8 @@ def test_what_is_shown_of_a_slide_that_failed_now_is_said_to_be_older(
     made_run: Any, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     out = shutil.copytree(made_run.path, tmp_path / "run")
-    records = [
-        replace(record, verdict="failed", reason="truncated", message="the file ends early")
-        if record.slide_id == made_run.negative
-        else record
-        for record in read_records(out / "slides.parquet")
-    ]
-    write_records(out / "slides.parquet", records)
+    ended = {"verdict": "failed", "reason": "truncated", "message": "the file ends early"}
+    change_record(out, made_run.negative, **ended)
     with served(out) as url:
         page = open_page(f"{url}#{quote(made_run.negative)}")
         page.wait_for_selector("#reason:has-text('the file ends early')")

@@ -2,16 +2,14 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from pipelines.records import read_records, write_records
 from pipelines.viewer import server
-from tests.pipelines.viewer.test_browser import served
+from tests.pipelines.viewer.test_browser import change_record, served
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,14 +23,8 @@ def test_tiles_left_out_for_quality_are_told(
     made_run: Any, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     out = shutil.copytree(made_run.path, tmp_path / "run")
-    excluded = {"pen": 3, "blurred": 1}
-    records = [
-        replace(record, n_excluded_tiles=4, excluded=excluded)
-        if record.slide_id == made_run.positive
-        else record
-        for record in read_records(out / "slides.parquet")
-    ]
-    write_records(out / "slides.parquet", records)
+    left_out = {"n_excluded_tiles": 4, "excluded": {"pen": 3, "blurred": 1}}
+    change_record(out, made_run.positive, **left_out)
     with served(out) as url:
         page = open_page(f"{url}#{quote(made_run.positive)}")
         page.wait_for_selector(".facts:has-text('4 tiles left out for quality: pen 3, blurred 1')")
