@@ -1,4 +1,4 @@
-"""Going on with work only if it is the same: what decides it is kept in a file and compared."""
+"""Going on with a training only if it is the same, and never in the place of a finished one."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,21 @@ from pipelines.errors import UsageError
 from wsi.atomic import replacing
 
 SHOWN = 5  # differences in a message
+
+
+def refuse_finished(result: Path) -> None:
+    """Refuse to train in a folder whose training is over; `result` is what it writes at the end.
+
+    Raises
+    ------
+    UsageError
+        If it is there.
+    """
+    if result.exists():
+        raise UsageError(
+            f"{result.parent} holds a finished training ({result.name}): choose another folder "
+            "with --out"
+        )
 
 
 def remember(path: Path, job: Mapping[str, Any], *, resume: bool) -> None:

@@ -126,7 +126,7 @@ def pretrain(
     images or slides, a tenth is held out to measure on. curves.csv and curves.png are written at
     each look at it, twenty times in all.
     """
-    from distill.card import read_card
+    from distill.card import CARD_NAME, read_card
     from distill.curves import CSV_NAME, read_last
     from distill.objectives.objective import COLOUR, OBJECTIVES
     from distill.objectives.response_loss import ResponseLoss
@@ -135,8 +135,11 @@ def pretrain(
     from pipelines.pretraining.run import check_network, run_pretraining
     from pipelines.pretraining.sources import TileRequest
     from pipelines.pretraining.watching import require_tensorboard
+    from pipelines.same_job import refuse_finished
     from wsi.plan import TileSpec
 
+    if not resume:
+        refuse_finished(out / CARD_NAME)
     if objective == "imagenet":
         from pipelines.pretraining.imagenet import import_imagenet
 

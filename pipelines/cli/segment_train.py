@@ -120,14 +120,17 @@ def train(
 ) -> None:
     """Train a segmenter; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
-    from distill.segmentation.card import DECODERS
+    from distill.segmentation.card import CARD_NAME, DECODERS
     from distill.segmentation.read import read_class_images
     from distill.segmentation.settings import SegmenterSettings
     from distill.segmentation.train import train_segmenter
     from pipelines.errors import UsageError
     from pipelines.labelled_job import begin_training, describe_images
     from pipelines.lock import held
+    from pipelines.same_job import refuse_finished
 
+    if not resume:
+        refuse_finished(out / CARD_NAME)
     if network is not None and network not in DECODERS:
         raise UsageError(f"--network {network}: known are {', '.join(DECODERS)}")
     if decoder not in ("fresh", "kept"):

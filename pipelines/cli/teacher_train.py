@@ -90,13 +90,17 @@ def train(
 ) -> None:
     """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
+    from distill.teachers.card import CARD_NAME
     from distill.teachers.predict import VIEWS
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
     from pipelines.labelled_job import begin_training
     from pipelines.lock import held
+    from pipelines.same_job import refuse_finished
 
+    if not resume:
+        refuse_finished(out / CARD_NAME)
     check_crop(crop_px)
     check_names_differ(data)
     mpps = one_each(mpp or [], len(data), flag="--data")

@@ -22,7 +22,6 @@ import numpy as np
 from distill.card import HeadFile, TrainingCard, write_toml
 from distill.device import check_device
 from pipelines.code_version import code_version
-from pipelines.errors import UsageError
 from pipelines.lock import held
 from pipelines.memory import measured_peak
 from pipelines.mil.bags import bag_logits
@@ -36,6 +35,7 @@ from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predic
 from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, save_head, save_model
 from pipelines.runfolder import NOTICE
+from pipelines.same_job import refuse_finished
 from wsi.atomic import replacing
 
 HEAD_CARD_NAME = "head.toml"
@@ -57,8 +57,7 @@ def read_job(job: MilJob) -> Cohort:
         See `pipelines.mil.cohort.read_cohort`; `UsageError` if `job.out` holds a training;
         `ModelError` if there is no such device or head, or `job.model` did not make the embeddings.
     """
-    if (job.out / SUMMARY_NAME).exists():
-        raise UsageError(f"{job.out} holds a finished training: choose another folder with --out")
+    refuse_finished(job.out / SUMMARY_NAME)
     check_device(job.settings.device)
     cohort = read_cohort(
         job.features,

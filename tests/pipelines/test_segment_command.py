@@ -76,6 +76,8 @@ def test_a_folder_with_images_to_learn_from_unlabelled(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="holds another training"):
             run(*train, *other, "--resume")
     split = (out / "split.csv").read_text()
+    with pytest.raises(UsageError, match=r"holds a finished training \(segmenter\.toml\)"):
+        run(*train)
     run(*train, "--resume")
     assert (out / "split.csv").read_text() == split
     answer = json.loads(

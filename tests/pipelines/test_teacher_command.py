@@ -60,6 +60,8 @@ def test_train_and_evaluate(data: Path, tmp_path: Path) -> None:
     for other in (("--seed", 1), ("--validation", 0.4), ("--mpp", 0.5)):
         with pytest.raises(UsageError, match="holds another training"):
             run(*train, *other, "--resume")
+    with pytest.raises(UsageError, match=r"holds a finished training \(teacher\.toml\)"):
+        run(*train)
     run(*train, "--resume")
 
     answer = json.loads(run("evaluate", "--images", data, "--weights", out, "--turns", 1, "--json"))

@@ -274,8 +274,7 @@ def test_a_training_begun_anew_forgets_where_the_last_one_was(
     tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before its first checkpoint, it would else go on from the last training's weights."""
-    run("barlow", tiles, tmp_path)
-    assert (tmp_path / "checkpoint.pt").is_file()
+    (tmp_path / "checkpoint.pt").touch()
 
     def killed(*args: object, **more: object) -> None:
         raise KeyboardInterrupt
@@ -283,6 +282,14 @@ def test_a_training_begun_anew_forgets_where_the_last_one_was(
     monkeypatch.setattr("pipelines.pretraining.run.pretrain", killed)
     CliRunner().invoke(cli, arguments("barlow", tiles, tmp_path, "--seed", "1"))
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_finished_training_is_not_written_over(tiles: Path, tmp_path: Path) -> None:
+    run("random", tiles, tmp_path)
+    kept = (tmp_path / "encoder.safetensors").read_bytes()
+    with pytest.raises(UsageError, match=r"holds a finished training \(model\.toml\)"):
+        run("random", tiles, tmp_path, "--seed", "1")
+    assert (tmp_path / "encoder.safetensors").read_bytes() == kept
 
 
 def test_two_trainings_in_one_folder_do_not_mix(tiles: Path, tmp_path: Path) -> None:
