@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import Contender, Work, measure_in_turns
-from benchmarks.report import Report, Table, Verdict
+from benchmarks.speed.measure import Contender, Work, measure_in_turns
+from benchmarks.speed.report import Report, Table, Verdict
 
 BARE, HELP = "python -c pass", "raypath --help"
 

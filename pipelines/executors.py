@@ -9,8 +9,8 @@ from cluster.limits import Limits
 from cluster.resources import Needs, available_cpus
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
+from pipelines.cohort.manifest import Entry
 from pipelines.errors import UsageError
-from pipelines.manifest import Entry
 from wsi.errors import RayPathError
 from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.blockwise.sealed import SealedPlan
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 from pipelines.memory import NOTHING, Held
+from pipelines.settings.config import RunConfig
 from wsi.ref import SlideRef
 from wsi.source import Source
 

@@ -13,7 +13,7 @@ from distill.segmentation.card import CARD_NAME as SEGMENTER_CARD_NAME
 from distill.segmentation.card import SegmenterCard, read_segmenter_card
 from distill.teachers.card import CARD_NAME as TEACHER_CARD_NAME
 from distill.teachers.card import AnyCard, read_teacher_card
-from pipelines.config import RunConfig
+from pipelines.settings.config import RunConfig
 from wsi.atomic import digest
 
 

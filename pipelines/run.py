@@ -11,12 +11,11 @@ from typing import Any
 from cluster.executor import Executor, Failure
 from distill.errors import ModelError
 from pipelines.code_version import code_version
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry, is_same
 from pipelines.errors import UsageError
 from pipelines.job import SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal, records_in_order
-from pipelines.lock import Lock, held
-from pipelines.manifest import Entry, is_same
+from pipelines.locks.folder import Lock, held
 from pipelines.networks import Networks, load_networks, read_networks
 from pipelines.output import GO_ON, check_folder, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, seal
@@ -26,9 +25,10 @@ from pipelines.remote.kept import kept_at
 from pipelines.remote.near import leave, slide_names
 from pipelines.remote.store import check_store
 from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME, image_path
+from pipelines.settings.config import RunConfig
+from pipelines.settings.stride import check_stride
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
-from pipelines.stride import check_stride
 from wsi.atomic import replacing
 from wsi.identity import stored_bytes
 from wsi.remote import is_remote

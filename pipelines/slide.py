@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.blockwise.work import BlockPlan, forget_blocks
+from pipelines.cohort.manifest import Entry
 from pipelines.embedding.embedders import load_embedders
 from pipelines.embedding.work import plan_embedding
 from pipelines.job import HandedOut, SlideJob
 from pipelines.labels import list_labels
-from pipelines.manifest import Entry
 from pipelines.nuclei.density import density_heatmap, density_spec
 from pipelines.receipts import RECEIPT_NAME, Receipts
 from pipelines.records import SlideRecord

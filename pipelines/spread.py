@@ -14,12 +14,12 @@ from typing import TypeGuard
 
 from cluster.executor import Outcome
 from pipelines.blockwise.sealed import BlockTask
-from pipelines.config import RunConfig
 from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.memory import NOTHING, Held, measured_peak
 from pipelines.output import GO_ON, explained_output
 from pipelines.records import SlideRecord
 from pipelines.remote.task import do_block, do_slide
+from pipelines.settings.config import RunConfig
 from wsi.ref import SlideRef
 from wsi.remote import is_remote
 

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from benchmarks.cohort.make import MANIFEST_NAME
 from benchmarks.cohort.plan import MALIGNANT
 from benchmarks.cohort.tiles import write_tile_scores
-from benchmarks.measure import BenchmarkError
 from benchmarks.pretraining.candidates import Candidate
+from benchmarks.speed.measure import BenchmarkError
 from distill.downstream.loaders.glas import LICENCE
 from pipelines.mil.job import MilJob
 from pipelines.mil.predictions import PREDICTIONS_NAME

@@ -23,8 +23,8 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.cohort.control import ARCHITECTURE
 from benchmarks.cohort.measure import TILES_NAME, heads_folder
 from benchmarks.cohort.plan import MALIGNANT
-from benchmarks.measure import BenchmarkError
 from benchmarks.pretraining.candidates import OURS, Candidate
+from benchmarks.speed.measure import BenchmarkError
 from distill.downstream import statistics
 from distill.downstream.statistics import Floats
 from pipelines.mil.evaluation.criterion import parse_criterion

@@ -15,7 +15,7 @@ from benchmarks.cohort.make import truth_path
 from benchmarks.cohort.paint import BENIGN_TISSUE, MALIGNANT_TISSUE
 from benchmarks.cohort.plan import MALIGNANT
 from distill.card import HeadFile, read_toml
-from pipelines.channels import ATTENTION, score_channel
+from pipelines.heatmaps.channels import ATTENTION, score_channel
 from pipelines.mil.division import TEST
 from pipelines.mil.run import HEAD_CARD_NAME, SPLIT_NAME
 from pipelines.model import load_head

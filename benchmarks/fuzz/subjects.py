@@ -20,8 +20,8 @@ from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, load_teacher, save_teacher
-from pipelines.convert import convert_slide
-from pipelines.manifest import read_manifest
+from pipelines.cohort.manifest import read_manifest
+from pipelines.conversion.driver import convert_slide
 from pipelines.model import load_model, save_model
 from pipelines.steps.look import look
 from wsi.errors import UnreadableRegionError

@@ -22,7 +22,7 @@ from benchmarks.mil.tables import as_markdown, in_common, piece, read_said, scor
 from benchmarks.slides import DATA
 from pipelines.code_version import code_version
 from pipelines.mil.heads.registry import HEADS
-from pipelines.same_job import remember
+from pipelines.training.resuming import remember
 from wsi.atomic import remove, replacing
 from wsi.errors import RayPathError
 

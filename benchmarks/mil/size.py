@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import Contender, Result, Work, measure_in_turns
+from benchmarks.speed.measure import Contender, Result, Work, measure_in_turns
 from pipelines.mil.heads.registry import HEADS
 
 LARGE = (1000, 10_000, 100_000)

@@ -10,13 +10,13 @@ from pipelines.check.largest import KEPT, Largest
 from pipelines.check.look import Checked, LookTask, Work, look_at
 from pipelines.check.measure import Fixed, MeasureTask, Rates, measure
 from pipelines.check.room import problems_of, problems_of_output, unknown_of
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 from pipelines.networks import read_networks
 from pipelines.output import existing_folder
 from pipelines.run import load_where_the_work_is_done
 from pipelines.runfolder import SLIDES_NAME
-from pipelines.stride import check_stride
+from pipelines.settings.config import RunConfig
+from pipelines.settings.stride import check_stride
 from wsi.errors import SlideError
 from wsi.remote import is_remote
 

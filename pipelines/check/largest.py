@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipelines.check.estimate import bag_bytes
 from pipelines.check.look import Checked, Work
 from pipelines.check.measure import Fixed, Rates
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 
 KEPT = 10  # slides, and not the cohort
 

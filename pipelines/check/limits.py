@@ -3,8 +3,8 @@
 from cluster.resources import Needs
 from pipelines.check.look import LookTask
 from pipelines.check.measure import MeasureTask
-from pipelines.config import RunConfig
-from pipelines.resources import task_needs
+from pipelines.settings.config import RunConfig
+from pipelines.settings.resources import task_needs
 from wsi.ref import SlideRef
 
 Task = LookTask | MeasureTask | RunConfig

@@ -10,8 +10,8 @@ from distill.teachers.card import read_teacher_card
 from pipelines.area import in_mm2
 from pipelines.blockwise.frame import lay_frame
 from pipelines.check.drawn import drawn_tissue
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
+from pipelines.settings.config import RunConfig
 from pipelines.steps.look import Look, look
 from wsi.identity import stored_bytes
 from wsi.jpeg.find import find_tiles

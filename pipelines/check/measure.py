@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.limits import mapped_bytes, memory_limit
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 from pipelines.memory import measured_peak
 from pipelines.remote.workplace import own_folder
+from pipelines.settings.config import RunConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

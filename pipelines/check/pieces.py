@@ -11,14 +11,14 @@ import numpy as np
 from cluster.serial import SerialExecutor
 from pipelines.check.drawn import drawn_tissue
 from pipelines.check.measure import Fixed, Rates
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.embedding.embedders import load_embedders
-from pipelines.manifest import Entry
 from pipelines.model import load_model
 from pipelines.records import read_records
 from pipelines.report.report import write_report
 from pipelines.run import run_cohort
 from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, tiles_name
+from pipelines.settings.config import RunConfig
 from pipelines.steps.embed import embed_grid, lay_grid
 from pipelines.steps.look import Look, look
 from pipelines.steps.opened import Opened

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import NETWORKS, RunConfig, load_config
-from pipelines.manifest import MANIFEST_SUFFIXES, read_cohort
+from pipelines.cohort.manifest import MANIFEST_SUFFIXES, read_cohort
 from pipelines.networks import read_networks
 from pipelines.output import check_local
 from pipelines.runfolder import image_path
-from pipelines.stride import check_stride
+from pipelines.settings.config import NETWORKS, RunConfig, load_config
+from pipelines.settings.stride import check_stride
 from wsi.remote import is_remote
 
 

@@ -49,7 +49,7 @@ def tiling(
     import json
     import tempfile
 
-    from benchmarks.tiling import TilingSettings, measure_tiling, write_made_up_slide
+    from benchmarks.speed.tiling import TilingSettings, measure_tiling, write_made_up_slide
     from cluster.resources import available_cpus
 
     settings = TilingSettings(
@@ -93,8 +93,8 @@ def cluster(
     """Measure a run by one of Ray's workers on one CPU and by two on two."""
     import tempfile
 
-    from benchmarks.cluster import ClusterSettings, measure_cluster
-    from benchmarks.tiling import write_made_up_slide
+    from benchmarks.speed.cluster import ClusterSettings, measure_cluster
+    from benchmarks.speed.tiling import write_made_up_slide
 
     settings = ClusterSettings(runs=runs, slides=slides, tile_px=tile_px, folder=folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix="raypath-") as made:
@@ -126,8 +126,8 @@ def embedding(
     """Measure embedding a slide beside the bare network, and a whole run beside LazySlide."""
     import tempfile
 
-    from benchmarks.embedding import EmbeddingSettings, measure_embedding
-    from benchmarks.tiling import write_made_up_slide
+    from benchmarks.speed.embedding import EmbeddingSettings, measure_embedding
+    from benchmarks.speed.tiling import write_made_up_slide
 
     settings = EmbeddingSettings(
         runs=runs, architecture=architecture, tile_px=tile_px, peers=peers, folder=folder

@@ -58,11 +58,11 @@ def check(
     from pipelines.check.check import check_cohort
     from pipelines.check.limits import needs_of, slide_of
     from pipelines.cli.progress import slide_progress
-    from pipelines.config import load_config
+    from pipelines.cohort.manifest import read_cohort
     from pipelines.executors import make_executor
-    from pipelines.limits import task_limits
-    from pipelines.manifest import read_cohort
     from pipelines.runfolder import image_path
+    from pipelines.settings.config import load_config
+    from pipelines.settings.limits import task_limits
 
     flags = {
         "model": model,

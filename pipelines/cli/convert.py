@@ -58,13 +58,13 @@ def convert(
 
     from cluster.resources import available_cpus
     from pipelines.cli.progress import slide_progress
+    from pipelines.cohort.manifest import read_cohort
+    from pipelines.conversion.driver import convert_slides
     from pipelines.conversion.tasks import ConvertJob, slide_of
-    from pipelines.convert import convert_slides
     from pipelines.errors import UsageError
     from pipelines.executors import conversion_executor, make_executor
-    from pipelines.limits import LimitsConfig, task_limits
-    from pipelines.manifest import read_cohort
     from pipelines.output import check_folder, check_local
+    from pipelines.settings.limits import LimitsConfig, task_limits
     from wsi.pyramid.options import PyramidOptions
 
     check_local(out)

@@ -44,9 +44,9 @@ def explain(
     answers to, not what is there.
     """
     from distill.teachers.teacher import load_teacher
+    from pipelines.cohort.manifest import read_cohort
     from pipelines.errors import UsageError
     from pipelines.explain.write import Question, explain_at, explain_highest, explain_regions
-    from pipelines.manifest import read_cohort
     from pipelines.model import load_model
 
     if sum(given is not None for given in (tile, top, regions)) != 1:

@@ -20,7 +20,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a slide.")] = False,
 ) -> None:
     """Show a slide's format, levels, resolution and its source, and its problems."""
-    from pipelines.find_slides import find_slides
+    from pipelines.cohort.find_slides import find_slides
     from wsi.errors import SlideError
     from wsi.remote import slide_path
 

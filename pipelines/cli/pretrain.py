@@ -135,7 +135,7 @@ def pretrain(
     from pipelines.pretraining.run import check_network, run_pretraining
     from pipelines.pretraining.sources import TileRequest
     from pipelines.pretraining.watching import require_tensorboard
-    from pipelines.same_job import refuse_finished
+    from pipelines.training.resuming import refuse_finished
     from wsi.plan import TileSpec
 
     if not resume:

@@ -96,13 +96,13 @@ def run(
 
     from pipelines.cli.progress import slide_progress
     from pipelines.cli.stopping import stopping_cleanly
-    from pipelines.config import load_config
+    from pipelines.cohort.manifest import read_cohort
     from pipelines.executors import make_executor
-    from pipelines.limits import task_limits
-    from pipelines.manifest import read_cohort
-    from pipelines.resources import task_needs
     from pipelines.run import prepare, run_cohort
     from pipelines.runfolder import image_path
+    from pipelines.settings.config import load_config
+    from pipelines.settings.limits import task_limits
+    from pipelines.settings.resources import task_needs
     from pipelines.spread import slide_of, step_of
     from pipelines.status.metrics import metered
     from wsi.remote import is_remote

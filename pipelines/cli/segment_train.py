@@ -125,9 +125,9 @@ def train(
     from distill.segmentation.settings import SegmenterSettings
     from distill.segmentation.train import train_segmenter
     from pipelines.errors import UsageError
-    from pipelines.labelled_job import begin_training, describe_images
-    from pipelines.lock import held
-    from pipelines.same_job import refuse_finished
+    from pipelines.locks.folder import held
+    from pipelines.training.labelled import begin_training, describe_images
+    from pipelines.training.resuming import refuse_finished
 
     if not resume:
         refuse_finished(out / CARD_NAME)

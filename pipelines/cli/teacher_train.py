@@ -95,9 +95,9 @@ def train(
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
-    from pipelines.labelled_job import begin_training
-    from pipelines.lock import held
-    from pipelines.same_job import refuse_finished
+    from pipelines.locks.folder import held
+    from pipelines.training.labelled import begin_training
+    from pipelines.training.resuming import refuse_finished
 
     if not resume:
         refuse_finished(out / CARD_NAME)

@@ -32,7 +32,7 @@ def verify(
     """
     from pipelines.cli.progress import slide_progress
     from pipelines.executors import make_executor
-    from pipelines.lock import refuse_held
+    from pipelines.locks.folder import refuse_held
     from pipelines.verify.run import count_slides, redo_slide, verify_run
 
     refuse_held(out, say=lambda line: typer.echo(line, err=True))

@@ -13,13 +13,13 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.channels import Channel
-from pipelines.config import RunConfig
-from pipelines.heatmap import make_heatmap, write_heatmap
+from pipelines.cohort.manifest import Entry
+from pipelines.heatmaps.channels import Channel
+from pipelines.heatmaps.ome_zarr import make_heatmap, write_heatmap
 from pipelines.job import SlideJob
-from pipelines.manifest import Entry
 from pipelines.model import save_untrained
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, TILES_NAME
+from pipelines.settings.config import RunConfig
 from pipelines.slide import run_slide
 from wsi.atomic import replacing
 from wsi.ngff import pixel_of

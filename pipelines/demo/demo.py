@@ -10,7 +10,7 @@ from pathlib import Path
 from cluster.executor import Executor
 from distill.downstream.statistics import Interval
 from distill.encoders import encoder_of
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import read_manifest
 from pipelines.demo.alignment import Alignment, measure_alignment
 from pipelines.demo.models import (
     LICENCE,
@@ -24,11 +24,11 @@ from pipelines.demo.models import (
 )
 from pipelines.demo.truth import heatmap_auroc, held_out_auroc
 from pipelines.errors import UsageError
-from pipelines.manifest import read_manifest
 from pipelines.model import save_model
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
+from pipelines.settings.config import RunConfig
 from wsi.atomic import replacing
 from wsi.testing import (
     CohortSlide,

@@ -20,13 +20,13 @@ from distill.respond import teacher_of
 from distill.responses import Responses, write_responses
 from distill.tileset import TileSet
 from distill.train import Schedule
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 from pipelines.mil.bags import Bag
 from pipelines.mil.features import open_features
 from pipelines.mil.training import TrainedHead, train_head
+from pipelines.pretraining.sampling import place_in_slides
 from pipelines.pretraining.tiles import read_places
 from pipelines.runfolder import SLIDES_NAME, TILES_NAME
-from pipelines.sampling import place_in_slides
 from wsi.atomic import remove
 from wsi.plan import TileSpec
 from wsi.testing import nuclei_crops

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from distill.downstream.statistics import Interval
-from pipelines.heatmap import Heatmap, read_heatmap
+from pipelines.heatmaps.ome_zarr import Heatmap, read_heatmap
 from pipelines.mil.statistics import auroc
 from pipelines.records import SlideRecord
 from pipelines.runfolder import HEATMAP_NAME, SLIDES_NAME

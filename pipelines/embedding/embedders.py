@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config import RunConfig
 from pipelines.model import Model, load_model
 from pipelines.runfolder import tiles_name
+from pipelines.settings.config import RunConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config import RunConfig
 from pipelines.embedding.embedders import embed_pixels
 from pipelines.model import Model
+from pipelines.settings.config import RunConfig
 from pipelines.steps.timing import Timing
 from wsi.grid import TileGrid
 from wsi.preprocess import Step, apply_steps, fit_steps, needs_sample

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.blockwise.work import BlockPlan, BlockWork
-from pipelines.config import RunConfig
 from pipelines.embedding.embedders import Embedder
 from pipelines.embedding.tiles import embed_tiles, fit_to_slide, join_tables, part_of
 from pipelines.model import Model, load_model
+from pipelines.settings.config import RunConfig
 from pipelines.steps.opened import Opened
 from pipelines.steps.timing import Timing
 from wsi.atomic import replacing

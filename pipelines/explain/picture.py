@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from distill.explain.faithfulness import Curves
 from pipelines.explain.explanation import ExplainedBy, Explanation, mean_area
-from pipelines.picture import save_figure
+from pipelines.heatmaps.picture import save_figure
 from pipelines.runfolder import NOTICE
 from wsi.outline import outline
 from wsi.slide import Pixels

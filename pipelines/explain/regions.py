@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor, nn
 
-from pipelines.channels import Channel
 from pipelines.errors import UsageError
-from pipelines.heatmap import Heatmap
+from pipelines.heatmaps.channels import Channel
+from pipelines.heatmaps.ome_zarr import Heatmap
 from pipelines.mil.heads.head import log_odds
 from wsi.raster import RasterFrame
 from wsi.tilestore import TileTable

@@ -13,8 +13,8 @@ from pipelines.explain.picture import write_explanation
 from pipelines.explain.regions import as_heatmap, as_table, leave_region_out
 from pipelines.explain.score import head_and_class, tile_score
 from pipelines.explain.tile import check_place, nuclei_at, read_at
+from pipelines.heatmaps.picture import write_picture
 from pipelines.model import Model
-from pipelines.picture import write_picture
 from pipelines.runfolder import IMAGE_NAME, NOTICE
 from pipelines.steps.look import look
 from wsi.atomic import replacing

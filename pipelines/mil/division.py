@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.downstream.splits import Indices, divide, validation
+from pipelines.cohort.patients import patients_astride
 from pipelines.errors import SplitError
 from pipelines.mil.labels import Labelled
-from pipelines.patients import patients_astride
 
 TRAIN, TUNE, TEST = "train", "tune", "test"
 SIDES = {TRAIN: TRAIN, TUNE: TUNE, "val": TUNE, "validation": TUNE, TEST: TEST}

@@ -18,7 +18,7 @@ from pipelines.code_version import code_version
 from pipelines.mil.cohort import Cohort
 from pipelines.mil.job import MilJob
 from pipelines.mil.predictions import Prediction
-from pipelines.same_job import remember
+from pipelines.training.resuming import remember
 from wsi.atomic import remove, replacing
 
 KEPT_NAME = ".training"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines.cohort.tables import Row, read_csv
 from pipelines.errors import ManifestError
-from pipelines.tables import Row, read_csv
 
 LABEL, SPLIT = "label", "split"
 # What a column may be called, whatever its capitals; the first that is there counts.

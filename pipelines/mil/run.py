@@ -22,7 +22,7 @@ import numpy as np
 from distill.card import HeadFile, TrainingCard, write_toml
 from distill.device import check_device
 from pipelines.code_version import code_version
-from pipelines.lock import held
+from pipelines.locks.folder import held
 from pipelines.memory import measured_peak
 from pipelines.mil.bags import bag_logits
 from pipelines.mil.cohort import Cohort, read_cohort
@@ -35,7 +35,7 @@ from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predic
 from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, save_head, save_model
 from pipelines.runfolder import NOTICE
-from pipelines.same_job import refuse_finished
+from pipelines.training.resuming import refuse_finished
 from wsi.atomic import replacing
 
 HEAD_CARD_NAME = "head.toml"

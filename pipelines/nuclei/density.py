@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.channels import Channel
-from pipelines.heatmap import Heatmap
-from pipelines.looked import LOOKED, NO_TILE, UNREADABLE
+from pipelines.heatmaps.channels import Channel
+from pipelines.heatmaps.looked import LOOKED, NO_TILE, UNREADABLE
+from pipelines.heatmaps.ome_zarr import Heatmap
 from pipelines.nuclei.table import read_groups, read_info
 from pipelines.readable import Unreadable
 from wsi.grid import TileGrid

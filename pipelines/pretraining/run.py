@@ -25,14 +25,14 @@ from distill.tileset import TileSet, share_of
 from distill.train import Schedule
 from distill.trial import tried
 from pipelines.errors import UsageError
-from pipelines.lock import held
+from pipelines.locks.folder import held
 from pipelines.model import save_model
 from pipelines.pretraining.job import JOB_NAME, PretrainJob, PretrainSettings
 from pipelines.pretraining.seen import seen_in
 from pipelines.pretraining.sources import Say
 from pipelines.pretraining.tiles import read_tileset
 from pipelines.pretraining.watching import Report, watching
-from pipelines.same_job import remember
+from pipelines.training.resuming import remember
 from wsi.atomic import remove
 from wsi.plan import TileSpec
 

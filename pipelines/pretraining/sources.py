@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from distill.teachers.cases import cases_of
+from pipelines.cohort.manifest import read_cohort
 from pipelines.errors import UsageError
-from pipelines.manifest import read_cohort
 from pipelines.pretraining.places import ARRAYS, Place, open_image, resampled_size, tile_coords
-from pipelines.sampling import place_in_slides
+from pipelines.pretraining.sampling import place_in_slides
 from wsi.plan import TOLERANCE, TileSpec
 from wsi.visible import IMAGE_SUFFIXES, visible_images
 

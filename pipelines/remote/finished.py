@@ -15,11 +15,11 @@ from pathlib import Path
 from pydantic_core import to_jsonable_python
 
 from pipelines.code_version import code_version
-from pipelines.config import NETWORKS
 from pipelines.job import SlideJob
 from pipelines.networks import read_networks
 from pipelines.records import SlideRecord, record_from
 from pipelines.remote.store import list_objects, read_object, write_object
+from pipelines.settings.config import NETWORKS
 from wsi.atomic import digest
 from wsi.errors import SlideError
 from wsi.identity import content_digest

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-from pipelines.channels import colourise
-from pipelines.heatmap import Heatmap
+from pipelines.heatmaps.channels import colourise
+from pipelines.heatmaps.ome_zarr import Heatmap
 from wsi.quality import MEASURES
 from wsi.slide import Pixels
 from wsi.tilestore import LeftOut

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.channels import is_shown_unasked
-from pipelines.heatmap import read_heatmap
+from pipelines.heatmaps.channels import is_shown_unasked
+from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.pixels import open_pyramid, thumbnail, version_of
 from pipelines.report.pictures import encode_webp, lay_over, mark_left_out, outline_tissue
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, PREDICTION_NAME, TILES_NAME, read_json

@@ -9,9 +9,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pipelines.channels import colour_stops
 from pipelines.check.compare import compare
-from pipelines.heatmap import read_heatmap
+from pipelines.heatmaps.channels import colour_stops
+from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import REASON_COLOURS
 from pipelines.report.preview import PREVIEW_NAME, data_uri, read_preview

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.area import in_mm2
-from pipelines.picture import draw_scale_bar, draw_slide, save_figure
+from pipelines.heatmaps.picture import draw_scale_bar, draw_slide, save_figure
 from pipelines.segmentation.geojson import read_labels
 from pipelines.segmentation.labels import fraction_colour_of
 

@@ -7,12 +7,12 @@ from functools import cache, partial
 from typing import Any
 
 from pipelines.blockwise.work import forget_blocks
-from pipelines.config import RunConfig
 from pipelines.embedding.embedders import Embedder, columns
 from pipelines.embedding.tiles import embed_tiles, fit_to_slide
 from pipelines.embedding.work import embed_blocks, plan_embedding
 from pipelines.model import Model
 from pipelines.receipts import Receipts
+from pipelines.settings.config import RunConfig
 from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened
 from pipelines.steps.reuse import complete, known_tiles

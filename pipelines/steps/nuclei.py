@@ -7,12 +7,12 @@ from typing import Any
 from distill.teachers.card import read_teacher_card
 from pipelines.blockwise.frame import Block, blocks_on_tissue
 from pipelines.blockwise.work import BlockPlan, forget_blocks
-from pipelines.heatmap import Heatmap, write_heatmap
+from pipelines.heatmaps.ome_zarr import Heatmap, write_heatmap
+from pipelines.heatmaps.picture import write_picture
 from pipelines.nuclei.block import CORE_PX
 from pipelines.nuclei.geojson import write_nuclei_geojson
 from pipelines.nuclei.labels import LABEL, write_nuclei_labels
 from pipelines.nuclei.work import NucleiWork, join_blocks
-from pipelines.picture import write_picture
 from pipelines.receipts import Receipts
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, NUCLEI_GEOJSON_NAME, NUCLEI_NAME
 from pipelines.steps.opened import Opened

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.blockwise.frame import BlockFrame, lay_frame
 from pipelines.blockwise.work import blocks_folder
-from pipelines.config import RunConfig
+from pipelines.settings.config import RunConfig
 from pipelines.steps.look import Look
 from wsi.ref import SlideRef
 from wsi.slide import Slide

@@ -14,12 +14,12 @@ from scipy.stats import rankdata
 
 from distill.card import HeadCard
 from distill.errors import ModelError
-from pipelines.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
-from pipelines.geojson import write_geojson
-from pipelines.heatmap import Heatmap, make_heatmap, write_heatmap
+from pipelines.heatmaps.channels import ATTENTION, ATTENTION_PERCENTILE, Channel, score_channel
+from pipelines.heatmaps.geojson import write_geojson
+from pipelines.heatmaps.ome_zarr import Heatmap, make_heatmap, write_heatmap
+from pipelines.heatmaps.picture import write_picture
 from pipelines.mil.heads.head import SUREST, Head, log_odds
 from pipelines.model import Model
-from pipelines.picture import write_picture
 from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,

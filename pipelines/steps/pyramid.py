@@ -10,9 +10,9 @@ from typing import Any
 import zarr
 
 from pipelines.blockwise.work import BlockPlan, BlockWork
-from pipelines.config import RunConfig
 from pipelines.labels import carry_labels
 from pipelines.runfolder import IMAGE_NAME
+from pipelines.settings.config import RunConfig
 from pipelines.steps.opened import Opened
 from wsi.atomic import TMP_MARK, publish, remove, replacing
 from wsi.cpus import usable_cpus

@@ -6,8 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.heatmap import Heatmap
-from pipelines.looked import NAMES
+from pipelines.heatmaps.looked import NAMES
+from pipelines.heatmaps.ome_zarr import Heatmap
 from pipelines.nuclei.geojson import CELL_PX
 from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of
 from pipelines.runfolder import (

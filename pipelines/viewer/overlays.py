@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.channels import Channel, colour_stops, colourise
-from pipelines.heatmap import Heatmap, read_heatmap
+from pipelines.heatmaps.channels import Channel, colour_stops, colourise
+from pipelines.heatmaps.ome_zarr import Heatmap, read_heatmap
 from pipelines.tissue_mask import stored_tissue
 
 OPEN_HEATMAPS = 8

@@ -1,4 +1,4 @@
-"""tests/benchmarks/test_fuzz.py — mutated files give typed failures; what must not be is seen."""
+"""Mutated files give typed failures; what must not be is seen."""
 
 import ctypes
 import random

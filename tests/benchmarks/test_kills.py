@@ -1,4 +1,4 @@
-"""tests/benchmarks/test_kills.py — a real run survives kills of driver, workers and Ray."""
+"""A real run survives kills of driver, workers and Ray."""
 
 import os
 import subprocess

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.measure import Result
 from benchmarks.mil.size import as_markdown, main, prepare_prediction, prepare_step
+from benchmarks.speed.measure import Result
 from pipelines.mil.heads.registry import HEADS, create_head
 
 

@@ -1,4 +1,4 @@
-"""tests/benchmarks/test_slides.py — a mosaic of real pixels is a slide like a scanner's."""
+"""A mosaic of real pixels is a slide like a scanner's."""
 
 from pathlib import Path
 

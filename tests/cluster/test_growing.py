@@ -1,4 +1,4 @@
-"""tests/cluster/test_growing.py — a cluster that grows during a run gets more to do."""
+"""A cluster that grows during a run gets more to do."""
 
 import itertools
 import os

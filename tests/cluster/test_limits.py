@@ -1,4 +1,4 @@
-"""tests/cluster/test_limits.py — a process that takes too much ends, and says why before."""
+"""A process that takes too much ends, and says why before."""
 
 import math
 import subprocess

@@ -1,4 +1,4 @@
-"""tests/cluster/test_lost_nodes.py — a machine that goes, in a local cluster of three nodes."""
+"""A machine that goes, in a local cluster of three nodes."""
 
 import os
 import signal

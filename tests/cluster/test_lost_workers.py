@@ -1,4 +1,4 @@
-"""tests/cluster/test_lost_workers.py — tasks that end, hang or fill their process, on real Ray."""
+"""Tasks that end, hang or fill their process, on real Ray."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""tests/cluster/test_retries.py — what is tried again, how often, and after how long."""
+"""What is tried again, how often, and after how long."""
 
 import pytest
 

@@ -14,7 +14,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from wsi.errors import UnreadableRegionError
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles

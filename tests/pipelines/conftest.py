@@ -15,9 +15,9 @@ import pytest
 import zarr
 from playwright.sync_api import sync_playwright
 
-from pipelines.channels import ATTENTION_PERCENTILE, score_channel
-from pipelines.heatmap import Heatmap, write_heatmap
-from pipelines.looked import LOOKED, NO_TILE
+from pipelines.heatmaps.channels import ATTENTION_PERCENTILE, score_channel
+from pipelines.heatmaps.looked import LOOKED, NO_TILE
+from pipelines.heatmaps.ome_zarr import Heatmap, write_heatmap
 from pipelines.records import SlideRecord, write_records
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles

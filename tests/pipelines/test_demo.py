@@ -1,4 +1,4 @@
-"""tests/pipelines/test_demo.py — the whole chain, from made-up slides to heatmaps, on Ray."""
+"""The whole chain, from made-up slides to heatmaps, on Ray."""
 
 import json
 from pathlib import Path

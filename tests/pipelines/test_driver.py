@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pipelines.blockwise.frame import Block, BlockFrame
 from pipelines.blockwise.work import BlockPlan
-from pipelines.config import load_config
+from pipelines.cohort.manifest import Entry
 from pipelines.job import HandedOut, SlideJob
-from pipelines.manifest import Entry
 from pipelines.nuclei.work import NucleiWork
+from pipelines.settings.config import load_config
 from wsi.plan import ReadPlan
 from wsi.ref import SlideRef
 

@@ -14,13 +14,13 @@ from cluster.executor import Executor, Outcome
 from cluster.serial import SerialExecutor
 from distill.errors import ModelError
 from pipelines import unchanged
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
 from pipelines.job import SlideJob
-from pipelines.lock import LOCK_NAME, HeldError, held
-from pipelines.manifest import read_cohort
+from pipelines.locks.folder import LOCK_NAME, HeldError, held
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig
 from wsi.atomic import digest
 from wsi.errors import DiskFullError
 from wsi.plan import TileSpec

@@ -8,13 +8,13 @@ import pytest
 
 from cluster.serial import SerialExecutor
 from distill.errors import ModelError
-from pipelines.config import RunConfig
-from pipelines.defaults import default_networks
+from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
-from pipelines.manifest import read_cohort
 from pipelines.networks import read_networks
 from pipelines.run import run_cohort
 from pipelines.runfolder import INFO_NAME
+from pipelines.settings.config import RunConfig
+from pipelines.settings.defaults import default_networks
 from wsi.atomic import digest
 from wsi.plan import TileSpec
 

@@ -1,4 +1,4 @@
-"""tests/pipelines/test_run.py — `raypath run`, tried first, second and wrongly."""
+"""`raypath run`, tried first, second and wrongly."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from distill.segmentation.card import read_segmenter_card
 from distill.teachers.watch import CHECKPOINT_NAME
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
-from pipelines.lock import HeldError, held
+from pipelines.locks.folder import HeldError, held
 from tests.distill.segmentation.made import write_folder, write_glas
 
 SMALL = ("--encoder", "mobilenetv3_small_050", "--steps", 2, "--batch-size", 2, "--crop-px", 64,

@@ -10,10 +10,10 @@ import pytest
 from cluster.executor import Failure, Outcome
 from pipelines.blockwise.sealed import BlockTask
 from pipelines.blockwise.work import BlockPlan, BlockWork
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.job import BlockDone, HandedOut, SlideJob
-from pipelines.manifest import Entry
 from pipelines.memory import Held
+from pipelines.settings.config import RunConfig
 from pipelines.spread import HANDED_OUT, Done, Spread, Task
 from wsi.ref import SlideRef
 

@@ -20,9 +20,9 @@ from distill.teachers.read import read_labelled
 from distill.teachers.split import split_by_case
 from distill.teachers.watch import CHECKPOINT_NAME
 from pipelines.cli.main import cli
-from pipelines.defaults import default_networks
 from pipelines.errors import UsageError
-from pipelines.lock import HeldError, held
+from pipelines.locks.folder import HeldError, held
+from pipelines.settings.defaults import default_networks
 from tests.conftest import MadeUp
 from wsi.testing import Specimen, nuclei_crops, write_slide
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cluster.threads import ThreadExecutor
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.demo.alignment import write_colour_model
-from pipelines.manifest import Entry
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig
 from pipelines.steps import pyramid
 from wsi.atomic import digest
 from wsi.plan import TileSpec

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 import wsi.lazy
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from wsi.errors import SlideNotFoundError, UnreadableRegionError
 from wsi.lazy import as_dask, as_masked_dask, borrowed
 from wsi.open import open_slide

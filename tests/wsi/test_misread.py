@@ -1,4 +1,4 @@
-"""tests/wsi/test_misread.py — pixels are those that the file stores, or it is refused."""
+"""Pixels are those that the file stores, or it is refused."""
 
 from pathlib import Path
 from typing import Any

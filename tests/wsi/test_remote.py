@@ -14,7 +14,7 @@ from fsspec.registry import _registry
 from zarr.storage import LocalStore
 
 import wsi.store
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from wsi.errors import (
     SlideNotFoundError,
     UnreachableSlideError,

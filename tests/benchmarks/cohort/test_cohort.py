@@ -17,8 +17,8 @@ from benchmarks.cohort.tiles import find_malignant
 from distill.card import ModelCard, TileCard, TrainingCard, write_card
 from distill.checkpoint import save_encoder
 from distill.encoders import create_encoder
-from pipelines.channels import score_channel
-from pipelines.heatmap import make_heatmap
+from pipelines.heatmaps.channels import score_channel
+from pipelines.heatmaps.ome_zarr import make_heatmap
 from wsi.plan import TileSpec
 from wsi.testing import TRUTH_DOWNSAMPLE
 from wsi.tilestore import read_tiles

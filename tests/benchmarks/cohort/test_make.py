@@ -14,8 +14,8 @@ from benchmarks.cohort.plan import Layout, SlidePlan, plan_cohort
 from benchmarks.slides import MissingDataError
 from distill.downstream.dataset import ArrayImages
 from distill.errors import LabelledDataError
+from pipelines.cohort.manifest import read_manifest
 from pipelines.errors import UsageError
-from pipelines.manifest import read_manifest
 from wsi.testing import TRUTH_DOWNSAMPLE
 
 LAYOUT = Layout(sections=1, slides=1)

@@ -1,4 +1,4 @@
-"""tests/distill/teachers/test_card.py — a teacher's card that no network can be built from."""
+"""A teacher's card that no network can be built from."""
 
 from pathlib import Path
 

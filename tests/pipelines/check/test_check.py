@@ -16,13 +16,13 @@ from pipelines.check.compare import compare, duration
 from pipelines.check.estimate import Totals, estimate
 from pipelines.check.look import Checked, Work
 from pipelines.check.measure import Rates
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
 from pipelines.errors import UsageError
-from pipelines.manifest import read_cohort
 from pipelines.records import read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
+from pipelines.settings.config import RunConfig
 from tests.pipelines.check.rates import COPIED, FIXED
 from wsi.identity import stored_bytes
 from wsi.plan import TileSpec

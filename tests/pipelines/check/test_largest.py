@@ -14,9 +14,9 @@ from pipelines.check.check import check_cohort
 from pipelines.check.largest import KEPT, Largest
 from pipelines.check.look import Checked, Work
 from pipelines.check.measure import MeasureTask, measure
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.demo.alignment import write_colour_model
-from pipelines.manifest import Entry
+from pipelines.settings.config import RunConfig
 from tests.pipelines.check.rates import COPIED, FIXED
 from wsi.plan import TileSpec
 from wsi.ref import SlideRef

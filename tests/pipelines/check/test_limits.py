@@ -9,8 +9,8 @@ import pytest
 from pipelines.check.limits import needs_of, slide_of
 from pipelines.check.look import LookTask
 from pipelines.check.measure import MeasureTask
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
+from pipelines.settings.config import RunConfig
 from wsi.ref import SlideRef
 from wsi.testing import Specimen, write_slide
 

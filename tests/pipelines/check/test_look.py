@@ -14,13 +14,13 @@ from distill.segmentation.segmenter import save_segmenter
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.check.look import LookTask, look_at
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 from pipelines.output import output_path
 from pipelines.records import read_records
 from pipelines.remote.near import leave
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME, TISSUE_NAME
+from pipelines.settings.config import RunConfig
 from tests.pipelines.remote.runs import URL
 from wsi.errors import MaskError, ResolutionError
 from wsi.ref import SlideRef

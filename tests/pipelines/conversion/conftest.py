@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipelines.conversion.driver import convert_slide
 from pipelines.conversion.record import ConvertRecord
-from pipelines.convert import convert_slide
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef
 from wsi.synthetic.aperio import Associated, write_svs

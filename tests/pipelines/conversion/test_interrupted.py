@@ -17,9 +17,9 @@ import pytest
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
 from pipelines.conversion import parts
+from pipelines.conversion.driver import convert_slide, convert_slides
 from pipelines.conversion.record import ConvertRecord
 from pipelines.conversion.tasks import ConvertJob
-from pipelines.convert import convert_slide, convert_slides
 from wsi.atomic import TMP_MARK
 from wsi.pyramid.options import PyramidOptions
 from wsi.ref import SlideRef

@@ -8,7 +8,7 @@ import pytest
 import zarr
 from PIL import Image
 
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from wsi.ref import SlideRef
 from wsi.synthetic.aperio import write_svs
 

@@ -19,9 +19,9 @@ import zarr
 from cluster import retries
 from cluster.serial import SerialExecutor
 from pipelines.conversion.do import do
+from pipelines.conversion.driver import convert_slide, convert_slides
 from pipelines.conversion.record import ConvertRecord
 from pipelines.conversion.tasks import ConvertJob, PartTask, Task
-from pipelines.convert import convert_slide, convert_slides
 from pipelines.errors import UsageError
 from pipelines.output import check_folder
 from wsi.errors import UnreachableSlideError
@@ -67,7 +67,7 @@ def test_a_storage_that_goes_away_costs_no_work(
         return do(task)
 
     monkeypatch.setattr(retries, "FIRST_WAIT_S", 0.0)
-    monkeypatch.setattr("pipelines.convert.do", do_while_it_answers)
+    monkeypatch.setattr("pipelines.conversion.driver.do", do_while_it_answers)
     options, path = PyramidOptions(codec="zstd", **SMALL), tmp_path / "image.ome.zarr"
     record = convert_slide(SlideRef.of(small_slide), path, options=options)
     assert (record.reason, "--resume" in record.message) == ("unreachable", True)
@@ -129,7 +129,7 @@ def test_a_folder_that_may_not_be_written_to(small_slide: Path, tmp_path: Path) 
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from pipelines.convert import convert_slide\n"
+        "from pipelines.conversion.driver import convert_slide\n"
         "from wsi.ref import SlideRef\n"
         "if os.geteuid() == 0:\n"
         "    os.seteuid(65534)\n"

@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom.uid import generate_uid
 from scipy import ndimage
 
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from pipelines.demo.alignment import measure_alignment, measure_errors
 from pipelines.runfolder import TILES_NAME, TISSUE_NAME
 from tests.wsi.jpeg.test_dicom import write_instance

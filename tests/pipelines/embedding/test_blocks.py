@@ -16,14 +16,14 @@ from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.embedding import work
 from pipelines.job import BlockDone
-from pipelines.manifest import Entry
 from pipelines.model import save_model
 from pipelines.records import read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
+from pipelines.settings.config import RunConfig
 from pipelines.spread import step_of
 from pipelines.status import progress
 from pipelines.status.said import PROGRESS_NAME

@@ -14,15 +14,15 @@ from cluster.executor import Executor
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
 from distill.errors import ModelError
-from pipelines.config import RunConfig, load_config
+from pipelines.cohort.manifest import Entry
 from pipelines.embedding import tiles as embedding_tiles
 from pipelines.embedding.work import BLOCK_TILES
 from pipelines.errors import ConfigError, FeaturesError
-from pipelines.manifest import Entry
 from pipelines.mil.features import find_features, open_features
 from pipelines.model import save_untrained
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig, load_config
 from pipelines.verify.problem import Problem
 from pipelines.verify.run import verify_run
 from wsi.atomic import digest

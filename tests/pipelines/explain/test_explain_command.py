@@ -16,7 +16,7 @@ from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import Teacher, build_net, save_teacher
 from pipelines.cli.main import cli
 from pipelines.explain.methods import METHODS
-from pipelines.heatmap import read_heatmap
+from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.model import load_model, save_model
 from tests.pipelines.nuclei.blobs import MPP
 from wsi.errors import RayPathError

@@ -19,7 +19,7 @@ import torch
 
 from distill.errors import ModelError
 from pipelines.errors import UsageError
-from pipelines.lock import HeldError, held
+from pipelines.locks.folder import HeldError, held
 from pipelines.mil import run, training
 from pipelines.mil.job import MilJob
 from pipelines.mil.run import read_job, train_mil

@@ -24,15 +24,15 @@ from distill.card import TrainingCard
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import Teacher, build_net, save_teacher
 from pipelines.cli.main import cli
-from pipelines.config import RunConfig
-from pipelines.heatmap import read_heatmap
-from pipelines.looked import LOOKED, NAMES, NO_TILE
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
+from pipelines.heatmaps.looked import LOOKED, NAMES, NO_TILE
+from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.model import save_untrained
 from pipelines.nuclei import work
 from pipelines.nuclei.table import mask_of
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig
 from pipelines.viewer import server
 from tests.pipelines.nuclei.blobs import MPP, Blobs, draw_blobs
 from wsi.atomic import digest

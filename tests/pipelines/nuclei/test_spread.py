@@ -13,9 +13,9 @@ from PIL import Image
 
 from cluster.ray_executor import RayExecutor
 from cluster.serial import SerialExecutor
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry, read_cohort
+from pipelines.cohort.manifest import Entry, read_cohort
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig
 from tests.distill.teachers.stand_ins import DarkParts, write_script, write_teacher
 from tests.pipelines.nuclei.blobs import MPP, draw_blobs
 from wsi.atomic import digest

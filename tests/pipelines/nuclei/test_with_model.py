@@ -11,7 +11,7 @@ from distill.card import TrainingCard
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import Teacher, build_net, save_teacher
 from pipelines.cli.main import cli
-from pipelines.heatmap import read_heatmap
+from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.nuclei import work
 from pipelines.records import read_records
 from tests.pipelines.nuclei.blobs import MPP

@@ -29,7 +29,7 @@ from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.cli.main import cli
 from pipelines.errors import UsageError
-from pipelines.lock import HeldError, held
+from pipelines.locks.folder import HeldError, held
 from pipelines.model import load_model
 from tests.conftest import ROOT
 from wsi.testing import nuclei_crops

@@ -5,10 +5,10 @@ from typing import Any
 
 from cluster.executor import Executor
 from cluster.serial import SerialExecutor
-from pipelines.config import RunConfig
-from pipelines.manifest import read_cohort
+from pipelines.cohort.manifest import read_cohort
 from pipelines.records import SlideRecord
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig
 
 URL = "s3://cohort/the run"
 KEY = "cohort/the run"  # the same, as file systems take it

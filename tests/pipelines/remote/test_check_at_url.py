@@ -12,9 +12,9 @@ from cluster.serial import SerialExecutor
 from pipelines.check import check as module
 from pipelines.check import room
 from pipelines.check.check import Check, check_cohort
-from pipelines.config import RunConfig
-from pipelines.manifest import read_cohort
+from pipelines.cohort.manifest import read_cohort
 from pipelines.output import output_path
+from pipelines.settings.config import RunConfig
 from tests.pipelines.check.rates import COPIED, FIXED
 from tests.pipelines.remote.runs import KEY, URL, left_in, run
 from wsi.fetched import scratch_folder

@@ -19,7 +19,7 @@ from cluster.serial import SerialExecutor
 from pipelines.blockwise.sealed import BlockTask
 from pipelines.cli.main import cli
 from pipelines.embedding import work
-from pipelines.lock import HeldError, held
+from pipelines.locks.folder import HeldError, held
 from pipelines.output import output_path
 from pipelines.remote import task, workplace
 from pipelines.status.status import RunWatch

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.heatmap import read_heatmap, write_heatmap
+from pipelines.heatmaps.ome_zarr import read_heatmap, write_heatmap
 from pipelines.nuclei.density import DENSITY
 from pipelines.records import read_records, write_records
 from pipelines.report.report import write_report

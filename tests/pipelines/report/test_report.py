@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.channels import colourise
+from pipelines.heatmaps.channels import colourise
 from pipelines.records import SlideRecord, read_records, write_records
 from pipelines.report import report as report_module
 from pipelines.report.pictures import (

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 from cluster.serial import SerialExecutor
 from pipelines.check.compare import CHECK_NAME
 from pipelines.cli.main import cli
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
-from pipelines.manifest import read_cohort
 from pipelines.receipts import RECEIPT_NAME
 from pipelines.run import run_cohort
 from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME
+from pipelines.settings.config import RunConfig
 from pipelines.verify.run import verify_run
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide

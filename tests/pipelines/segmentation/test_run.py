@@ -22,11 +22,11 @@ from distill.segmentation.card import SegmenterCard
 from distill.segmentation.network import build_network
 from distill.segmentation.segmenter import Segmenter, save_segmenter
 from pipelines.cli.main import cli
-from pipelines.config import RunConfig
-from pipelines.manifest import Entry
+from pipelines.cohort.manifest import Entry
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
 from pipelines.segmentation import work
+from pipelines.settings.config import RunConfig
 from tests.distill.segmentation.test_windows import Near
 from wsi.atomic import digest
 from wsi.ref import SlideRef

@@ -12,14 +12,14 @@ from rich.console import Console
 
 from pipelines.blockwise.sealed import SealedPlan
 from pipelines.cli.status import _shown
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.errors import DamagedError
 from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.journal import JOURNAL_NAME, Journal
-from pipelines.manifest import Entry
 from pipelines.processes import process_space
 from pipelines.records import SlideRecord
 from pipelines.runfolder import NotARunError
+from pipelines.settings.config import RunConfig
 from pipelines.status import progress as progress_module
 from pipelines.status.progress import NAMED, Progress
 from pipelines.status.said import PROGRESS_NAME, Said, read_said

@@ -10,12 +10,12 @@ import pytest
 
 from distill.card import EncoderCard, ModelCard, TileCard, TrainingCard
 from distill.encoders import create_encoder
-from pipelines.channels import ATTENTION
-from pipelines.config import RunConfig
 from pipelines.embedding.embedders import Embedder
-from pipelines.heatmap import make_heatmap
-from pipelines.looked import NAMES
+from pipelines.heatmaps.channels import ATTENTION
+from pipelines.heatmaps.looked import NAMES
+from pipelines.heatmaps.ome_zarr import make_heatmap
 from pipelines.model import Model
+from pipelines.settings.config import RunConfig
 from pipelines.steps.embed import embed_grid, lay_grid
 from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened

@@ -10,11 +10,11 @@ from cluster.executor import Executor
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from pipelines import receipts
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.demo.alignment import write_colour_model
-from pipelines.manifest import Entry
 from pipelines.run import run_cohort
 from pipelines.runfolder import IMAGE_NAME
+from pipelines.settings.config import RunConfig
 from pipelines.steps import pyramid
 from wsi.atomic import digest
 from wsi.plan import TileSpec

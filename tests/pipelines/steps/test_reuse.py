@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from distill.encoders import Encoder, create_encoder
-from pipelines.config import QualityConfig, RunConfig
+from pipelines.cohort.manifest import Entry
 from pipelines.demo.alignment import write_colour_model
 from pipelines.embedding import work as embedding_work
 from pipelines.job import SlideJob
-from pipelines.manifest import Entry
 from pipelines.records import SlideRecord
+from pipelines.settings.config import QualityConfig, RunConfig
 from pipelines.slide import run_slide
 from pipelines.steps import embed as embed_step
 from wsi.atomic import digest

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from cluster.serial import SerialExecutor
 from pipelines.cli.main import cli
-from pipelines.config import RunConfig
+from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
-from pipelines.manifest import read_cohort
 from pipelines.run import run_cohort
+from pipelines.settings.config import RunConfig
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
 

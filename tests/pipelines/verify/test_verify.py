@@ -16,7 +16,7 @@ import zarr
 from cluster.serial import SerialExecutor
 from cluster.threads import ThreadExecutor
 from pipelines import receipts
-from pipelines.lock import held
+from pipelines.locks.folder import held
 from pipelines.records import read_records, write_records
 from pipelines.runfolder import NotARunError
 from pipelines.verify.contents import read_contents

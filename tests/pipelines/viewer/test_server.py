@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipelines.channels import colourise
+from pipelines.heatmaps.channels import colourise
 from pipelines.runfolder import NotARunError
 from pipelines.viewer import pages, server
 from pipelines.viewer.headers import HEADERS

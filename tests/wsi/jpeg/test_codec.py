@@ -1,4 +1,4 @@
-"""tests/wsi/jpeg/test_codec.py — the Zarr codec: its specification, and reading without us."""
+"""The Zarr codec: its specification, and reading without us."""
 
 import json
 import subprocess

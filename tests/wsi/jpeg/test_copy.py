@@ -1,4 +1,4 @@
-"""tests/wsi/jpeg/test_copy.py — copied pyramids hold openslide's pixels to the bit."""
+"""Copied pyramids hold openslide's pixels to the bit."""
 
 from pathlib import Path
 from typing import Any, Literal

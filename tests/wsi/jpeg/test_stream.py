@@ -1,4 +1,4 @@
-"""tests/wsi/jpeg/test_stream.py — streams are completed and labelled, never re-encoded."""
+"""Streams are completed and labelled, never re-encoded."""
 
 import struct
 

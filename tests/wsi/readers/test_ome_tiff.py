@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from wsi.errors import MissingResolutionError, ResolutionError, UnsupportedSlideError
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions

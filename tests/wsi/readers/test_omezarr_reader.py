@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
-from pipelines.heatmap import Heatmap, write_heatmap
+from pipelines.heatmaps.ome_zarr import Heatmap, write_heatmap
 from wsi.errors import SlideNotFoundError, UnreadableRegionError, UnsupportedSlideError
 from wsi.open import open_slide
 from wsi.pyramid.write import write_pyramid

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import zarr
 
-from pipelines.convert import convert_slide
+from pipelines.conversion.driver import convert_slide
 from tests.wsi.readers.test_omezarr_reader import picture
 from wsi.errors import UnreadableRegionError
 from wsi.open import open_slide

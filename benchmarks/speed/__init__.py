@@ -1,0 +1,1 @@
+"""`raypath benchmark tiling|embedding|cluster`: measured beside peers, in turns and in one run."""
