@@ -26,9 +26,8 @@ def test_what_is_scarcest_sets_the_rate() -> None:
     costs = Costs(block_s=1, slide_s=10, blocks=10, bytes=1e9)  # twenty seconds of a worker
     slow = [(1, 1e-3)]
     rows = on_paper(costs, [(10**6, 1e-9)], cpus=10, storage=1e20)
-    assert [(nodes, limit) for nodes, _, limit in rows] == [
-        (n, "workers") for n in cluster_size.ON_PAPER
-    ]
+    limits = [(nodes, limit) for nodes, _, limit in rows]
+    assert limits == [(nodes, "workers") for nodes in cluster_size.ON_PAPER]
     assert rows[1][1] == pytest.approx(3600 * 100 / 20)
     assert on_paper(costs, [(10**6, 1e-9)], cpus=10, storage=1e9)[-1] == (1000, 3600.0, "storage")
     nodes, rate, limit = on_paper(costs, slow, cpus=10, storage=1e20)[-1]

@@ -108,8 +108,8 @@ def test_random_is_the_untrained_network(tiles: Path, tmp_path: Path) -> None:
 def test_a_decoder_of_what_was_there_before_does_not_outlive_it(
     objective: str, tiles: Path, tmp_path: Path
 ) -> None:
-    run("supervised-nuclei", tiles, tmp_path / "m")
-    assert (tmp_path / "m" / NETWORK_WEIGHTS).is_file()
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / NETWORK_WEIGHTS).touch()
     run(objective, tiles, tmp_path / "m")
     assert load_model(tmp_path / "m").card.encoder.identifier.startswith(
         f"{ARCHITECTURE}-{objective}"
