@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from benchmarks.pretraining.candidates import Candidate, find_candidates
-from distill.card import CARD_NAME, ModelCard, TileCard, TrainingCard, write_card
-from distill.checkpoint import save_encoder
-from distill.encoders import create_encoder
+from distill.card import CARD_NAME, TileCard
+from pipelines.model import save_untrained
 
 ARCHITECTURE = "mean-colour"
 
@@ -14,9 +13,6 @@ def mean_colour(folder: Path, tile: TileCard) -> Candidate:
     """The control for encoders that look at `tile`; its model is written below `folder`."""
     model = folder / f"control-{ARCHITECTURE}"
     if not (model / CARD_NAME).exists():
-        encoder = create_encoder(ARCHITECTURE, spec=tile.spec)
-        card = save_encoder(encoder, model, architecture=ARCHITECTURE)
-        training = TrainingCard(data="none", data_licence="none", method="none")
-        write_card(model, ModelCard(encoder=card, tile=tile, training=training))
+        save_untrained(model, ARCHITECTURE, tile.spec)
     (candidate,) = find_candidates(folder)
     return candidate

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.cohort.scores import Measured, difference_table, score_table
+from benchmarks.markdown import table_row, with_interval
 from benchmarks.pretraining.plots import COLOURS, MARKERS, STYLE
 from wsi.atomic import replacing
 
@@ -47,25 +48,28 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
     measures = [name for name in TITLES if name in set(scores["measure"])]
     patients = scores.groupby("measure")["patients"].max()
     heads = [f"{TITLES[m]} ({patients[m]} patients)" for m in measures]
-    lines = [_row(["encoder", "head", *heads]), _row(["---", "---", *["---"] * len(heads)])]
+    lines = [
+        table_row(["encoder", "head", *heads]),
+        table_row(["---", "---", *["---"] * len(heads)]),
+    ]
     found = scores.set_index(["encoder", "head", "measure"])
     for encoder, head in dict.fromkeys(zip(scores["encoder"], scores["head"], strict=True)):
         cells = [
             _value(found.loc[(encoder, head, m)]) if (encoder, head, m) in found.index else "—"
             for m in measures
         ]
-        lines.append(_row([encoder, head, *cells]))
+        lines.append(table_row([encoder, head, *cells]))
     return lines
 
 
 def _difference_lines(differences: pd.DataFrame) -> list[str]:
     heads = ["encoder", "minus", "head", "measure", "difference", "p", "p (Holm)"]
-    lines = [_row(heads), _row([*["---"] * 5, "--:", "--:"])]
+    lines = [table_row(heads), table_row([*["---"] * 5, "--:", "--:"])]
     for row in differences.to_dict("records"):
-        value = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        value = with_interval(row)
         ps = [f"{row['p']:.2g}", f"{row['p_holm']:.2g}"]
         names = [row["encoder"], row["other"], row["head"], TITLES[row["measure"]]]
-        lines.append(_row([*names, value, *ps]))
+        lines.append(table_row([*names, value, *ps]))
     return lines
 
 
@@ -73,10 +77,6 @@ def _value(row: "pd.Series[float]") -> str:
     if np.isnan(row["low"]):
         return f"{row['value']:.3f}"
     return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def plot_scores(scores: pd.DataFrame, path: Path) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.pretraining.candidates import Candidate
-from wsi.atomic import replacing
+from benchmarks.pretraining.parts import read_noted, write_noted
 
 COSTS_NAME = "costs.parquet"
 SCHEMA = pa.schema(
@@ -36,11 +35,10 @@ INTRODUCTION = (
 
 def write_costs(out: Path, candidates: Sequence[Candidate]) -> None:
     """Note what the cards of some encoders say; what is noted of others stays."""
-    rows = {row["encoder"]: row for row in _read(out)}
+    rows = {row["encoder"]: row for row in read_noted(out / COSTS_NAME)}
     rows |= {candidate.name: _row_of(candidate) for candidate in candidates}
     table = pa.Table.from_pylist([rows[name] for name in sorted(rows)], SCHEMA)
-    with replacing(out / COSTS_NAME) as tmp:
-        pq.write_table(table, tmp)
+    write_noted(out / COSTS_NAME, table)
 
 
 def read_costs(out: Path) -> pd.DataFrame:
@@ -48,7 +46,7 @@ def read_costs(out: Path) -> pd.DataFrame:
 
     A pretraining without a teacher has 0 seconds of one; one that is not trained took none at all.
     """
-    frame = pd.DataFrame(_read(out), columns=SCHEMA.names)
+    frame = pd.DataFrame(read_noted(out / COSTS_NAME), columns=SCHEMA.names)
     is_random = frame["objective"] == "random"
     training = frame["training_seconds"].mask(is_random & frame["training_seconds"].isna(), 0.0)
     computed, tiles = frame["responses_computed"], frame["tiles"]
@@ -71,11 +69,6 @@ def cost_lines(costs: pd.DataFrame) -> list[str]:
         cells[2] = f"{'≥ ' if row['is_least'] else ''}{cells[2]}"
         lines.append(f"| {row['encoder']} | {' | '.join(cells)} |")
     return [*lines, ""]
-
-
-def _read(out: Path) -> list[dict[str, Any]]:
-    path = out / COSTS_NAME
-    return pq.read_table(path).to_pylist() if path.is_file() else []
 
 
 def _row_of(candidate: Candidate) -> dict[str, Any]:

@@ -119,6 +119,17 @@ def write_part(
         pq.write_table(pa.Table.from_pylist(list(rows), schema), tmp, compression="zstd")
 
 
+def write_noted(path: Path, table: pa.Table) -> None:
+    """Write a table of what is noted beside the parts, whole or not at all."""
+    with replacing(path) as tmp:
+        pq.write_table(table, tmp)
+
+
+def read_noted(path: Path) -> list[dict[str, Any]]:
+    """The rows of such a table; none where it was never written."""
+    return pq.read_table(path).to_pylist() if path.is_file() else []
+
+
 def read_parts(out: Path, kind: Kind) -> pd.DataFrame:
     """Rows of every part, in a fixed order.
 

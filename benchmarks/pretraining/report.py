@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.markdown import table_row, with_interval
 from benchmarks.pretraining.candidates import OBJECTIVES, OURS
 from benchmarks.pretraining.costs import cost_lines, read_costs
 from benchmarks.pretraining.parts import SCHEMAS, NoResultsError, percent, read_parts, read_seconds
@@ -111,8 +112,8 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
             "",
             f"{one['samples']} images of {one['patients'] or 'unknown'} patients.",
             "",
-            _row(["encoder", "labels", *(NAMES[name] for name in measures), "seeds", SEEN]),
-            _row(["---", "--:", *("---" for _ in measures), "--:", "---"]),
+            table_row(["encoder", "labels", *(NAMES[name] for name in measures), "seeds", SEEN]),
+            table_row(["---", "--:", *("---" for _ in measures), "--:", "---"]),
         ]
         found = rows.set_index(["architecture", "objective", "fraction", "measure"])
         for architecture, objectives in ran.items():
@@ -127,9 +128,9 @@ def _score_lines(scores: pd.DataFrame) -> list[str]:
                         seeds = str(found.loc[(*key, measures[0]), "seeds"])
                         labels = _labels(str(probe), fraction)
                         seen = str(found.loc[(*key, measures[0]), COLUMN])
-                        lines.append(_row([name, labels, *cells, seeds, seen]))
+                        lines.append(table_row([name, labels, *cells, seeds, seen]))
                 if (architecture, objective) not in found.index.droplevel([2, 3]):
-                    lines.append(_row([name, "", "*not run*", *[""] * (len(measures) + 1)]))
+                    lines.append(table_row([name, "", "*not run*", *[""] * (len(measures) + 1)]))
         lines.append("")
     return lines
 
@@ -140,14 +141,14 @@ def _difference_lines(differences: pd.DataFrame) -> list[str]:
         lines += [
             f"### {NAMES[str(measure_name)]}, {probe}",
             "",
-            _row(["task", "architecture", "labels", "other", "difference", "p", "p (Holm)"]),
-            _row(["---", "---", "--:", "---", "---", "--:", "--:"]),
+            table_row(["task", "architecture", "labels", "other", "difference", "p", "p (Holm)"]),
+            table_row(["---", "---", "--:", "---", "---", "--:", "--:"]),
         ]
         for row in rows.to_dict("records"):
-            value = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            value = with_interval(row)
             labels = _labels(str(probe), row["fraction"])
             cells = [row["task"], row["architecture"], labels, row["other"]]
-            lines.append(_row([*cells, value, f"{row['p']:.2g}", f"{row['p_holm']:.2g}"]))
+            lines.append(table_row([*cells, value, f"{row['p']:.2g}", f"{row['p_holm']:.2g}"]))
         lines.append("")
     return lines
 
@@ -161,7 +162,3 @@ def _labels(probe: str, fraction: float) -> str:
 
 def _interval(row: "pd.Series[float]") -> str:
     return f"{row['value']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -149,7 +149,7 @@ def _on_embeddings(unit: Unit, embedded: NDArray[np.float32], dataset: LabelledI
         learn = take_fraction(
             fold.train, dataset.targets, dataset.owners, unit.fraction, seed=unit.seed
         )
-        train = _known(embedded, dataset, learn)
+        train = known_of(embedded, dataset, learn)
         answer = ON_EMBEDDINGS[unit.probe](train, embedded[fold.test], seed=unit.seed)
         rows += _answers(unit, fold, answer, dataset)
     return rows
@@ -161,16 +161,17 @@ def _few_shot(unit: Unit, embedded: NDArray[np.float32], dataset: LabelledImages
     divided = folds(dataset, seed=unit.seed, count=FOLDS)
     rows: Rows = []
     for episode in draw_episodes(dataset, divided, shots=shots, seed=unit.seed):
-        train = _known(embedded, dataset, episode.support)
+        train = known_of(embedded, dataset, episode.support)
         answer = classify(train, embedded[episode.queries], seed=unit.seed)
         asked = Fold(number=episode.number, train=episode.support, test=episode.queries)
         rows += _answers(unit, asked, answer, dataset)
     return rows
 
 
-def _known(
+def known_of(
     embedded: NDArray[np.float32], dataset: LabelledImages, learn: NDArray[np.int64]
 ) -> Embedded:
+    """What a probe learns from: the embeddings of these images, with their labels."""
     return Embedded(
         embeddings=embedded[learn],
         targets=dataset.targets[learn],

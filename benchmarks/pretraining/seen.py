@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.pretraining.candidates import Candidate
+from benchmarks.pretraining.parts import read_noted, write_noted
 from benchmarks.pretraining.protocol import Say
 from distill.seen import SEEN_NAME, Seen, image_digest, read_seen
-from wsi.atomic import replacing
 from wsi.slide import Pixels
 
 TABLE_NAME = "seen.parquet"
@@ -48,7 +46,7 @@ def note_seen(
     digests: list[str] = []
     if any(seen and seen.images for seen in seen_by.values()):
         digests = [image_digest(pixels) for pixels in images]
-    rows = {(row["encoder"], row["task"]): row for row in _read(out)}
+    rows = {(row["encoder"], row["task"]): row for row in read_noted(out / TABLE_NAME)}
     for candidate in candidates:
         seen = seen_by[candidate.name]
         count = sum(digest in seen.images for digest in digests) if seen else 0
@@ -63,8 +61,7 @@ def note_seen(
             COLUMN: f"{count} of {len(digests)}" if count else _where_none(seen),
         }
     table = pa.Table.from_pylist([rows[key] for key in sorted(rows)], SCHEMA)
-    with replacing(out / TABLE_NAME) as tmp:
-        pq.write_table(table, tmp)
+    write_noted(out / TABLE_NAME, table)
 
 
 def with_seen(scores: pd.DataFrame, out: Path) -> pd.DataFrame:
@@ -72,7 +69,9 @@ def with_seen(scores: pd.DataFrame, out: Path) -> pd.DataFrame:
 
     Which is the most images, or else, as it happens by the alphabet, what is least known.
     """
-    noted = pd.DataFrame(_read(out), columns=SCHEMA.names).sort_values(["count", COLUMN])
+    noted = pd.DataFrame(read_noted(out / TABLE_NAME), columns=SCHEMA.names).sort_values(
+        ["count", COLUMN]
+    )
     most = noted.drop_duplicates(METHOD, keep="last")[[*METHOD, COLUMN]]
     keys = scores[METHOD].astype(str).merge(most, on=METHOD, how="left")
     return scores.assign(**{COLUMN: keys[COLUMN].fillna(NOT_KNOWN).to_numpy()})
@@ -88,8 +87,3 @@ def _where_none(seen: Seen | None) -> str:
     if seen is None:
         return NOT_KNOWN
     return "none known" if seen.unlisted else "none"
-
-
-def _read(out: Path) -> list[dict[str, Any]]:
-    path = out / TABLE_NAME
-    return pq.read_table(path).to_pylist() if path.is_file() else []

@@ -18,11 +18,11 @@ from sklearn.metrics import balanced_accuracy_score
 from benchmarks.pretraining.candidates import find_candidates
 from benchmarks.pretraining.parts import percent
 from benchmarks.pretraining.protocol import FOLDS
+from benchmarks.pretraining.run import known_of
 from benchmarks.pretraining.tasks import CLASSIFICATION
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.embedding import cached_embeddings, view_of
 from distill.downstream.linear import linear_probe
-from distill.downstream.probe import Embedded
 from distill.downstream.splits import folds, take_fraction
 
 NEVER = 10**9  # patients
@@ -67,12 +67,7 @@ def compared(
         said = {way: np.zeros(len(dataset), np.int64) for way in ways}
         for fold in folds(dataset, seed=seed, count=FOLDS):
             known = take_fraction(fold.train, dataset.targets, dataset.owners, fraction, seed=seed)
-            train = Embedded(
-                embeddings=rows[known],
-                targets=dataset.targets[known],
-                owners=dataset.owners[known],
-                n_classes=len(dataset.classes),
-            )
+            train = known_of(rows, dataset, known)
             patients.append(len(np.unique(train.owners)))
             for way, probe in ways.items():
                 said[way][fold.test] = probe(train, rows[fold.test], seed=seed).probs.argmax(1)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from benchmarks.markdown import table_row
 from benchmarks.speed.measure import Result
 from cluster.resources import available_cpus
 
@@ -154,10 +155,10 @@ class Report:
             lines += [
                 f"### {table.title}",
                 "",
-                _row(head),
-                _row(["---"] + ["--:"] * (len(head) - 1)),
+                table_row(head),
+                table_row(["---"] + ["--:"] * (len(head) - 1)),
             ]
-            lines += [*(_row(row) for row in rows), ""]
+            lines += [*(table_row(row) for row in rows), ""]
             lines += [*(f"- not measured: {line}" for line in table.failures()), ""]
         return "\n".join(lines + [f"- {verdict}" for verdict in self.verdicts])
 
@@ -209,7 +210,3 @@ def versions() -> dict[str, str]:
 
 def _list_versions() -> str:
     return ", ".join(f"{name} {number}" for name, number in versions().items())
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
