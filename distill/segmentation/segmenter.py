@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from distill.card import weights_file, write_toml
 from distill.checkpoint import load_weights, save_weights
@@ -16,7 +16,7 @@ from distill.resample import at_mpp, resize_labels
 from distill.segmentation.card import CARD_NAME, SegmenterCard, read_segmenter_card
 from distill.segmentation.network import build_network
 from distill.segmentation.windows import Floats, Lattice, blend_rows
-from distill.teachers.predict import VIEWS
+from distill.turned import average_views
 from wsi.slide import Pixels
 
 WEIGHTS_NAME = "segmenter.safetensors"
@@ -88,22 +88,16 @@ def answer_window(
     bfloat16: bool = False,
 ) -> Floats:
     """Class probabilities (K, H, W) of one window (H, W, 3); see `Segmenter.answer`."""
-    if not 1 <= turns <= VIEWS:
-        raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
     device = device_of(net)
     seen = torch.from_numpy(np.ascontiguousarray(window))[None].to(device)
     x = normalise(seen, mean=mean, std=std)
-    total = torch.zeros((), device=device)
-    for view in range(turns):
-        quarters, mirrored = divmod(view, 2)
-        turned = torch.rot90(x, quarters, (2, 3))
-        turned = turned.flip(3) if mirrored else turned
+
+    def probabilities(view: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits = net(turned.contiguous(memory_format=torch.channels_last))
-        probs = logits.float().softmax(1)
-        probs = probs.flip(3) if mirrored else probs
-        total = total + torch.rot90(probs, -quarters, (2, 3))
-    answer: Floats = (total / turns)[0].cpu().numpy()
+            logits: Tensor = net(view.contiguous(memory_format=torch.channels_last))
+        return logits.float().softmax(1)
+
+    answer: Floats = average_views(probabilities, x, turns)[0].cpu().numpy()
     return answer
 
 

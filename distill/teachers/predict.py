@@ -1,7 +1,6 @@
 """Maps of an image of any size: overlapping windows, of which only the middle is kept."""
 
 import itertools
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from distill.device import device_of, no_memory_left
 from distill.encoders import normalise
 from distill.nuclei_net import responses_of
 from distill.teachers.network import STRIDE
+from distill.turned import average_views
 from wsi.slide import Pixels
 
 WINDOW_PX = 512
-VIEWS = 8  # ways to turn and mirror an image
 MARGIN_PX = 64  # context on each side of what is kept
 
 
@@ -48,8 +47,6 @@ def predict_maps(
     DeviceMemoryError
         If the device has no memory left for a window.
     """
-    if not 1 <= turns <= VIEWS:
-        raise ValueError(f"turns = {turns}: there are {VIEWS} ways to turn and mirror an image")
     if window_px % STRIDE or window_px <= 2 * margin_px:
         raise ValueError(
             f"window_px = {window_px}: a multiple of {STRIDE} above twice the margin "
@@ -86,21 +83,8 @@ def _window(length: int, window_px: int, margin_px: int) -> int:
 @torch.inference_mode()
 def _average(net: nn.Module, x: Tensor, turns: int) -> Tensor:
     """Mean over views of probability and distances, each brought back as it was."""
-    total = torch.zeros((), device=x.device)
-    for quarters, mirrored in itertools.islice(_views(), turns):
-        view = torch.rot90(x, quarters, (2, 3))
-        view = view.flip(3) if mirrored else view
-        maps = responses_of(net(view.contiguous(memory_format=torch.channels_last)).float())
-        maps = flip_horizontal(maps) if mirrored else maps
-        total = total + _repeat(rotate_quarter, -quarters % 4, maps)
-    return total / turns
 
+    def answer(view: Tensor) -> Tensor:
+        return responses_of(net(view.contiguous(memory_format=torch.channels_last)).float())
 
-def _views() -> Iterator[tuple[int, bool]]:
-    return itertools.product(range(4), (False, True))
-
-
-def _repeat(turn: Callable[[Tensor], Tensor], times: int, maps: Tensor) -> Tensor:
-    for _ in range(times):
-        maps = turn(maps)
-    return maps
+    return average_views(answer, x, turns, mirror_back=flip_horizontal, turn_back=rotate_quarter)

@@ -20,7 +20,6 @@ from distill.teachers.crops import SCALE, Crops, Geometry, target_of
 from distill.teachers.fit import fit
 from distill.teachers.labelled import Labelled
 from distill.teachers.network import TeacherNet
-from distill.teachers.predict import VIEWS
 from distill.teachers.split import Fold, Sources, Split, split_by_case
 from distill.teachers.teacher import Teacher, build_net, save_teacher
 from distill.teachers.tune import score_all, tune
@@ -32,6 +31,7 @@ from distill.teachers.watch import (
     write_csv,
 )
 from distill.train import Schedule
+from distill.turned import VIEWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,10 +91,10 @@ def train(
     """Train a nuclei teacher; held-out cases decide which weights are kept and when to stop."""
     from distill.precision import has_fast_bfloat16
     from distill.teachers.card import CARD_NAME
-    from distill.teachers.predict import VIEWS
     from distill.teachers.read import read_labelled
     from distill.teachers.teacher import load_teacher
     from distill.teachers.train import TeacherSettings, train_teacher
+    from distill.turned import VIEWS
     from pipelines.locks.folder import held
     from pipelines.training.labelled import begin_training
     from pipelines.training.resuming import refuse_finished
