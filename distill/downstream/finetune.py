@@ -14,11 +14,10 @@ from torch import Generator, Tensor, nn
 from distill.downstream.dataset import LabelledImages
 from distill.downstream.probe import Answer
 from distill.downstream.splits import TUNED_PATIENTS, Indices, validation
-from distill.downstream.view import View
+from distill.downstream.view import View, stained
 from distill.encoders import Encoder, normalise
 from distill.errors import ModelError
 from distill.train import Batch, Schedule, train
-from distill.views import vary_stain
 from wsi.slide import Pixels
 
 REMEMBERED = 2**30  # bytes of tiles kept, so that small sets are decoded only once
@@ -172,8 +171,7 @@ def _batches(
         tiles = [_one_of(shown[i], generator) for i in chosen]
         edge = min(crop_px, *(len(tile) for tile in tiles))  # tiles of small images are smaller
         pixels = np.stack([_turned(_cropped(t, edge, generator), generator) for t in tiles])
-        coloured = vary_stain(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), generator)
-        inputs = normalise(coloured.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
+        inputs = stained(torch.from_numpy(pixels), encoder, generator)
         yield inputs.to(settings.device), targets[chosen].to(settings.device)
 
 

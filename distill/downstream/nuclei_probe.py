@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from distill.augment import random_crop, random_geometry
 from distill.double import double
 from distill.downstream.decoder_probe import Segmenting, at_scale, mirrored, train_decoder
+from distill.downstream.view import stained
 from distill.encoders import Encoder, normalise
 from distill.errors import LabelledDataError
 from distill.losses import nuclei_loss
@@ -19,7 +20,6 @@ from distill.targets import nuclei_maps, number_parts, reduce_maps
 from distill.teachers.labelled import Instances, Labelled
 from distill.teachers.postprocess import Thresholds, separate
 from distill.train import Batch
-from distill.views import vary_stain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,7 @@ def _batches(
             crop, target = random_geometry(crop, target, generator)
             crops.append(crop)
             targets.append(target)
-        coloured = vary_stain(torch.cat(crops).permute(0, 3, 1, 2).float(), generator)
-        inputs = normalise(coloured.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
+        inputs = stained(torch.cat(crops), encoder, generator)
         yield inputs.to(settings.device), torch.cat(targets).to(settings.device)
 
 

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from distill.downstream.decoder_probe import Segmenting, at_scale, mirrored, train_decoder
 from distill.downstream.regions import RegionImage
+from distill.downstream.view import stained
 from distill.encoders import Encoder, normalise
 from distill.nuclei_net import OUTPUT_STRIDE
 from distill.train import Batch
-from distill.views import vary_stain
 
 Classes = NDArray[np.uint8]
 
@@ -82,8 +82,7 @@ def _batches(
                 crop, regions = crop[:, ::-1], regions[:, ::-1]
             crops.append(torch.from_numpy(crop.copy()))
             targets.append(torch.from_numpy(_reduced(regions).astype(np.int64)))
-        coloured = vary_stain(torch.stack(crops).permute(0, 3, 1, 2).float(), generator)
-        inputs = normalise(coloured.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
+        inputs = stained(torch.stack(crops), encoder, generator)
         yield inputs.to(settings.device), torch.stack(targets).to(settings.device)
 
 

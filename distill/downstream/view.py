@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Generator, Tensor
 
+from distill.encoders import Encoder, normalise
 from distill.resample import resample
+from distill.views import vary_stain
 from wsi.plan import TileSpec
 from wsi.slide import Pixels
 
@@ -67,3 +70,9 @@ def _starts(length: int, edge: int) -> list[int]:
     """Where tiles begin that cover `length`, the first at 0 and the last at the end."""
     count = -(-length // edge)
     return [round(start) for start in np.linspace(0, length - edge, count)]
+
+
+def stained(crops: Tensor, encoder: Encoder, generator: Generator) -> Tensor:
+    """Crops (B, H, W, 3) of 0-255 with varied stain, as the encoder takes them: (B, 3, H, W)."""
+    varied = vary_stain(crops.permute(0, 3, 1, 2).float(), generator)
+    return normalise(varied.permute(0, 2, 3, 1), mean=encoder.mean, std=encoder.std)
