@@ -66,7 +66,7 @@ RunDevice = Annotated[
     str | None,
     typer.Option("--device", help="cpu, or cuda for a GPU of each machine.", show_default="cpu"),
 ]
-# Of those that take one (`pipelines.cli.looking`).
+# Of those that take one (`pipelines.cli.running.run_network`).
 ImageCodec = Annotated[
     str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
 ]
