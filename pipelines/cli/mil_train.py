@@ -170,6 +170,8 @@ def _looked_for(cohort: "Cohort") -> str:
 
 def _tell(summary: dict[str, Any], out: Path) -> None:
     """Lines about what entered, what did not, and where the results are."""
+    from pipelines.mil.predictions import PREDICTIONS_NAME
+
     counts = summary["counts"]
     whose = f"{counts['patients']} patients" if counts["patients"] else "patients unknown"
     classes = ", ".join(f"{n} {target}" for target, n in counts["slides_of_class"].items())
@@ -180,7 +182,7 @@ def _tell(summary: dict[str, Any], out: Path) -> None:
         f"{len(counts['slides_without_features'])} slides without embeddings",
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, "
         f"{summary['seconds']:.0f} s, {len(summary['heads'])} heads",
-        f"The predictions:  {out / 'predictions.parquet'}",
+        f"The predictions:  {out / PREDICTIONS_NAME}",
     ]
     for line in lines:
         typer.echo(line, err=True)

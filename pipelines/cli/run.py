@@ -95,7 +95,7 @@ def run(
     from functools import partial
 
     from pipelines.cohort.manifest import read_cohort
-    from pipelines.runfolder import image_path
+    from pipelines.runfolder import REPORT_NAME, image_path
     from pipelines.settings.config import load_config
 
     flags = {
@@ -121,5 +121,5 @@ def run(
     entries = read_cohort(slides, mpp=settings.mpp, result_of=partial(image_path, out))
     counts = run_slides(entries, out, settings, as_json=as_json, unit="tiles")
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
-    typer.echo(f"The report:  {out / 'report.html'}", err=True)
+    typer.echo(f"The report:  {out / REPORT_NAME}", err=True)
     end_with(counts, out)

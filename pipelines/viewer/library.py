@@ -9,11 +9,13 @@ from typing import Any
 from pipelines.heatmaps.looked import NAMES
 from pipelines.heatmaps.ome_zarr import Heatmap
 from pipelines.nuclei.geojson import CELL_PX
-from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of
+from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of, version_of_file
 from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,
+    INFO_NAME,
     NUCLEI_NAME,
+    PREDICTION_NAME,
     RECORDS_NAME,
     SLIDES_NAME,
     RunFolder,
@@ -86,11 +88,10 @@ class Library:
     def nuclei(self, slide_id: str) -> tuple[Path, str]:
         """Where the slide's table of nuclei is, and its version."""
         path = self.folder(slide_id) / NUCLEI_NAME
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}") from error
-        return path, f"{status.st_mtime_ns:x}-{status.st_ino:x}"
+        version = version_of_file(path)
+        if not version:
+            raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}")
+        return path, version
 
     def labels(self, slide_id: str) -> tuple[LabelPyramid, str]:
         """The labels of the slide's segmentation and their version."""
@@ -139,7 +140,7 @@ class Library:
         folder = run.slide_folder(slide_id)
         if folder is None:
             return described
-        described["prediction_file"] = read_json(folder / "prediction.json")
+        described["prediction_file"] = read_json(folder / PREDICTION_NAME)
         if version := version_of(folder / IMAGE_NAME):
             pyramid = open_pyramid(folder / IMAGE_NAME, version)
             described["image"] = {
@@ -181,7 +182,7 @@ class Library:
     def _stamp(self) -> tuple[int, ...]:
         """Changes when the verdicts are written, and while there are none when a slide begins."""
         stamp = []
-        for name in (RECORDS_NAME, "run.json", SLIDES_NAME):
+        for name in (RECORDS_NAME, INFO_NAME, SLIDES_NAME):
             try:
                 stamp.append((self.path / name).stat().st_mtime_ns)
             except OSError:
@@ -191,7 +192,7 @@ class Library:
 
 def _said(folder: Path) -> tuple[str | None, bool]:
     """The class that a slide's score is for, and whether the slide is to be read again."""
-    path = folder / "prediction.json"
+    path = folder / PREDICTION_NAME
     try:
         return _read_said(path, path.stat().st_mtime_ns)
     except OSError:
