@@ -59,8 +59,6 @@ def make_executor(
         return nullcontext(SerialExecutor())
     if executor == "threads":
         return nullcontext(ThreadExecutor(workers or available_cpus()))
-    if executor != "ray":
-        raise UsageError(f"--executor {executor}: known are ray, serial, threads")
     from cluster.ray_executor import RayExecutor
 
     return RayExecutor(address=address, workers=workers, allow=allow, needs=needs)
