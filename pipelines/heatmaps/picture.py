@@ -16,7 +16,7 @@ from wsi.atomic import replacing
 from wsi.slide import Pixels
 
 LONGEST_PX = 1400  # of the slide as it is drawn
-OPACITY = 0.55
+OPACITY = 0.55  # of what lies over a slide, in every picture
 LABEL_CHARS = 20  # a line beside the colour bar
 NICE = (1, 2, 5)
 WITHHELD = (
@@ -40,7 +40,6 @@ def write_picture(
     Where the slide's `prediction` is negative and a channel lights up all the same, the picture
     says so instead.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
@@ -49,7 +48,6 @@ def write_picture(
     figure = Figure(
         figsize=(6.5 * (1 + channels), max(2.5, 5.7 * ratio) + 0.9), layout="constrained"
     )
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12)
     axes = figure.subplots(1, 1 + channels)
     for ax in axes:
