@@ -10,8 +10,8 @@ import numpy as np
 from pipelines.heatmaps.channels import Channel, colourise, is_shown_unasked
 from pipelines.heatmaps.looked import reasons
 from pipelines.heatmaps.ome_zarr import Heatmap
-from pipelines.pixels import open_pyramid, thumbnail, version_of
-from pipelines.unreadable import hatch, unreadable_areas
+from pipelines.pixels import open_pyramid, version_of
+from pipelines.unreadable import small_picture
 from wsi.atomic import replacing
 from wsi.slide import Pixels
 
@@ -120,10 +120,7 @@ def _because(heatmap: Heatmap) -> str:
 
 def draw_slide(image: Path) -> Pixels:
     """The whole slide, (H, W, 3), with areas that did not decode hatched."""
-    pyramid = open_pyramid(image, version_of(image))
-    pixels = thumbnail(pyramid, longest_px=LONGEST_PX)
-    downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
-    return hatch(pixels, unreadable_areas(image), downsample=downsample)
+    return small_picture(open_pyramid(image, version_of(image)), longest_px=LONGEST_PX)[0]
 
 
 def _wrapped(text: str) -> str:

@@ -24,7 +24,7 @@ from pipelines.runfolder import (
     read_run,
 )
 from pipelines.unreadable import unreadable_areas
-from pipelines.viewer.overlays import describe_channel, open_heatmap
+from pipelines.viewer.overlays import open_heatmap
 from pipelines.viewer.segmentation import (
     LabelPyramid,
     describe_segmentation,
@@ -159,7 +159,7 @@ class Library:
                 "rows": heatmap.values.shape[1],
                 "columns": heatmap.values.shape[2],
                 "cell_level0_px": heatmap.cell_level0_px,
-                "channels": [describe_channel(channel) for channel in heatmap.channels],
+                "channels": [channel.describe() for channel in heatmap.channels],
                 "labels": dict(NAMES) if heatmap.looked is not None else None,
             }
         if (folder / NUCLEI_NAME).exists():
