@@ -26,12 +26,12 @@ from pipelines.runfolder import (
 from pipelines.unreadable import unreadable_areas
 from pipelines.viewer.overlays import open_heatmap
 from pipelines.viewer.segmentation import (
-    LabelPyramid,
+    cached_labels,
     describe_segmentation,
     labels_of,
-    open_labels,
 )
 from wsi.errors import RayPathError
+from wsi.labels import LabelLevels
 
 KEPT_PREDICTIONS = 100_000  # of what the listing says of each slide: a name and a bool
 
@@ -93,12 +93,12 @@ class Library:
             raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}")
         return path, version
 
-    def labels(self, slide_id: str) -> tuple[LabelPyramid, str]:
+    def labels(self, slide_id: str) -> tuple[LabelLevels, str]:
         """The labels of the slide's segmentation and their version."""
         found = labels_of(self.folder(slide_id))
         if found is None:
             raise UnknownSlideError(f"slide {slide_id!r} has no segmentation")
-        return open_labels(*found, level0_mpp=self.pyramid(slide_id).level0_mpp), found[1]
+        return cached_labels(*found, level0_mpp=self.pyramid(slide_id).level0_mpp), found[1]
 
     def listing(self) -> dict[str, Any]:
         """The run, all of its slides, and the class that their scores are for."""
