@@ -22,7 +22,7 @@ KNOWN = ("ray", "serial", "threads")
 # than a person minds.
 COPIED_ALONE_BYTES = 2 << 30
 DECODED_ALONE_BYTES = 50 << 20
-LOOKED_AT_ALONE_BYTES = 10 << 20  # of slides in which nuclei are found: a minute's work
+NETWORK_ALONE_BYTES = 10 << 20  # of slides that a network looks at: a minute's work
 
 
 def make_executor(
@@ -59,21 +59,19 @@ def make_executor(
         return nullcontext(SerialExecutor())
     if executor == "threads":
         return nullcontext(ThreadExecutor(workers or available_cpus()))
-    if executor != "ray":
-        raise UsageError(f"--executor {executor}: known are ray, serial, threads")
     from cluster.ray_executor import RayExecutor
 
     return RayExecutor(address=address, workers=workers, allow=allow, needs=needs)
 
 
-def nuclei_executor(entries: Sequence[Entry]) -> str:
-    """The executor for finding nuclei where nobody named one: Ray where it is worth its start.
+def network_executor(entries: Sequence[Entry]) -> str:
+    """The executor for one network where nobody named one: Ray where it is worth its start.
 
-    That is so for more than `LOOKED_AT_ALONE_BYTES` of slides; with less, the network has all CPUs
+    That is so for more than `NETWORK_ALONE_BYTES` of slides; with less, the network has all CPUs
     of this process for itself.
     """
     size = sum(stored_bytes(entry.ref.path) or 0 for entry in entries)
-    return "ray" if size > LOOKED_AT_ALONE_BYTES else "serial"
+    return "ray" if size > NETWORK_ALONE_BYTES else "serial"
 
 
 def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> str:

@@ -56,8 +56,13 @@ class Pyramid:
 
 def version_of(group: Path) -> str:
     """A token that changes when a Zarr group is written anew; empty where there is none."""
+    return version_of_file(group / "zarr.json")
+
+
+def version_of_file(path: Path) -> str:
+    """A token that changes when a file is written anew; empty where there is none."""
     try:
-        status = (group / "zarr.json").stat()
+        status = path.stat()
     except OSError:
         return ""
     return f"{status.st_mtime_ns:x}-{status.st_ino:x}"

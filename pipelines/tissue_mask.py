@@ -7,7 +7,7 @@ import numpy as np
 import zarr
 
 from pipelines.tissue_geojson import read_tissue
-from wsi import ngff
+from wsi.labels import open_labels
 from wsi.overview import overview_grid, read_overview
 from wsi.ref import SlideRef
 from wsi.slide import Slide
@@ -57,9 +57,7 @@ def stored_tissue(image: Path) -> Tissue | None:
     group = zarr.open_group(image, mode="r")
     if "labels/tissue/0" not in group:
         return None
-    mask = np.asarray(group["labels/tissue/0"][...]) > 0  # type: ignore[index]
-    ome: Any = group["labels/tissue"].attrs["ome"]
+    stored: Any = group["labels/tissue"]
     ours: Any = group.attrs["raypath"]
-    transforms = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
-    downsample, _ = ngff.pixel_of(transforms, level0_mpp=float(ours["level0_mpp"]))
-    return Tissue(mask=mask, downsample=downsample)
+    labels = open_labels(stored, level0_mpp=float(ours["level0_mpp"]))
+    return Tissue(mask=np.asarray(labels.levels[0][...]) > 0, downsample=labels.downsamples[0])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from pipelines.pixels import Pyramid, thumbnail
 from wsi.slide import Pixels
 
 
@@ -37,3 +38,15 @@ def hatch(pixels: Pixels, areas: Mapping[str, Any], *, downsample: float) -> Pix
         bottom, right = int(np.ceil((row + 1) * cell)), int(np.ceil((column + 1) * cell))
         marked[top:bottom, left:right] = lines[top:bottom, left:right]
     return marked
+
+
+def small_picture(pyramid: Pyramid, *, longest_px: int) -> tuple[Pixels, float]:
+    """The whole slide, (H, W, 3), its longer side at most `longest_px`, unreadable areas hatched.
+
+    Returns
+    -------
+    The picture, and level-0 pixels per pixel of it.
+    """
+    pixels = thumbnail(pyramid, longest_px=longest_px)
+    downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
+    return hatch(pixels, unreadable_areas(pyramid.path), downsample=downsample), downsample

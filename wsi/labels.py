@@ -1,4 +1,4 @@
-"""Label images beside a slide's pixels: written from lazy arrays in bounded memory, and counted.
+"""Label images beside a slide's pixels: written from lazy arrays in bounded memory, read, counted.
 
 Source: the OME-NGFF 0.5 specification, section on labels.
 """
@@ -24,6 +24,25 @@ Rgba = tuple[int, int, int, int]
 
 HALVINGS = 3  # levels made of a block while it is in memory
 ZSTD_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelLevels:
+    """An open label image.
+
+    Attributes
+    ----------
+    levels
+        (y, x) arrays of labels, finest first; 0 is background.
+    downsamples
+        Level-0 pixels of the slide per pixel of each level.
+    colours
+        Of the labels that have one.
+    """
+
+    levels: tuple[zarr.Array[Any], ...]
+    downsamples: tuple[float, ...]
+    colours: Mapping[int, Rgba]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +118,21 @@ def write_labels(
     label |= {"properties": said} if said else {}
     ngff.put(group, ome | {"image-label": label}, version=version)
     group.attrs["raypath"] = dict(ours or {})
+
+
+def open_labels(group: zarr.Group, *, level0_mpp: float) -> LabelLevels:
+    """Open what `write_labels` left in `group`, of a slide of `level0_mpp` µm per pixel."""
+    attributes: Any = group.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    datasets = ome["multiscales"][0]["datasets"]
+    levels: tuple[Any, ...] = tuple(group[dataset["path"]] for dataset in datasets)
+    transforms = [dataset["coordinateTransformations"] for dataset in datasets]
+    shown = ome["image-label"].get("colors", ())
+    return LabelLevels(
+        levels=levels,
+        downsamples=tuple(ngff.pixel_of(each, level0_mpp=level0_mpp)[0] for each in transforms),
+        colours={int(each["label-value"]): tuple(each["rgba"]) for each in shown},
+    )
 
 
 def label_areas(labels: da.Array, *, pixel_um: float) -> dict[int, LabelArea]:

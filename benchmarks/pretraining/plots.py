@@ -45,7 +45,7 @@ def plot_scores(scores: pd.DataFrame, probe: str, path: Path) -> None:
     objectives = ordered(chosen["objective"].unique())
     architectures = sorted(chosen["architecture"].unique())
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(objectives), one_scale=True)
+        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(objectives))
         for panel, task in zip(panels, tasks, strict=True):
             of_task = chosen[chosen["task"] == task]
             for number, architecture in enumerate(architectures):
@@ -73,7 +73,7 @@ def plot_fractions(scores: pd.DataFrame, task: str, path: Path) -> None:
     pairs = sorted(set(zip(chosen["probe"], chosen["architecture"], strict=True)))
     objectives = ordered(chosen["objective"].unique())
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(pairs), height=2.9, one_scale=True)
+        figure, panels = _panels(len(pairs), height=2.9)
         for panel, (probe, architecture) in zip(panels, pairs, strict=True):
             rows = chosen[(chosen["probe"] == probe) & (chosen["architecture"] == architecture)]
             for number, objective in enumerate(objectives):
@@ -116,7 +116,7 @@ def plot_differences(differences: pd.DataFrame, probe: str, path: Path) -> None:
     others = ordered(chosen["other"].unique())
     architectures = sorted(chosen["architecture"].unique())
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(others), one_scale=True)
+        figure, panels = _panels(len(tasks), height=1.1 + 0.34 * len(others))
         for panel, task in zip(panels, tasks, strict=True):
             of_task = chosen[chosen["task"] == task]
             panel.axvline(0, color="0.4", lw=1)
@@ -137,11 +137,11 @@ def plot_differences(differences: pd.DataFrame, probe: str, path: Path) -> None:
         _save(figure, path)
 
 
-def _panels(count: int, *, height: float, one_scale: bool = False) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
     columns = min(count, 4)
     rows = -(-count // columns)
     figure = Figure(figsize=(3.3 * columns, height * rows + 0.4), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=one_scale).flat)
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for spare in panels[count:]:
         spare.set_axis_off()
     return figure, panels[:count]

@@ -2,7 +2,7 @@
 
 Zbontar, Jing, Misra, LeCun and Deny, ICML 2021. How large batch, projector and λ are together
 matters: of B tiles, two features that have nothing to do with each other correlate by chance,
-C_ij² = 1/(B − 1) on average, which no training removes (see `attainable_agreement`).
+C_ij² = 1/(B − 1) on average, which no training removes.
 """
 
 import torch
@@ -63,14 +63,3 @@ def barlow_loss(projections: Tensor, weight: float | None = None) -> Tensor:
     on_diagonal = torch.diagonal(correlation)
     off_diagonal = correlation.square().sum() - on_diagonal.square().sum()
     return (1 - on_diagonal).square().sum() + weight * off_diagonal
-
-
-def attainable_agreement(*, batch: int, width: int, weight: float) -> float:
-    """How far the views are asked to agree, 0-1, by a loss that can only guess at the rest.
-
-    Where features agree by c and are otherwise independent, C_ij² is about c²/(B − 1) off the
-    diagonal. The loss ``D (1 − c)² + weight · D (D − 1) · c²/(B − 1)`` is least at the c returned:
-    0.98 with the paper's B = 2048, D = 8192, λ = 0.005; 0.75 if only B becomes 32 and D 2048; 0.97
-    then with λ = 1/D.
-    """
-    return 1 / (1 + weight * (width - 1) / (batch - 1))

@@ -17,7 +17,7 @@ from pipelines.model import load_model
 from pipelines.records import read_records
 from pipelines.report.report import write_report
 from pipelines.run import run_cohort
-from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, tiles_name
+from pipelines.runfolder import IMAGE_NAME, RECORDS_NAME, SLIDES_NAME, tiles_name
 from pipelines.settings.config import RunConfig
 from pipelines.steps.embed import embed_grid, lay_grid
 from pipelines.steps.look import Look, look
@@ -66,7 +66,7 @@ def try_made_up(folder: Path, config: RunConfig) -> Fixed:
     (record,) = read_records(out / RECORDS_NAME)
     if record.verdict == "failed":
         raise SlideError(f"the made-up slide fails: {record.message}")
-    slide = out / "slides" / entry.ref.slide_id
+    slide = out / SLIDES_NAME / entry.ref.slide_id
     by_area = sum(record.seconds.get(step, 0.0) for step in BY_AREA)
     area_files = sum(stored_bytes(p) or 0 for p in slide.glob("*") if _goes_by_area(p.name))
     names = (IMAGE_NAME, *map(tiles_name, config.models))

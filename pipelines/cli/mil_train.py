@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.cli.bar import progress_bar
-from pipelines.cli.training import LEAST_RATE
+from pipelines.cli.options import Device
+from pipelines.cli.training import LEAST_RATE, Resume
 
 if TYPE_CHECKING:
     from pipelines.mil.cohort import Cohort
@@ -72,7 +73,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Of a slide in a training step, drawn anew; not given, all."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")] = "cpu",
+    device: Device = "cpu",
     model: Annotated[
         Path | None,
         typer.Option(help="Model that made the embeddings: each fold becomes one for 'run'."),
@@ -83,9 +84,7 @@ def train(
     licence: Annotated[
         str, typer.Option(help="Of the slides; it goes into the card.")
     ] = "not stated",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --out.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train slide-level heads and predict every slide that each has not learnt from.
 
@@ -170,6 +169,8 @@ def _looked_for(cohort: "Cohort") -> str:
 
 def _tell(summary: dict[str, Any], out: Path) -> None:
     """Lines about what entered, what did not, and where the results are."""
+    from pipelines.mil.predictions import PREDICTIONS_NAME
+
     counts = summary["counts"]
     whose = f"{counts['patients']} patients" if counts["patients"] else "patients unknown"
     classes = ", ".join(f"{n} {target}" for target, n in counts["slides_of_class"].items())
@@ -180,7 +181,7 @@ def _tell(summary: dict[str, Any], out: Path) -> None:
         f"{len(counts['slides_without_features'])} slides without embeddings",
         f"peak memory {summary['peak_memory_bytes'] / 2**20:.0f} MiB, "
         f"{summary['seconds']:.0f} s, {len(summary['heads'])} heads",
-        f"The predictions:  {out / 'predictions.parquet'}",
+        f"The predictions:  {out / PREDICTIONS_NAME}",
     ]
     for line in lines:
         typer.echo(line, err=True)

@@ -66,12 +66,12 @@ RunDevice = Annotated[
     str | None,
     typer.Option("--device", help="cpu, or cuda for a GPU of each machine.", show_default="cpu"),
 ]
-# Of those that take one (`pipelines.cli.looking`).
-ImageCodec = Annotated[
-    str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
-]
 Bfloat16 = Annotated[
     bool, typer.Option(help="Compute in bfloat16: faster where the processor has it.")
+]
+# Of those that take one (`pipelines.cli.running.run_network`).
+ImageCodec = Annotated[
+    str, typer.Option(help="Of the image: auto keeps JPEG tiles unchanged, zstd decodes.")
 ]
 WorthRay = Annotated[
     str | None,

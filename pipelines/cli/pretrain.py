@@ -10,9 +10,9 @@ import typer
 
 from pipelines.cli.bar import progress_bar
 from pipelines.cli.following import following
-from pipelines.cli.options import LEAST_MPP, MOST_MPP, Half, ImageMpp, one_each
+from pipelines.cli.options import LEAST_MPP, MOST_MPP, Bfloat16, Device, Half, ImageMpp, one_each
 from pipelines.cli.pretrain_responses import taught
-from pipelines.cli.training import LearningRate
+from pipelines.cli.training import LearningRate, Resume
 
 if TYPE_CHECKING:
     from distill.progress import Progress
@@ -69,10 +69,8 @@ def pretrain(
     ] = False,
     learning_rate: LearningRate = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, held-out tiles and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:0 and so on.")] = "cpu",
-    bf16: Annotated[
-        bool, typer.Option("--bf16", help="Half precision: faster where the processor has it.")
-    ] = False,
+    device: Device = "cpu",
+    bfloat16: Bfloat16 = False,
     half: Half = False,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches a step.")] = 1,
     average: Annotated[
@@ -109,9 +107,7 @@ def pretrain(
     trainers: Annotated[
         int, typer.Option(min=1, help="Processes that share each batch, above 1 on Ray.")
     ] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --out.")
-    ] = False,
+    resume: Resume = False,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for the curves, where TensorBoard is installed.")
     ] = None,
@@ -199,7 +195,7 @@ def pretrain(
             colour=COLOUR[objective] if colour is None else colour,
             seed=seed,
             device=device,
-            bfloat16=bf16,
+            bfloat16=bfloat16,
             half=half,
             data=", ".join(Path(source).name for source in tiles),
             licence=licence,

@@ -19,16 +19,17 @@ def taught(
 ) -> tuple["PretrainJob", dict[str, float]]:
     """The job with the teacher's responses in `folder`, and what they cost."""
     from distill.teachers.card import read_teacher_card
+    from distill.teachers.teacher import load_teacher
     from pipelines.executors import make_executor
     from pipelines.pretraining.responding import origin_of, respond
     from pipelines.pretraining.sources import find_tiles
-    from pipelines.pretraining.teacher import read_teacher, seen_by_teacher, training_cost
+    from pipelines.pretraining.teacher import seen_by_teacher, training_cost
 
     places = find_tiles(job.sources, job.mpps, job.request, say=partial(typer.echo, err=True))
     card = read_teacher_card(teacher)
     say_teacher(card)
-    network = read_teacher(teacher)
-    origin = origin_of(places, network)
+    load_teacher(teacher)  # what is wrong with it is said before any task begins
+    origin = origin_of(places, card)
     where = "ray" if workers > 1 else "serial"
     with (
         make_executor(where, address=None, workers=workers) as executor,
@@ -43,7 +44,7 @@ def taught(
             device=job.settings.device,
             report=lambda done: advance(done.tiles, f"{done.seconds:.0f} s"),
         )
-    terms = f"{job.settings.licence}; teacher: {network.licence}"
+    terms = f"{job.settings.licence}; teacher: {card.licence}"
     settings = replace(job.settings, licence=terms)
     job = replace(
         job,

@@ -17,7 +17,7 @@ from pipelines.cli.options import (
     Stride,
     Workers,
 )
-from pipelines.cli.program import program
+from pipelines.cli.running import end_with, run_slides
 
 
 def run(
@@ -94,18 +94,9 @@ def run(
     """
     from functools import partial
 
-    from pipelines.cli.progress import slide_progress
-    from pipelines.cli.stopping import stopping_cleanly
     from pipelines.cohort.manifest import read_cohort
-    from pipelines.executors import make_executor
-    from pipelines.run import prepare, run_cohort
-    from pipelines.runfolder import image_path
+    from pipelines.runfolder import REPORT_NAME, image_path
     from pipelines.settings.config import load_config
-    from pipelines.settings.limits import task_limits
-    from pipelines.settings.resources import task_needs
-    from pipelines.spread import slide_of, step_of
-    from pipelines.status.metrics import metered
-    from wsi.remote import is_remote
 
     flags = {
         "model": model,
@@ -128,23 +119,7 @@ def run(
     }
     settings = load_config(config, flags)
     entries = read_cohort(slides, mpp=settings.mpp, result_of=partial(image_path, out))
-    prepare(entries, out, settings)  # before Ray is started for nothing
-    with (
-        stopping_cleanly(),
-        make_executor(
-            settings.executor,
-            address=settings.address,
-            workers=settings.workers,
-            allow=partial(task_limits, settings.limits, slide_of),
-            needs=partial(task_needs, settings.resources, step_of, settings.device == "cuda"),
-        ) as runner,
-        slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
-    ):
-        meter = metered(report, executor=settings.executor)
-        counts = run_cohort(entries, out, settings, runner, report=meter)
+    counts = run_slides(entries, out, settings, as_json=as_json, unit="tiles")
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
-    typer.echo(f"The report:  {out / 'report.html'}", err=True)
-    if not is_remote(out):
-        typer.echo(f"The viewer:  {program()} view {out}", err=True)
-    if counts["failed"]:
-        raise typer.Exit(1)
+    typer.echo(f"The report:  {out / REPORT_NAME}", err=True)
+    end_with(counts, out)

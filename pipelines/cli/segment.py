@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.looking import look_at_slides
 from pipelines.cli.options import (
     Address,
     AsJson,
@@ -18,6 +17,7 @@ from pipelines.cli.options import (
     Workers,
     WorthRay,
 )
+from pipelines.cli.running import run_network
 from pipelines.cli.segment_evaluate import evaluate
 from pipelines.cli.segment_train import train
 
@@ -59,4 +59,4 @@ def run(
         "workers": workers,
         "address": address,
     }
-    look_at_slides(slides, out, flags, executor=executor, as_json=as_json, unit="mm²")
+    run_network(slides, out, flags, executor=executor, as_json=as_json, unit="mm²")

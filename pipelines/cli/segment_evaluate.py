@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.cli.segment_train import Classes, ImageMpp, PublishedSplit, class_names
+from pipelines.cli.segment_train import Classes, OneImageMpp, PublishedSplit, class_names
 
 if TYPE_CHECKING:
     from distill.segmentation.scores import ImageScores, Summary
@@ -15,7 +15,7 @@ def evaluate(
     images: Annotated[Path, typer.Option(help="Folder of labelled images, as for train.")],
     weights: Annotated[Path, typer.Option(help="A segmenter's folder, or the weights in it.")],
     classes: Classes = None,
-    image_mpp: ImageMpp = None,
+    image_mpp: OneImageMpp = None,
     split: PublishedSplit = None,
     turns: Annotated[
         int, typer.Option(min=1, max=8, help="Turned and mirrored views to average over.")

@@ -32,7 +32,7 @@ Classes = Annotated[
         "Not needed with classes.csv or GlaS."
     ),
 ]
-ImageMpp = Annotated[
+OneImageMpp = Annotated[
     float | None,
     typer.Option(
         min=LEAST_MPP,
@@ -55,7 +55,7 @@ def train(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the segmenter.")],
     classes: Classes = None,
-    image_mpp: ImageMpp = None,
+    image_mpp: OneImageMpp = None,
     split: PublishedSplit = None,
     encoder: Annotated[
         str, typer.Option(help="Any convolutional network of timm, or a pretrained model's folder.")

@@ -73,9 +73,7 @@ def submit(
 def _take_flags_of_run() -> None:
     """Give `submit` the flags of `run`, but for those on where to run, so that Typer knows them."""
     of_run = inspect.signature(run).parameters
-    taken = {
-        name: p for name, p in of_run.items() if name not in ("address", "executor", "workers")
-    }
+    taken = {name: p for name, p in of_run.items() if name not in WHERE}
     own = inspect.signature(submit).parameters
     taken |= {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
     each = [p.replace(kind=p.KEYWORD_ONLY) for p in taken.values()]

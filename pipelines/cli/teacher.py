@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.bar import progress_bar
-from pipelines.cli.looking import look_at_slides
 from pipelines.cli.options import (
     LEAST_MPP,
     MOST_MPP,
@@ -24,6 +23,7 @@ from pipelines.cli.options import (
     WorthRay,
     one_each,
 )
+from pipelines.cli.running import run_network
 from pipelines.cli.teacher_evaluate import evaluate
 from pipelines.cli.teacher_said import say_teacher
 from pipelines.cli.teacher_train import train
@@ -105,4 +105,4 @@ def predict(
         "workers": workers,
         "address": address,
     }
-    look_at_slides(slides, out, flags, executor=executor, as_json=as_json, unit="nuclei")
+    run_network(slides, out, flags, executor=executor, as_json=as_json, unit="nuclei")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Address, RunFolder, Workers
+from pipelines.cli.options import Address, AsJson, RunFolder, Workers
 
 
 def verify(
@@ -18,9 +18,7 @@ def verify(
     ] = "threads",
     workers: Workers = None,
     address: Address = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a slide on standard output.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare every file of a run with its receipt, and read all of it again.
 

@@ -25,7 +25,7 @@ def do(task: Task) -> Done:
     Raises
     ------
     UsageError
-        If the result exists, or would lie inside the slide.
+        If the result exists and was made differently.
     SlideError, OutputError
         If the slide cannot be read, or the pyramid not be written.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 from pipelines.conversion.tasks import Converted, ConvertJob, FinishTask
-from wsi.atomic import TMP_MARK, publish, remove, sweep_replaced
+from wsi.atomic import publish, remove, sweep_replaced
 from wsi.errors import UnreadableRegionError
 from wsi.identity import stored_bytes
 from wsi.pyramid import write
@@ -32,8 +32,6 @@ def finish(task: FinishTask) -> Converted:
     with ThreadPoolExecutor(job.threads) as pool:
         write.finish(image, task.plan, sorted(task.invalid), pool)
     _check_decodes(image)
-    for left_over in image.rglob(f"{TMP_MARK}*"):
-        remove(left_over)
     converted = describe(image)
     publish(image, job.path)
     clean(job)

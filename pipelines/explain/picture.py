@@ -28,11 +28,9 @@ def write_explanation(
     path: Path, explained: Explanation, *, target: str, title: str, mpp: float
 ) -> None:
     """Draw an explanation; `target` is the class, `mpp` the tile's µm per pixel."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(16, 13.2), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(_heading(explained, target, title), fontsize=14, x=0.01, ha="left")
     parts: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1))
     maps, below = parts

@@ -67,8 +67,12 @@ class Channel:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """The channel as it is stored and served."""
+        """The channel as it is stored."""
         return asdict(self)
+
+    def describe(self) -> dict[str, Any]:
+        """The channel with the colours of its legend, for a page."""
+        return self.as_dict() | {"stops": colour_stops(self)}
 
 
 def _end(value: float, label: str) -> str:

@@ -10,13 +10,13 @@ import numpy as np
 from pipelines.heatmaps.channels import Channel, colourise, is_shown_unasked
 from pipelines.heatmaps.looked import reasons
 from pipelines.heatmaps.ome_zarr import Heatmap
-from pipelines.pixels import open_pyramid, thumbnail, version_of
-from pipelines.unreadable import hatch, unreadable_areas
+from pipelines.pixels import open_pyramid, version_of
+from pipelines.unreadable import small_picture
 from wsi.atomic import replacing
 from wsi.slide import Pixels
 
 LONGEST_PX = 1400  # of the slide as it is drawn
-OPACITY = 0.55
+OPACITY = 0.55  # of what lies over a slide, in every picture
 LABEL_CHARS = 20  # a line beside the colour bar
 NICE = (1, 2, 5)
 WITHHELD = (
@@ -40,7 +40,6 @@ def write_picture(
     Where the slide's `prediction` is negative and a channel lights up all the same, the picture
     says so instead.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     width_mm, height_mm = (n * heatmap.level0_mpp / 1000 for n in heatmap.dimensions)
@@ -49,7 +48,6 @@ def write_picture(
     figure = Figure(
         figsize=(6.5 * (1 + channels), max(2.5, 5.7 * ratio) + 0.9), layout="constrained"
     )
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12)
     axes = figure.subplots(1, 1 + channels)
     for ax in axes:
@@ -122,10 +120,7 @@ def _because(heatmap: Heatmap) -> str:
 
 def draw_slide(image: Path) -> Pixels:
     """The whole slide, (H, W, 3), with areas that did not decode hatched."""
-    pyramid = open_pyramid(image, version_of(image))
-    pixels = thumbnail(pyramid, longest_px=LONGEST_PX)
-    downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
-    return hatch(pixels, unreadable_areas(image), downsample=downsample)
+    return small_picture(open_pyramid(image, version_of(image)), longest_px=LONGEST_PX)[0]
 
 
 def _wrapped(text: str) -> str:

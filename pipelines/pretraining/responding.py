@@ -13,8 +13,9 @@ from distill.errors import ResponseError
 from distill.origin import Origin
 from distill.respond import teacher_of
 from distill.responses import Shard, Teacher, create_cache, shards_of, write_shard
+from distill.teachers.card import AnyCard
+from distill.teachers.teacher import load_teacher
 from pipelines.pretraining.places import Place, read_place, take_tiles
-from pipelines.pretraining.teacher import TeacherNetwork, read_teacher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,8 @@ class ResponseTask:
     device: str
 
 
-def origin_of(places: Sequence[Place], teacher: TeacherNetwork) -> Origin:
-    """What the responses of a teacher to these tiles are known by."""
+def origin_of(places: Sequence[Place], teacher: AnyCard) -> Origin:
+    """What the responses of the teacher of a card to these tiles are known by."""
     spec = places[0].spec
     return Origin(
         teacher_sha256=teacher.sha256,
@@ -109,7 +110,7 @@ def respond_shard(task: ResponseTask) -> Shard:
 
 @lru_cache(maxsize=1)  # a process has many tasks of one teacher
 def _teacher(folder: Path, origin: Origin, device: str) -> Teacher:
-    loaded = read_teacher(folder)
+    loaded = load_teacher(folder)
     if loaded.sha256 != origin.teacher_sha256:
         raise ResponseError(
             f"{folder} holds teacher {loaded.sha256[:12]} now, not {origin.teacher_sha256[:12]}"

@@ -9,11 +9,11 @@ from scipy.ndimage import binary_erosion
 
 from pipelines.heatmaps.channels import colourise
 from pipelines.heatmaps.ome_zarr import Heatmap
+from pipelines.heatmaps.picture import OPACITY
 from wsi.quality import MEASURES
 from wsi.slide import Pixels
 from wsi.tilestore import LeftOut
 
-OPACITY = 0.55
 QUALITIES = (80, 65, 50, 35)
 TISSUE_COLOUR = (0, 110, 120)  # apart from haematoxylin, eosin and the heatmaps' ends
 # Of tiles left out, by measure: apart from each other, from stained tissue, and for the colour

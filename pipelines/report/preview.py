@@ -16,11 +16,11 @@ from PIL import Image
 
 from pipelines.heatmaps.channels import is_shown_unasked
 from pipelines.heatmaps.ome_zarr import read_heatmap
-from pipelines.pixels import open_pyramid, thumbnail, version_of
+from pipelines.pixels import open_pyramid, version_of
 from pipelines.report.pictures import encode_webp, lay_over, mark_left_out, outline_tissue
 from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, PREDICTION_NAME, TILES_NAME, read_json
 from pipelines.tissue_mask import stored_tissue
-from pipelines.unreadable import hatch, unreadable_areas
+from pipelines.unreadable import small_picture
 from wsi.atomic import replacing
 from wsi.slide import Pixels
 from wsi.tilestore import read_left_out
@@ -94,9 +94,7 @@ def _draw(folder: Path) -> tuple[Pixels, dict[str, Pixels], str]:
     """The slide, the panels by name, all (H, W, 3), and the title of a heatmap withheld."""
     image, heatmap = folder / IMAGE_NAME, folder / HEATMAP_NAME
     pyramid = open_pyramid(image, version_of(image))
-    pixels = thumbnail(pyramid, longest_px=PANEL_PX)
-    downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
-    pixels = hatch(pixels, unreadable_areas(image), downsample=downsample)
+    pixels, downsample = small_picture(pyramid, longest_px=PANEL_PX)
     drawn = {"slide": pixels}
     if tissue := stored_tissue(image):
         mask = _in_picture(tissue, pyramid.level_dimensions[0], pixels)

@@ -10,7 +10,6 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.check.compare import compare
-from pipelines.heatmaps.channels import colour_stops
 from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import REASON_COLOURS
@@ -117,10 +116,9 @@ def _legend(out: Path) -> dict[str, Any] | None:
         if record.verdict == "failed" or folder is None or not (folder / HEATMAP_NAME).exists():
             continue
         try:
-            channel = read_heatmap(folder / HEATMAP_NAME).channels[0]
+            return read_heatmap(folder / HEATMAP_NAME).channels[0].describe()
         except Exception:  # the slide's own card tells of its damage
             continue
-        return channel.as_dict() | {"stops": colour_stops(channel)}
     return None
 
 

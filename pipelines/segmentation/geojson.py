@@ -17,8 +17,8 @@ from shapely import Polygon
 
 from pipelines.segmentation.block import Labels
 from pipelines.segmentation.labels import colour_of
-from wsi import ngff
 from wsi.atomic import replacing
+from wsi.labels import open_labels
 from wsi.outline import outline
 
 MOST_PX = 4096**2
@@ -70,14 +70,10 @@ def read_labels(
     The labels (H, W), and level-0 pixels per pixel of them.
     """
     group = zarr.open_group(image / "labels" / name, mode="r")
-    ome: Any = group.attrs["ome"]
-    datasets = ome["multiscales"][0]["datasets"]
-    arrays: list[Any] = [group[dataset["path"]] for dataset in datasets]
-    sizes = [array.shape[0] * array.shape[1] for array in arrays]
+    labels = open_labels(group, level0_mpp=level0_mpp)
+    sizes = [array.shape[0] * array.shape[1] for array in labels.levels]
     level = next((n for n, size in enumerate(sizes) if size <= most_px), len(sizes) - 1)
-    transforms = datasets[level]["coordinateTransformations"]
-    downsample, _ = ngff.pixel_of(transforms, level0_mpp=level0_mpp)
-    return np.asarray(arrays[level][...], np.uint8), downsample
+    return np.asarray(labels.levels[level][...], np.uint8), labels.downsamples[level]
 
 
 def _pieces(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[Polygon]:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from pipelines.area import in_mm2
-from pipelines.heatmaps.picture import draw_scale_bar, draw_slide, save_figure
+from pipelines.heatmaps.picture import OPACITY, draw_scale_bar, draw_slide, save_figure
 from pipelines.segmentation.geojson import read_labels
 from pipelines.segmentation.labels import fraction_colour_of
 
 MOST_PX = 1400**2
-OPACITY = 0.55
 WIDTH_INCHES = 13.0
 LINE_INCHES = 0.24  # of the legend
 
@@ -32,7 +31,6 @@ def write_segmentation_picture(
 
     `areas_mm2` is by class in the order of the labels, `dimensions` (width, height) of level 0.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -49,7 +47,6 @@ def write_segmentation_picture(
         LINE_INCHES * (ceil(len(handles) / columns) + 2),
     )
     figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)
     parts: Any = figure.subfigures(2, 1, height_ratios=heights)
     above, below = parts
     above.suptitle(title, fontsize=12)

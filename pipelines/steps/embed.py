@@ -17,6 +17,7 @@ from pipelines.steps.look import Look
 from pipelines.steps.opened import Opened
 from pipelines.steps.reuse import complete, known_tiles
 from pipelines.steps.timing import Timing
+from pipelines.tissue_mask import scanned_corner
 from wsi.errors import PoorQualityError, UnreadableRegionError
 from wsi.grid import TileGrid, make_grid
 from wsi.plan import TileSpec, plan_read
@@ -212,6 +213,7 @@ def _attributes(opened: Opened, grid: TileGrid, model: Model) -> dict[str, Any]:
     resolution, slide = opened.look.resolution, opened.slide
     level0_mpp = resolution.mpp
     width, height = slide.dimensions
+    bounds_x, bounds_y = scanned_corner(slide)
     return {
         "patch_size": grid.spec.size_px,
         "patch_size_level0": round(grid.plan.level0_px),
@@ -227,8 +229,8 @@ def _attributes(opened: Opened, grid: TileGrid, model: Model) -> dict[str, Any]:
         "mpp_source": resolution.source.value,
         "stride": grid.stride_px,
         "level": grid.plan.level,
-        "bounds_x": int(slide.properties.get("openslide.bounds-x", 0)),
-        "bounds_y": int(slide.properties.get("openslide.bounds-y", 0)),
+        "bounds_x": bounds_x,
+        "bounds_y": bounds_y,
         "encoder": model.encoder.identifier,
         "encoder_sha256": model.card.encoder.sha256 or "",
     }

@@ -14,12 +14,17 @@ from pipelines.nuclei.geojson import write_nuclei_geojson
 from pipelines.nuclei.labels import LABEL, write_nuclei_labels
 from pipelines.nuclei.work import NucleiWork, join_blocks
 from pipelines.receipts import Receipts
-from pipelines.runfolder import HEATMAP_NAME, IMAGE_NAME, NUCLEI_GEOJSON_NAME, NUCLEI_NAME
+from pipelines.runfolder import (
+    HEATMAP_NAME,
+    HEATMAP_PICTURE_NAME,
+    IMAGE_NAME,
+    NUCLEI_GEOJSON_NAME,
+    NUCLEI_NAME,
+)
 from pipelines.steps.opened import Opened
 from wsi.atomic import digest, replacing
 
-PICTURE_NAME = "heatmap.png"
-DENSITY_OUTPUTS = (HEATMAP_NAME, PICTURE_NAME)
+DENSITY_OUTPUTS = (HEATMAP_NAME, HEATMAP_PICTURE_NAME)
 
 NucleiPlan = BlockPlan[NucleiWork, Block]
 
@@ -97,5 +102,5 @@ def write_density(folder: Path, heatmap: Heatmap, *, slide_id: str) -> dict[str,
     """Write the density as the slide's heatmap, and draw it."""
     with replacing(folder / HEATMAP_NAME) as tmp:
         write_heatmap(tmp, heatmap, name=f"{slide_id} nuclei per mm²")
-    write_picture(folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id)
+    write_picture(folder / HEATMAP_PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id)
     return {}

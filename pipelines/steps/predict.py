@@ -22,6 +22,7 @@ from pipelines.mil.heads.head import SUREST, Head, log_odds
 from pipelines.model import Model
 from pipelines.runfolder import (
     HEATMAP_NAME,
+    HEATMAP_PICTURE_NAME,
     IMAGE_NAME,
     NOTICE,
     PREDICTION_NAME,
@@ -31,8 +32,7 @@ from wsi.atomic import replacing
 from wsi.tilestore import TileTable, read_tiles
 
 GEOJSON_NAME = "heatmap.geojson"
-PICTURE_NAME = "heatmap.png"
-OUTPUTS = (PREDICTION_NAME, HEATMAP_NAME, GEOJSON_NAME, PICTURE_NAME)
+OUTPUTS = (PREDICTION_NAME, HEATMAP_NAME, GEOJSON_NAME, HEATMAP_PICTURE_NAME)
 
 
 def predict_slide(
@@ -59,7 +59,11 @@ def predict_slide(
         write_heatmap(tmp, heatmap, name=f"{slide_id} heatmap")
     write_geojson(folder / GEOJSON_NAME, tiles, values, channels, slide_id=slide_id)
     write_picture(
-        folder / PICTURE_NAME, folder / IMAGE_NAME, heatmap, title=slide_id, prediction=prediction
+        folder / HEATMAP_PICTURE_NAME,
+        folder / IMAGE_NAME,
+        heatmap,
+        title=slide_id,
+        prediction=prediction,
     )
     with replacing(folder / PREDICTION_NAME) as tmp:
         tmp.write_text(json.dumps(prediction, indent=1))

@@ -14,7 +14,7 @@ from pipelines.labels import carry_labels
 from pipelines.runfolder import IMAGE_NAME
 from pipelines.settings.config import RunConfig
 from pipelines.steps.opened import Opened
-from wsi.atomic import TMP_MARK, publish, remove, replacing
+from wsi.atomic import publish, remove, replacing
 from wsi.cpus import usable_cpus
 from wsi.jpeg.find import find_tiles
 from wsi.jpeg.tiles import JpegTiles
@@ -107,8 +107,6 @@ def write_image(opened: Opened) -> dict[str, Any]:
     invalid = [place for part in plan.blocks for place in work.invalid(part)]
     with ThreadPoolExecutor(usable_cpus()) as pool:
         written = write.finish(work.image, _plan(opened), invalid, pool)
-    for left_over in work.image.rglob(f"{TMP_MARK}*"):
-        remove(left_over)
     carry_labels(path, work.image)
     publish(work.image, path)
     return {"invalid_tiles": written.invalid_tiles}

@@ -9,11 +9,13 @@ from typing import Any
 from pipelines.heatmaps.looked import NAMES
 from pipelines.heatmaps.ome_zarr import Heatmap
 from pipelines.nuclei.geojson import CELL_PX
-from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of
+from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of, version_of_file
 from pipelines.runfolder import (
     HEATMAP_NAME,
     IMAGE_NAME,
+    INFO_NAME,
     NUCLEI_NAME,
+    PREDICTION_NAME,
     RECORDS_NAME,
     SLIDES_NAME,
     RunFolder,
@@ -22,14 +24,14 @@ from pipelines.runfolder import (
     read_run,
 )
 from pipelines.unreadable import unreadable_areas
-from pipelines.viewer.overlays import describe_channel, open_heatmap
+from pipelines.viewer.overlays import open_heatmap
 from pipelines.viewer.segmentation import (
-    LabelPyramid,
+    cached_labels,
     describe_segmentation,
     labels_of,
-    open_labels,
 )
 from wsi.errors import RayPathError
+from wsi.labels import LabelLevels
 
 KEPT_PREDICTIONS = 100_000  # of what the listing says of each slide: a name and a bool
 
@@ -86,18 +88,17 @@ class Library:
     def nuclei(self, slide_id: str) -> tuple[Path, str]:
         """Where the slide's table of nuclei is, and its version."""
         path = self.folder(slide_id) / NUCLEI_NAME
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}") from error
-        return path, f"{status.st_mtime_ns:x}-{status.st_ino:x}"
+        version = version_of_file(path)
+        if not version:
+            raise UnknownSlideError(f"slide {slide_id!r} has no {NUCLEI_NAME}")
+        return path, version
 
-    def labels(self, slide_id: str) -> tuple[LabelPyramid, str]:
+    def labels(self, slide_id: str) -> tuple[LabelLevels, str]:
         """The labels of the slide's segmentation and their version."""
         found = labels_of(self.folder(slide_id))
         if found is None:
             raise UnknownSlideError(f"slide {slide_id!r} has no segmentation")
-        return open_labels(*found, level0_mpp=self.pyramid(slide_id).level0_mpp), found[1]
+        return cached_labels(*found, level0_mpp=self.pyramid(slide_id).level0_mpp), found[1]
 
     def listing(self) -> dict[str, Any]:
         """The run, all of its slides, and the class that their scores are for."""
@@ -139,7 +140,7 @@ class Library:
         folder = run.slide_folder(slide_id)
         if folder is None:
             return described
-        described["prediction_file"] = read_json(folder / "prediction.json")
+        described["prediction_file"] = read_json(folder / PREDICTION_NAME)
         if version := version_of(folder / IMAGE_NAME):
             pyramid = open_pyramid(folder / IMAGE_NAME, version)
             described["image"] = {
@@ -158,7 +159,7 @@ class Library:
                 "rows": heatmap.values.shape[1],
                 "columns": heatmap.values.shape[2],
                 "cell_level0_px": heatmap.cell_level0_px,
-                "channels": [describe_channel(channel) for channel in heatmap.channels],
+                "channels": [channel.describe() for channel in heatmap.channels],
                 "labels": dict(NAMES) if heatmap.looked is not None else None,
             }
         if (folder / NUCLEI_NAME).exists():
@@ -181,7 +182,7 @@ class Library:
     def _stamp(self) -> tuple[int, ...]:
         """Changes when the verdicts are written, and while there are none when a slide begins."""
         stamp = []
-        for name in (RECORDS_NAME, "run.json", SLIDES_NAME):
+        for name in (RECORDS_NAME, INFO_NAME, SLIDES_NAME):
             try:
                 stamp.append((self.path / name).stat().st_mtime_ns)
             except OSError:
@@ -191,7 +192,7 @@ class Library:
 
 def _said(folder: Path) -> tuple[str | None, bool]:
     """The class that a slide's score is for, and whether the slide is to be read again."""
-    path = folder / "prediction.json"
+    path = folder / PREDICTION_NAME
     try:
         return _read_said(path, path.stat().st_mtime_ns)
     except OSError:

@@ -3,12 +3,11 @@
 import io
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from pipelines.heatmaps.channels import Channel, colour_stops, colourise
+from pipelines.heatmaps.channels import colourise
 from pipelines.heatmaps.ome_zarr import Heatmap, read_heatmap
 from pipelines.tissue_mask import stored_tissue
 
@@ -29,11 +28,6 @@ def heatmap_png(heatmap: Heatmap, channel: int) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(rgba).save(stream, format="PNG")
     return stream.getvalue()
-
-
-def describe_channel(channel: Channel) -> dict[str, Any]:
-    """A channel with the colours of its legend, for the page."""
-    return channel.as_dict() | {"stops": colour_stops(channel)}
 
 
 def tissue_rings(image: Path) -> list[list[list[float]]]:

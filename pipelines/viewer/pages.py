@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from pipelines.nuclei.geojson import outlines_within
-from pipelines.pixels import encode_jpeg, read_tile, thumbnail
-from pipelines.unreadable import hatch, unreadable_areas
+from pipelines.pixels import encode_jpeg, read_tile
+from pipelines.unreadable import small_picture
 from pipelines.viewer.library import Library
 from pipelines.viewer.overlays import heatmap_png, tissue_rings
 from pipelines.viewer.segmentation import label_png
@@ -43,10 +43,7 @@ class Pages:
         _, version = self.library.image(slide_id)
 
         def render() -> bytes:
-            pyramid = self.library.pyramid(slide_id)
-            pixels = thumbnail(pyramid, longest_px=THUMBNAIL_PX)
-            downsample = pyramid.level_dimensions[0][0] / pixels.shape[1]
-            pixels = hatch(pixels, unreadable_areas(pyramid.path), downsample=downsample)
+            pixels, _ = small_picture(self.library.pyramid(slide_id), longest_px=THUMBNAIL_PX)
             return encode_jpeg(pixels, quality=80)
 
         return _cached(request, version, "image/jpeg", render)

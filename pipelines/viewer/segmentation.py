@@ -1,7 +1,6 @@
 """The classes of a segmented slide for the page: names, colours, areas, and tiles of labels."""
 
 import io
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,7 @@ from PIL import Image
 
 from pipelines.pixels import OPEN_SLIDES, TILE_PX, place_of, version_of
 from pipelines.runfolder import IMAGE_NAME, SEGMENTATION_NAME, read_json
-from wsi import ngff
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelPyramid:
-    """An open ``labels/<name>``.
-
-    Attributes
-    ----------
-    levels
-        (y, x) arrays of labels, finest first; 0 is where nobody looked.
-    downsamples
-        Level-0 pixels of the slide per pixel of each level.
-    colours
-        ``#rrggbb`` by label.
-    """
-
-    levels: tuple[zarr.Array[Any], ...]
-    downsamples: tuple[float, ...]
-    colours: dict[int, str]
+from wsi.labels import LabelLevels, open_labels
 
 
 def labels_of(folder: Path) -> tuple[Path, str] | None:
@@ -43,21 +23,9 @@ def labels_of(folder: Path) -> tuple[Path, str] | None:
 
 
 @lru_cache(maxsize=OPEN_SLIDES)
-def open_labels(path: Path, version: str, *, level0_mpp: float) -> LabelPyramid:
-    """Open the labels at `path` once for each `version` of them."""
-    group = zarr.open_group(path, mode="r")
-    ome: Any = group.attrs["ome"]
-    datasets = ome["multiscales"][0]["datasets"]
-    levels: tuple[Any, ...] = tuple(group[dataset["path"]] for dataset in datasets)
-    transforms = [dataset["coordinateTransformations"] for dataset in datasets]
-    return LabelPyramid(
-        levels=levels,
-        downsamples=tuple(ngff.pixel_of(t, level0_mpp=level0_mpp)[0] for t in transforms),
-        colours={
-            int(shown["label-value"]): "#{:02x}{:02x}{:02x}".format(*shown["rgba"][:3])
-            for shown in ome["image-label"].get("colors", ())
-        },
-    )
+def cached_labels(path: Path, version: str, *, level0_mpp: float) -> LabelLevels:
+    """Open the labels at `path` once for each `version` of them; 0 is where nobody looked."""
+    return open_labels(zarr.open_group(path, mode="r"), level0_mpp=level0_mpp)
 
 
 def describe_segmentation(folder: Path, *, level0_mpp: float) -> dict[str, Any] | None:
@@ -68,7 +36,7 @@ def describe_segmentation(folder: Path, *, level0_mpp: float) -> dict[str, Any] 
     found = labels_of(folder)
     if found is None:
         return None
-    pyramid = open_labels(*found, level0_mpp=level0_mpp)
+    pyramid = cached_labels(*found, level0_mpp=level0_mpp)
     said = read_json(folder / SEGMENTATION_NAME)
     return {
         "version": found[1],
@@ -76,13 +44,16 @@ def describe_segmentation(folder: Path, *, level0_mpp: float) -> dict[str, Any] 
         "tile_px": TILE_PX,
         "levels": [(int(level.shape[1]), int(level.shape[0])) for level in pyramid.levels],
         "downsamples": pyramid.downsamples,
-        "classes": [each | {"colour": pyramid.colours[each["label"]]} for each in said["classes"]],
+        "classes": [
+            each | {"colour": "#{:02x}{:02x}{:02x}".format(*pyramid.colours[each["label"]][:3])}
+            for each in said["classes"]
+        ],
         "looked_mm2": said["looked_mm2"],
         "unreadable_tissue_mm2": said["unreadable_tissue_mm2"],
     }
 
 
-def label_png(pyramid: LabelPyramid, *, level: int, column: int, row: int) -> bytes:
+def label_png(pyramid: LabelLevels, *, level: int, column: int, row: int) -> bytes:
     """The labels of a tile as a grey PNG, the grey of a pixel being its label.
 
     Raises

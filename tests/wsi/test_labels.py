@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ome_zarr_models import v05
 
-from wsi.labels import LabelArea, halve_labels, label_areas, write_labels
+from wsi import ngff
+from wsi.labels import LabelArea, halve_labels, label_areas, open_labels, write_labels
 from wsi.pyramid.write import write_pyramid
 from wsi.resolution import MppSource, Resolution
 from wsi.slide import Pixels, Slide
@@ -66,6 +67,27 @@ def test_levels_are_halvings_however_the_source_is_cut(
         np.testing.assert_array_equal(array[...], expected)
         expected = halve_labels(expected)
     assert expected.shape == (1, 1)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_is_written_is_opened_again(tmp_path: Path, version: ngff.Version) -> None:
+    image = zarr.create_group(tmp_path / "x", zarr_format=2 if version == "0.4" else 3)
+    whole = np.random.default_rng(0).integers(0, 4, (31, 50)).astype(np.uint8)
+    write_labels(
+        image,
+        "cells",
+        da.from_array(whole),
+        downsample=2,
+        level0_mpp=0.5,
+        count=3,
+        colours={1: (1, 2, 3, 4)},
+        version=version,
+    )
+    opened = open_labels(zarr.open_group(tmp_path / "x/labels/cells"), level0_mpp=0.5)
+    assert opened.downsamples == (2, 4, 8)
+    assert opened.colours == {1: (1, 2, 3, 4)}
+    np.testing.assert_array_equal(opened.levels[0][...], whole)
+    assert [level.shape for level in opened.levels] == [(31, 50), (16, 25), (8, 13)]
 
 
 def test_every_block_of_the_source_is_computed_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from wsi.atomic import TMP_MARK, remove
 from wsi.jpeg.copy import create_copy
 from wsi.jpeg.tiles import JpegTiles
 from wsi.pyramid import metadata
@@ -116,7 +117,10 @@ def finish(
     invalid: Iterable[tuple[str, int, int]],
     pool: ThreadPoolExecutor,
 ) -> PyramidRecord:
-    """Write the coarse levels, which need those before them whole, and what is valid."""
+    """Write the coarse levels, which need those before them whole, and what is valid.
+
+    What parts have left that were killed while they wrote is removed.
+    """
     group = zarr.open_group(root, mode="r+")
     options = plan.options
     step = levels_a_block(options.block_px, options.chunk_px) - 1
@@ -133,6 +137,8 @@ def finish(
             _write_from_stored(root, group, plan, chain, pool)
     invalid = set(invalid)  # a copied tile may be found when it is copied and when it is decoded
     metadata.write_validity(group, plan, invalid)
+    for left_over in root.rglob(f"{TMP_MARK}*"):
+        remove(left_over)
     return PyramidRecord(
         codec=plan.codec,
         level_shapes=tuple((height, width) for width, height in plan.sizes),

@@ -18,8 +18,7 @@ from distill.encoders import IMAGENET_MEAN, IMAGENET_STD
 from distill.errors import ModelError
 
 LOST_PX = 46  # on each side of the input, by convolutions that do not pad
-STRIDE = 8  # of the deepest features; the network's input has sides of multiples of it
-PAD_PX = 48  # what is added on each side, so that multiples of `STRIDE` stay multiples
+PAD_PX = 48  # what is added on each side; its input has sides of multiples of 8, which stay so
 UNPOOLING = "upsample2x.unpool_mat"  # a constant that checkpoints hold and this network does not
 
 

@@ -18,11 +18,11 @@ from distill.card import TrainingCard
 from distill.errors import ResponseError
 from distill.origin import Origin
 from distill.responses import Responses
+from distill.teachers.card import read_teacher_card
 from distill.teachers.postprocess import Thresholds
 from distill.teachers.teacher import build_net, save_teacher
 from pipelines.pretraining.places import Place, take_tiles
 from pipelines.pretraining.responding import ResponseTask, origin_of, respond, respond_shard
-from pipelines.pretraining.teacher import read_teacher
 from pipelines.pretraining.tiles import TileRequest, find_tiles, read_places
 from wsi.atomic import digest
 from wsi.plan import TileSpec
@@ -69,7 +69,7 @@ def serially(
     places: list[Place], teacher: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Origin]:
     folder = tmp_path_factory.mktemp("serial") / "r"
-    origin = origin_of(places, read_teacher(teacher))
+    origin = origin_of(places, read_teacher_card(teacher))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(responses, "SHARD_TILES", 4)
         cost = respond(places, origin, teacher, folder, SerialExecutor())
@@ -148,7 +148,7 @@ def test_work_that_broke_off_goes_on(
 
 
 def test_a_task_holds_no_pixels(places: list[Place], teacher: Path, tmp_path: Path) -> None:
-    origin = origin_of(places, read_teacher(teacher))
+    origin = origin_of(places, read_teacher_card(teacher))
     task = ResponseTask(
         places=tuple(places),
         start=0,
@@ -163,6 +163,6 @@ def test_a_task_holds_no_pixels(places: list[Place], teacher: Path, tmp_path: Pa
 def test_a_task_that_fails_is_named_with_its_reason(
     places: list[Place], teacher: Path, tmp_path: Path
 ) -> None:
-    origin = replace(origin_of(places, read_teacher(teacher)), teacher_sha256="00" * 32)
+    origin = replace(origin_of(places, read_teacher_card(teacher)), teacher_sha256="00" * 32)
     with pytest.raises(ResponseError, match=r"from tile 0 on: .* holds teacher .* not 000000"):
         respond(places, origin, teacher, tmp_path / "r", SerialExecutor())

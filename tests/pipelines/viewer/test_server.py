@@ -227,7 +227,7 @@ def test_every_answer_has_the_headers(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, address: str, status: int
 ) -> None:
     address = address.replace("/broken", url("positive", "/thumbnail.jpg"))
-    monkeypatch.setattr(pages, "thumbnail", Mock(side_effect=OSError("damaged")))
+    monkeypatch.setattr(pages, "small_picture", Mock(side_effect=OSError("damaged")))
     patient = TestClient(client.app, raise_server_exceptions=False)
     answer = patient.get(address)
     assert answer.status_code == status
