@@ -55,7 +55,8 @@ def content_digest(path: Path) -> str:
     except Exception as error:  # each file system raises errors of its own
         if is_gone(error):
             raise SlideNotFoundError(f"no slide at {path}: check the URL") from error
-        raise UnreachableSlideError(f"{path}: {error}") from error
+        said = str(error.__cause__ or error) or type(error).__name__
+        raise UnreachableSlideError(f"{path}: {said}") from error
     return total.hexdigest()
 
 
@@ -135,7 +136,9 @@ def _ask(path: Path) -> Iterator[str]:
     def ask(name: str) -> str:
         try:
             return _line(name, files.info(f"{url}/{name}"))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not is_gone(error):
+                raise
             return f"{name} -"
 
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:

@@ -132,17 +132,20 @@ def is_of_storage(error: Exception) -> bool:
     (no credentials, a connection that ends in the middle of an answer) is told by the package that
     its type is of, so that none has to be installed.
     """
-    packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
-    return isinstance(error, OSError) or not CLIENTS.isdisjoint(packages)
+    return isinstance(error, OSError) or not CLIENTS.isdisjoint(_packages(error))
 
 
 def is_gone(error: Exception) -> bool:
     """Whether what a file system raised means that there is nothing at a URL.
 
-    A web server's refusals all come as a file that is not there, with their cause.
+    A web server's refusals, and failures on the way to it, all come as a file that is not there,
+    with their cause.
     """
-    status = getattr(error.__cause__, "status", None)
-    return isinstance(error, FileNotFoundError) and status in (None, *GONE)
+    cause = error.__cause__
+    is_of_web = isinstance(cause, TimeoutError) or "aiohttp" in _packages(cause)
+    return isinstance(error, FileNotFoundError) and (
+        not is_of_web or getattr(cause, "status", None) in GONE
+    )
 
 
 def object_version(said: Mapping[str, Any]) -> str:
@@ -150,3 +153,8 @@ def object_version(said: Mapping[str, Any]) -> str:
     versions = {str(key).lower(): value for key, value in said.items()}
     found = next((str(versions[key]) for key in VERSION_KEYS if versions.get(key)), "")
     return found or str(said.get("created", ""))
+
+
+def _packages(error: BaseException | None) -> set[str]:
+    """The packages that an error's type, and those it is one of, are from."""
+    return {base.__module__.partition(".")[0] for base in type(error).__mro__}
