@@ -63,14 +63,14 @@ def content_digest(path: Path) -> str:
 def stored_bytes(path: Path) -> int | None:
     """Bytes of all files of a slide, or below a folder.
 
-    None behind a URL, or if it is not there or may not be looked at.
+    None behind a URL, or if it is not there or cannot be looked at.
     """
     try:
         if is_remote(path) or not path.exists():
             return None
         own = 0 if path.is_dir() else path.stat().st_size
         return own + sum(file.stat().st_size for file in other_files(path)[1])
-    except PermissionError:
+    except OSError:
         return None
 
 

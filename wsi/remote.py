@@ -53,11 +53,13 @@ def slide_path(text: str | Path) -> Path:
     Raises
     ------
     UnsupportedSlideError
-        If the URL's scheme is none of `PACKAGES`, or it holds what must not be copied into results:
-        a password, or a web address's query.
+        If no file can be called so, the URL's scheme is none of `PACKAGES`, or it holds what must
+        not be copied into results: a password, or a web address's query.
     """
     if not isinstance(text, str):
         return text
+    if "\0" in text:
+        raise UnsupportedSlideError(f"{text!r}: no path holds the character NUL")
     if "://" not in text:
         return Path(text)
     parts = urlsplit(text)

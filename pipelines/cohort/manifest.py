@@ -115,7 +115,7 @@ def is_same(slide: Path, result: Path) -> bool:
     """Whether a slide lies where a result would."""
     if is_remote(slide) or is_remote(result):
         return str(slide) == str(result)
-    return slide.resolve() == result.resolve()
+    return os.path.realpath(slide) == os.path.realpath(result)  # of links in a loop too
 
 
 def _slides(given: Path, result_of: Callable[[str], Path] | None) -> list[Path]:
