@@ -54,7 +54,7 @@ def slide_path(text: str | Path) -> Path:
     ------
     UnsupportedSlideError
         If no file can be called so, the URL's scheme is none of `PACKAGES`, or it holds what must
-        not be copied into results: a password, or a web address's query.
+        not be copied into results: a password, a web address's token or query.
     """
     if not isinstance(text, str):
         return text
@@ -63,19 +63,25 @@ def slide_path(text: str | Path) -> Path:
     if "://" not in text:
         return Path(text)
     parts = urlsplit(text)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without secrets
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise UnsupportedSlideError(
+                f"{shown}: file:// names a file of this machine from its root on, as in "
+                "file:///data/a.svs; leave file:// out for any other path"
+            )
+        return Path(unquote(parts.path))
     if parts.scheme not in PACKAGES:
         raise UnsupportedSlideError(
             f"{shown}: slides are read from {', '.join(f'{s}://' for s in PACKAGES)} and file://"
         )
-    if parts.password is not None:
+    is_web = parts.scheme in ("http", "https")
+    if parts.password is not None or (is_web and parts.username is not None):
         raise UnsupportedSlideError(
-            f"{shown}: the URL holds a password, which would be copied into the results; leave it "
-            "to the environment or to fsspec's configuration"
+            f"{shown}: the URL holds a password or a token (what stands before the @), which would "
+            "be copied into the results; leave it to the environment or to fsspec's configuration"
         )
-    if parts.scheme in ("http", "https") and not {"?", "#"}.isdisjoint(text):
+    if is_web and not {"?", "#"}.isdisjoint(text):
         raise UnsupportedSlideError(
             f"{shown}: the URL holds a query, as presigned ones do (what follows ? or #): it would "
             "be copied into the results, and it expires; download it first, or give the "
@@ -83,7 +89,8 @@ def slide_path(text: str | Path) -> Path:
         )
     from upath import UPath
 
-    return cast(Path, UPath(text.rstrip("/")))  # not one by inheritance in all versions
+    url = parts.scheme + text[len(parts.scheme) :].rstrip("/")  # fsspec knows small letters only
+    return cast(Path, UPath(url))  # not one by inheritance in all versions
 
 
 def is_remote(path: Path) -> bool:

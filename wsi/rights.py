@@ -44,4 +44,6 @@ def explained_access(slide: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_FILE:
             raise
-        raise SlideNotFoundError(f"no slide at {slide} ({error.strerror}): check the path") from error
+        raise SlideNotFoundError(
+            f"no slide at {slide} ({error.strerror}): check the path"
+        ) from error
