@@ -155,10 +155,18 @@ def load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
     ------
     ModelError
         If they do not load there.
+    UsageError
+        If another version of this code does the work there: receipts would name the wrong one.
     """
     for outcome in executor.map(load_networks, [config]):
         if outcome.failure is not None:
             raise ModelError(outcome.failure.message)
+        if outcome.result != code_version():
+            raise UsageError(
+                f"the worker has raypath {outcome.result or 'of an older version'}, the driver has "
+                f"{code_version()}: install the same one on every machine, and start from a "
+                "folder that holds no other copy of its code, which the workers would import"
+            )
 
 
 def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
