@@ -12,7 +12,7 @@ from cluster.threads import ThreadExecutor
 from pipelines.cohort.manifest import Entry
 from pipelines.errors import UsageError
 from wsi.errors import RayPathError
-from wsi.identity import stored_bytes
+from wsi.identity import stored_sizes
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions
@@ -75,7 +75,7 @@ def nuclei_executor(entries: Sequence[Entry]) -> str:
     """
     if _is_any_remote(entries):
         return "ray"
-    size = sum(stored_bytes(entry.ref.path) or 0 for entry in entries)
+    size = sum(size or 0 for size in stored_sizes(entry.ref.path for entry in entries))
     return "ray" if size > LOOKED_AT_ALONE_BYTES else "serial"
 
 
@@ -89,7 +89,8 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
     """
     if _is_any_remote(entries):
         return "ray"
-    sizes = {entry.ref: stored_bytes(entry.ref.path) or 0 for entry in entries}
+    stored = stored_sizes(entry.ref.path for entry in entries)
+    sizes = {entry.ref: size or 0 for entry, size in zip(entries, stored, strict=True)}
     if sum(sizes.values()) > COPIED_ALONE_BYTES:
         return "ray"
     decoded = 0

@@ -30,7 +30,7 @@ from pipelines.settings.stride import check_stride
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
 from wsi.atomic import replacing
-from wsi.identity import stored_bytes
+from wsi.identity import stored_sizes
 from wsi.remote import is_remote
 from wsi.rights import is_folder
 
@@ -117,7 +117,8 @@ def _run_held(
         SlideJob(entry=e, folder=out.resolve() / SLIDES_NAME / e.ref.slide_id, config=config)
         for e in entries
     ]
-    sizes = {e.ref.slide_id: stored_bytes(e.ref.path) or 0 for e in entries}
+    stored = stored_sizes(e.ref.path for e in entries)
+    sizes = {e.ref.slide_id: size or 0 for e, size in zip(entries, stored, strict=True)}
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
