@@ -44,6 +44,7 @@ def run_cohort(
     executor: Executor,
     *,
     report: Callable[[SlideRecord], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Run every slide and write `run.json`, `slides.parquet` and `report.html`.
 
@@ -59,6 +60,8 @@ def run_cohort(
         The run's folder; finished steps of an earlier run in it are not done again.
     report
         Called with each slide's record as it is finished.
+    say
+        Called with a line when it has to be waited for the folder, see `held`.
 
     Returns
     -------
@@ -73,13 +76,10 @@ def run_cohort(
     """
     config = config.absolute()
     networks = prepare(entries, out, config)
-    load_where_the_work_is_done(config, executor)
-    with (
-        held(out) as lock,
-        kept_at(out) as folder,
-        explained_output(folder / INFO_NAME, go_on=GO_ON),
-    ):
-        return _run_held(entries, out, folder, config, executor, networks, lock, report)
+    with held(out, say=say) as lock:
+        load_where_the_work_is_done(config, executor)
+        with kept_at(out) as folder, explained_output(folder / INFO_NAME, go_on=GO_ON):
+            return _run_held(entries, out, folder, config, executor, networks, lock, report)
 
 
 def _run_held(

@@ -53,7 +53,9 @@ def look_at_slides(
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
         meter = metered(report, executor=executor)
-        counts = run_cohort(entries, out, settings, runner, report=meter)
+        counts = run_cohort(
+            entries, out, settings, runner, report=meter, say=partial(typer.echo, err=True)
+        )
     if not is_remote(out):
         typer.echo(f"The viewer:  {program()} view {out}", err=True)
     if counts["failed"]:

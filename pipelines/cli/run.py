@@ -141,7 +141,9 @@ def run(
         slide_progress(len(entries), as_json=as_json, unit="tiles") as report,
     ):
         meter = metered(report, executor=settings.executor)
-        counts = run_cohort(entries, out, settings, runner, report=meter)
+        counts = run_cohort(
+            entries, out, settings, runner, report=meter, say=partial(typer.echo, err=True)
+        )
     typer.echo(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), err=True)
     typer.echo(f"The report:  {out / 'report.html'}", err=True)
     if not is_remote(out):
