@@ -12,10 +12,11 @@ from cluster.threads import ThreadExecutor
 from pipelines.cohort.manifest import Entry
 from pipelines.errors import UsageError
 from wsi.errors import RayPathError
-from wsi.identity import stored_bytes
+from wsi.identity import stored_sizes
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
 from wsi.pyramid.options import PyramidOptions
+from wsi.remote import is_remote
 
 KNOWN = ("ray", "serial", "threads")
 # Ray takes seconds to start. One process copies this much, or decodes this much, in less time
@@ -68,9 +69,11 @@ def network_executor(entries: Sequence[Entry]) -> str:
     """The executor for one network where nobody named one: Ray where it is worth its start.
 
     That is so for more than `NETWORK_ALONE_BYTES` of slides; with less, the network has all CPUs
-    of this process for itself.
+    of this process for itself. How large a slide behind a URL is shows when a worker fetches it.
     """
-    size = sum(stored_bytes(entry.ref.path) or 0 for entry in entries)
+    if _is_any_remote(entries):
+        return "ray"
+    size = sum(size or 0 for size in stored_sizes(entry.ref.path for entry in entries))
     return "ray" if size > NETWORK_ALONE_BYTES else "serial"
 
 
@@ -79,9 +82,13 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
 
     That is so for more than `COPIED_ALONE_BYTES` of slides, and for more than
     `DECODED_ALONE_BYTES` of those whose pixels have to be decoded. With less, what is only copied
-    is copied by threads, and a task that decodes has all CPUs for itself.
+    is copied by threads, and a task that decodes has all CPUs for itself. Slides behind URLs are
+    not looked at: each would be fetched for that.
     """
-    sizes = {entry.ref: stored_bytes(entry.ref.path) or 0 for entry in entries}
+    if _is_any_remote(entries):
+        return "ray"
+    stored = stored_sizes(entry.ref.path for entry in entries)
+    sizes = {entry.ref: size or 0 for entry, size in zip(entries, stored, strict=True)}
     if sum(sizes.values()) > COPIED_ALONE_BYTES:
         return "ray"
     decoded = 0
@@ -95,3 +102,7 @@ def conversion_executor(entries: Sequence[Entry], options: PyramidOptions) -> st
     if decoded > DECODED_ALONE_BYTES:
         return "ray"
     return "serial" if decoded else "threads"
+
+
+def _is_any_remote(entries: Sequence[Entry]) -> bool:
+    return any(is_remote(entry.ref.path) for entry in entries)

@@ -13,6 +13,7 @@ from distill.segmentation.card import CARD_NAME as SEGMENTER_CARD_NAME
 from distill.segmentation.card import SegmenterCard, read_segmenter_card
 from distill.teachers.card import CARD_NAME as TEACHER_CARD_NAME
 from distill.teachers.card import AnyCard, read_teacher_card
+from pipelines.code_version import code_version
 from pipelines.settings.config import RunConfig
 from wsi.atomic import digest
 
@@ -85,8 +86,12 @@ def read_networks(config: RunConfig) -> Networks:
     )
 
 
-def load_networks(config: RunConfig) -> None:
+def load_networks(config: RunConfig) -> str:
     """Load a run's networks into this process, which then keeps them for its tasks.
+
+    Returns
+    -------
+    The version of the code here.
 
     Raises
     ------
@@ -104,6 +109,7 @@ def load_networks(config: RunConfig) -> None:
     if config.segmenter:
         sha256 = read_segmenter_card(config.segmenter).sha256
         segmenter_of(config.segmenter, sha256, config.device)
+    return code_version()
 
 
 def _said(card: ModelCard) -> str:

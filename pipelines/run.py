@@ -30,7 +30,7 @@ from pipelines.settings.stride import check_stride
 from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
 from wsi.atomic import replacing
-from wsi.identity import stored_bytes
+from wsi.identity import stored_sizes
 from wsi.remote import is_remote
 from wsi.rights import is_folder
 
@@ -44,6 +44,7 @@ def run_cohort(
     executor: Executor,
     *,
     report: Callable[[SlideRecord], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Run every slide and write `run.json`, `slides.parquet` and `report.html`.
 
@@ -59,6 +60,8 @@ def run_cohort(
         The run's folder; finished steps of an earlier run in it are not done again.
     report
         Called with each slide's record as it is finished.
+    say
+        Called with a line when it has to be waited for the folder, see `held`.
 
     Returns
     -------
@@ -73,13 +76,10 @@ def run_cohort(
     """
     config = config.absolute()
     networks = prepare(entries, out, config)
-    load_where_the_work_is_done(config, executor)
-    with (
-        held(out) as lock,
-        kept_at(out) as folder,
-        explained_output(folder / INFO_NAME, go_on=GO_ON),
-    ):
-        return _run_held(entries, out, folder, config, executor, networks, lock, report)
+    with held(out, say=say) as lock:
+        load_where_the_work_is_done(config, executor)
+        with kept_at(out) as folder, explained_output(folder / INFO_NAME, go_on=GO_ON):
+            return _run_held(entries, out, folder, config, executor, networks, lock, report)
 
 
 def _run_held(
@@ -117,7 +117,8 @@ def _run_held(
         SlideJob(entry=e, folder=out.resolve() / SLIDES_NAME / e.ref.slide_id, config=config)
         for e in entries
     ]
-    sizes = {e.ref.slide_id: stored_bytes(e.ref.path) or 0 for e in entries}
+    stored = stored_sizes(e.ref.path for e in entries)
+    sizes = {e.ref.slide_id: size or 0 for e, size in zip(entries, stored, strict=True)}
     # The largest slides first: they would otherwise be what everyone waits for at the end.
     jobs.sort(key=lambda job: sizes[job.entry.ref.slide_id], reverse=True)
     counts = dict.fromkeys(VERDICTS, 0)
@@ -155,10 +156,18 @@ def load_where_the_work_is_done(config: RunConfig, executor: Executor) -> None:
     ------
     ModelError
         If they do not load there.
+    UsageError
+        If another version of this code does the work there: receipts would name the wrong one.
     """
     for outcome in executor.map(load_networks, [config]):
         if outcome.failure is not None:
             raise ModelError(outcome.failure.message)
+        if outcome.result != code_version():
+            raise UsageError(
+                f"the worker has raypath {outcome.result or 'of an older version'}, the driver has "
+                f"{code_version()}: install the same one on every machine, and start from a "
+                "folder that holds no other copy of its code, which the workers would import"
+            )
 
 
 def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:

@@ -12,7 +12,7 @@ from pipelines.slide import run_slide
 from wsi.errors import SourceChangedError
 from wsi.identity import content_digest
 from wsi.remote import is_remote
-from wsi.rights import explained_rights
+from wsi.rights import explained_access
 from wsi.source import Source, check_unchanged, look_at_source
 
 
@@ -57,7 +57,7 @@ def _before(job: SlideJob) -> Source | None:
     if job.source is not None:
         check_unchanged(path, job.source)
         return job.source
-    with explained_rights(path):
+    with explained_access(path):
         return look_at_source(path) if is_remote(path) or path.exists() else None
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from wsi.atomic import digest
 from wsi.errors import SlideError, SlideNotFoundError, UnreachableSlideError
 from wsi.fetched import FETCHED_SUFFIXES
-from wsi.jpeg.dicom import series_files
+from wsi.jpeg.dicom import has_magic, series_files, series_in
 from wsi.readers.omezarr_reader import OmeZarrReader
 from wsi.remote import file_system, is_gone, is_remote, object_info, object_version
 
@@ -55,25 +56,40 @@ def content_digest(path: Path) -> str:
     except Exception as error:  # each file system raises errors of its own
         if is_gone(error):
             raise SlideNotFoundError(f"no slide at {path}: check the URL") from error
-        raise UnreachableSlideError(f"{path}: {error}") from error
+        reason = str(error.__cause__ or error) or type(error).__name__
+        raise UnreachableSlideError(f"{path}: {reason}") from error
     return total.hexdigest()
 
 
-def stored_bytes(path: Path) -> int | None:
+def stored_sizes(paths: Iterable[Path]) -> Iterator[int | None]:
+    """`stored_bytes` of each; the DICOM files of a folder are looked at once for all of them."""
+    in_folder = cache(series_in)
+
+    def series(path: Path) -> list[Path]:
+        return in_folder(path.parent).get(path, []) if has_magic(path) else []
+
+    for path in paths:
+        yield stored_bytes(path, series=series)
+
+
+def stored_bytes(path: Path, *, series: Callable[[Path], list[Path]] = series_files) -> int | None:
     """Bytes of all files of a slide, or below a folder.
 
-    None behind a URL, or if it is not there or may not be looked at.
+    None behind a URL, or if it is not there or cannot be looked at. `series` finds the files of a
+    DICOM slide.
     """
     try:
         if is_remote(path) or not path.exists():
             return None
         own = 0 if path.is_dir() else path.stat().st_size
-        return own + sum(file.stat().st_size for file in other_files(path)[1])
-    except PermissionError:
+        return own + sum(file.stat().st_size for file in other_files(path, series=series)[1])
+    except OSError:
         return None
 
 
-def other_files(path: Path) -> tuple[Path, list[Path]]:
+def other_files(
+    path: Path, *, series: Callable[[Path], list[Path]] = series_files
+) -> tuple[Path, list[Path]]:
     """The files that make up a local slide, but for `path` itself, and the folder they are in.
 
     Those in the folder that is the slide or, of MIRAX, has its name; of DICOM the other files of
@@ -83,7 +99,7 @@ def other_files(path: Path) -> tuple[Path, list[Path]]:
     if path.is_file() and suffix in (".vms", ".vmu"):
         return path.parent, _named_in(path)
     if path.is_file() and suffix != ".mrxs":
-        return path.parent, sorted(file for file in series_files(path) if file != path)
+        return path.parent, sorted(file for file in series(path) if file != path)
     folder = path.with_suffix("") if path.is_file() else path
     inside = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     return folder, inside
@@ -135,7 +151,9 @@ def _ask(path: Path) -> Iterator[str]:
     def ask(name: str) -> str:
         try:
             return _line(name, files.info(f"{url}/{name}"))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not is_gone(error):
+                raise
             return f"{name} -"
 
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:

@@ -17,7 +17,7 @@ from wsi.readers.openslide_reader import OpenSlideReader
 from wsi.readers.tiffslide_reader import TiffSlideReader
 from wsi.ref import SlideRef
 from wsi.remote import is_remote, slide_path
-from wsi.rights import explained_rights
+from wsi.rights import explained_access
 from wsi.slide import Slide
 from wsi.truncation import refuse_truncated
 
@@ -51,7 +51,7 @@ def open_slide(slide: SlideRef | Path | str) -> Slide:
         If a URL does not answer.
     """
     path = slide.path if isinstance(slide, SlideRef) else slide_path(slide)
-    with explained_rights(path):
+    with explained_access(path):
         return _open(path)
 
 

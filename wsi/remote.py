@@ -53,27 +53,35 @@ def slide_path(text: str | Path) -> Path:
     Raises
     ------
     UnsupportedSlideError
-        If the URL's scheme is none of `PACKAGES`, or it holds what must not be copied into results:
-        a password, or a web address's query.
+        If no file can be called so, the URL's scheme is none of `PACKAGES`, or it holds what must
+        not be copied into results: a password, a web address's token or query.
     """
     if not isinstance(text, str):
         return text
+    if "\0" in text:
+        raise UnsupportedSlideError(f"{text!r}: no path holds the character NUL")
     if "://" not in text:
         return Path(text)
     parts = urlsplit(text)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # without secrets
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise UnsupportedSlideError(
+                f"{shown}: file:// names a file of this machine from its root on, as in "
+                "file:///data/a.svs; leave file:// out for any other path"
+            )
+        return Path(unquote(parts.path))
     if parts.scheme not in PACKAGES:
         raise UnsupportedSlideError(
             f"{shown}: slides are read from {', '.join(f'{s}://' for s in PACKAGES)} and file://"
         )
-    if parts.password is not None:
+    is_web = parts.scheme in ("http", "https")
+    if parts.password is not None or (is_web and parts.username is not None):
         raise UnsupportedSlideError(
-            f"{shown}: the URL holds a password, which would be copied into the results; leave it "
-            "to the environment or to fsspec's configuration"
+            f"{shown}: the URL holds a password or a token (what stands before the @), which would "
+            "be copied into the results; leave it to the environment or to fsspec's configuration"
         )
-    if parts.scheme in ("http", "https") and not {"?", "#"}.isdisjoint(text):
+    if is_web and not {"?", "#"}.isdisjoint(text):
         raise UnsupportedSlideError(
             f"{shown}: the URL holds a query, as presigned ones do (what follows ? or #): it would "
             "be copied into the results, and it expires; download it first, or give the "
@@ -81,7 +89,8 @@ def slide_path(text: str | Path) -> Path:
         )
     from upath import UPath
 
-    return cast(Path, UPath(text.rstrip("/")))  # not one by inheritance in all versions
+    url = parts.scheme + text[len(parts.scheme) :].rstrip("/")  # fsspec knows small letters only
+    return cast(Path, UPath(url))  # not one by inheritance in all versions
 
 
 def is_remote(path: Path) -> bool:
@@ -132,17 +141,20 @@ def is_of_storage(error: Exception) -> bool:
     (no credentials, a connection that ends in the middle of an answer) is told by the package that
     its type is of, so that none has to be installed.
     """
-    packages = {base.__module__.partition(".")[0] for base in type(error).__mro__}
-    return isinstance(error, OSError) or not CLIENTS.isdisjoint(packages)
+    return isinstance(error, OSError) or not CLIENTS.isdisjoint(_packages(error))
 
 
 def is_gone(error: Exception) -> bool:
     """Whether what a file system raised means that there is nothing at a URL.
 
-    A web server's refusals all come as a file that is not there, with their cause.
+    A web server's refusals, and failures on the way to it, all come as a file that is not there,
+    with their cause.
     """
-    status = getattr(error.__cause__, "status", None)
-    return isinstance(error, FileNotFoundError) and status in (None, *GONE)
+    cause = error.__cause__
+    is_of_web = isinstance(cause, TimeoutError) or "aiohttp" in _packages(cause)
+    return isinstance(error, FileNotFoundError) and (
+        not is_of_web or getattr(cause, "status", None) in GONE
+    )
 
 
 def object_version(said: Mapping[str, Any]) -> str:
@@ -150,3 +162,8 @@ def object_version(said: Mapping[str, Any]) -> str:
     versions = {str(key).lower(): value for key, value in said.items()}
     found = next((str(versions[key]) for key in VERSION_KEYS if versions.get(key)), "")
     return found or str(said.get("created", ""))
+
+
+def _packages(error: BaseException | None) -> set[str]:
+    """The packages that an error's type, and those it is one of, are from."""
+    return {base.__module__.partition(".")[0] for base in type(error).__mro__}

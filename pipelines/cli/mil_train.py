@@ -92,6 +92,8 @@ def train(
     is refused. Part of the training slides tunes: it stops the training and, for a positive
     class, chooses the threshold. predictions.parquet is what 'raypath mil evaluate' reads.
     """
+    from functools import partial
+
     from pipelines.mil.job import MilJob
     from pipelines.mil.run import read_job, train_mil
     from pipelines.mil.training import HeadSettings
@@ -132,7 +134,7 @@ def train(
             err=True,
         )
     with progress_bar("heads", len(cohort.divisions) * seeds) as advance:
-        summary = train_mil(job, cohort, report=advance)
+        summary = train_mil(job, cohort, report=advance, say=partial(typer.echo, err=True))
     _tell(summary, out)
 
 

@@ -44,7 +44,9 @@ def run_slides(
         slide_progress(len(entries), as_json=as_json, unit=unit) as report,
     ):
         meter = metered(report, executor=settings.executor)
-        return run_cohort(entries, out, settings, runner, report=meter)
+        return run_cohort(
+            entries, out, settings, runner, report=meter, say=partial(typer.echo, err=True)
+        )
 
 
 def run_network(

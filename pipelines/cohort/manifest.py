@@ -115,7 +115,7 @@ def is_same(slide: Path, result: Path) -> bool:
     """Whether a slide lies where a result would."""
     if is_remote(slide) or is_remote(result):
         return str(slide) == str(result)
-    return slide.resolve() == result.resolve()
+    return os.path.realpath(slide) == os.path.realpath(result)  # of links in a loop too
 
 
 def _slides(given: Path, result_of: Callable[[str], Path] | None) -> list[Path]:
@@ -137,9 +137,8 @@ def _entry(row: Mapping[str, str], folder: Path) -> Entry:
     if "path" not in text:
         raise ManifestError("no path")
     try:
-        path = slide_path(text["path"])
-        if not is_remote(path):
-            path = slide_path(str(_absolute(folder / path)))  # a URL where the manifest is at one
+        path = _place(text["path"], folder)
+        mask = _mask(text["mask"], folder) if "mask" in text else None
     except UnsupportedSlideError as error:
         raise ManifestError(str(error)) from error
     ref = SlideRef(
@@ -147,7 +146,7 @@ def _entry(row: Mapping[str, str], folder: Path) -> Entry:
         slide_id=text.get("slide_id", _slide_id(path)),
         mpp=_mpp(text["mpp"]) if "mpp" in text else None,
         mpp_source="manifest",
-        mask=_absolute(folder / text["mask"]) if "mask" in text else None,
+        mask=mask,
     )
     return Entry(
         ref=ref,
@@ -155,6 +154,21 @@ def _entry(row: Mapping[str, str], folder: Path) -> Entry:
         label=text.get("label"),
         split=text.get("split"),
     )
+
+
+def _place(text: str, folder: Path) -> Path:
+    """A row's path, relative to the manifest: a URL where that is at one."""
+    path = slide_path(text)
+    return path if is_remote(path) else slide_path(str(_absolute(folder / path)))
+
+
+def _mask(text: str, folder: Path) -> Path:
+    mask = _place(text, folder)
+    if is_remote(mask):
+        raise ManifestError(
+            f"mask {mask}: masks are read from disks alone: download it, and give its whole path"
+        )
+    return mask
 
 
 def _mpp(text: str) -> float:

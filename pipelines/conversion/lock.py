@@ -8,7 +8,7 @@ from pipelines.errors import UsageError
 from pipelines.output import explained_output
 from wsi.errors import SlideNotFoundError
 from wsi.remote import is_remote
-from wsi.rights import explained_rights
+from wsi.rights import explained_access
 
 
 def lock_partial(job: ConvertJob) -> int:
@@ -21,7 +21,7 @@ def lock_partial(job: ConvertJob) -> int:
     """
     source = job.ref.path
     is_local = not is_remote(source)
-    with explained_rights(source):
+    with explained_access(source):
         if is_local and not source.exists():
             raise SlideNotFoundError(f"no slide at {source}: check the path")
     if is_local and source.is_dir() and job.path.resolve().is_relative_to(source.resolve()):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster.retries import PASSING_ERRNOS
 from pipelines.errors import UsageError
 from pipelines.locks.file import LockFile, lock_file
 from pipelines.locks.holder import Holder, said_in, written
@@ -62,7 +63,12 @@ class Lock:
         LockLostError
             If another process has taken it over, also where that one has given it up since.
         """
-        text = self._file.glance()
+        try:
+            text = self._file.glance()
+        except OSError as error:
+            if error.errno in PASSING_ERRNOS:
+                return  # not seen this time; the next look will tell
+            raise
         if text is None and not self._ended.is_set():  # we did not remove it
             raise LockLostError(
                 f"{self.path} is gone: another process took {self.path.parent} over because this "

@@ -76,11 +76,16 @@ def read_job(job: MilJob) -> Cohort:
 
 
 def train_mil(
-    job: MilJob, cohort: Cohort, *, report: Callable[[int, str], None] = lambda done, line: None
+    job: MilJob,
+    cohort: Cohort,
+    *,
+    report: Callable[[int, str], None] = lambda done, line: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train, predict and write everything; returns what stands in ``train.json``.
 
-    `report` is called with the number of heads that are trained, and a line about the last.
+    `report` is called with the number of heads that are trained, and a line about the last;
+    `say` with a line when it has to be waited for the folder, see `held`.
 
     What a killed training has done is kept, and gone on from with `job.resume`: the result is the
     same but for seconds and memory, which are of the last process.
@@ -96,7 +101,7 @@ def train_mil(
     """
     started = time.perf_counter()
     job.out.mkdir(parents=True, exist_ok=True)
-    with held(job.out), measured_peak() as peak:
+    with held(job.out, say=say), measured_peak() as peak:
         model = model_of(job, cohort)
         kept = Kept.begin(job, cohort, model_sha256=model.sha256 if model else None)
         heads: list[Finished] = []

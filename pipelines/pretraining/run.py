@@ -56,7 +56,8 @@ def run_pretraining(
     cost
         For the card: measures beside those of the training.
     say
-        Called with a line for each slide that is left out, which has no tissue.
+        Called with a line for each slide that is left out, which has no tissue, and when it has
+        to be waited for the folder, see `held`.
 
     Raises
     ------
@@ -67,7 +68,7 @@ def run_pretraining(
     tiles = read_tileset(job.sources, job.mpps, job.request, say=say)
     parts = None if settings.objective == "random" else _divide(tiles, settings)
     job.out.mkdir(parents=True, exist_ok=True)
-    with held(job.out) if group.rank() == 0 else nullcontext():
+    with held(job.out, say=say) if group.rank() == 0 else nullcontext():
         backbone = create_backbone(settings.architecture, seed=settings.seed)
         training, measures = "not trained: random weights", dict(cost or {})
         objective = None

@@ -46,6 +46,8 @@ from pipelines.check.check import check_cohort
 from pipelines.check.look import LookTask, Work
 from pipelines.check.measure import Fixed, MeasureTask, Rates
 from pipelines.cli.check import check
+from pipelines.code_version import code_version
+from pipelines.settings.config import RunConfig
 
 class Elsewhere:
     \"\"\"Tasks go away as bytes, and what others would find comes back.\"\"\"
@@ -59,6 +61,8 @@ class Elsewhere:
             yield Outcome(item=item, result=self.found(item))
 
     def found(self, item):
+        if isinstance(item, RunConfig):
+            return code_version()
         if isinstance(item, LookTask):
             assert item.spec.size_px > 0
             return Work(n_tiles=5, tissue_mm2=1.0, megapixels=2.0, is_copied=True, bytes_in=1,

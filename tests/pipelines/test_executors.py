@@ -7,8 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli.main import cli
+from pipelines.cohort.manifest import read_cohort
 from pipelines.errors import UsageError
-from pipelines.executors import make_executor
+from pipelines.executors import conversion_executor, make_executor, nuclei_executor
+from wsi.pyramid.options import PyramidOptions
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,13 @@ def test_what_it_cannot_do_is_refused(executor: str, asked: dict[str, Any], said
 def test_workers_in_this_process(executor: str, workers: int | None, expected: int) -> None:
     with make_executor(executor, address=None, workers=workers) as runner:
         assert runner.workers == expected
+
+
+def test_slides_behind_urls_are_left_to_the_workers(web_server: Any) -> None:
+    entries = read_cohort([f"{web_server.url}/a.svs"])
+    assert conversion_executor(entries, PyramidOptions()) == "ray"
+    assert nuclei_executor(entries) == "ray"
+    assert web_server.asked == []
 
 
 def test_verify_does_not_take_this_machine_for_a_cluster(tmp_path: Path) -> None:

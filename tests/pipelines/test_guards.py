@@ -17,6 +17,7 @@ from pipelines import unchanged
 from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
 from pipelines.job import SlideJob
+from pipelines.locks import folder
 from pipelines.locks.folder import LOCK_NAME, HeldError, held
 from pipelines.records import SlideRecord, read_records
 from pipelines.run import run_cohort
@@ -139,6 +140,19 @@ def test_a_slide_that_breaks_because_it_is_replaced_says_so(
     monkeypatch.setattr(unchanged, "run_slide", fail)
     records = run(copies, tmp_path / "out", model)
     assert {record.reason for record in records.values()} == {"slide_changed"}
+
+
+def test_a_run_that_waits_for_another_machines_says_so(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "SILENT_S", 0.05)
+    monkeypatch.setattr(folder, "LOOK_S", 0.01)
+    out, said = tmp_path / "out", list[str]()
+    out.mkdir()
+    (out / LOCK_NAME).touch()
+    config = RunConfig(model=model, executor="serial")
+    run_cohort(read_cohort([slides / "s1.svs"]), out, config, SerialExecutor(), say=said.append)
+    assert [line.partition(": ")[2][:7] for line in said] == ["waiting"]
 
 
 def test_the_second_run_in_a_folder_does_nothing(slides: Path, model: Path, tmp_path: Path) -> None:

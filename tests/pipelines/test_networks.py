@@ -8,8 +8,10 @@ import pytest
 
 from cluster.serial import SerialExecutor
 from distill.errors import ModelError
+from pipelines import networks
 from pipelines.cohort.manifest import read_cohort
 from pipelines.demo.alignment import write_colour_model
+from pipelines.errors import UsageError
 from pipelines.networks import read_networks
 from pipelines.run import run_cohort
 from pipelines.runfolder import INFO_NAME
@@ -27,9 +29,9 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_the_cards_and_their_digests_are_what_run_json_says(model: Path) -> None:
-    networks = read_networks(RunConfig(model=model, teacher=default_networks()["teacher"]))
-    assert networks.models[""][0].tile.spec == TileSpec(size_px=64, mpp=1.0)
-    said = networks.describe()
+    found = read_networks(RunConfig(model=model, teacher=default_networks()["teacher"]))
+    assert found.models[""][0].tile.spec == TileSpec(size_px=64, mpp=1.0)
+    said = found.describe()
     assert said["model"]["sha256"] == digest(model)
     assert said["teacher"]["licence"]
     assert said["segmenter"] is None
@@ -59,6 +61,16 @@ def test_a_teachers_weights_may_be_named_themselves(tmp_path: Path) -> None:
     for given in (teacher, teacher / card.weights, teacher / "teacher.toml"):
         with pytest.raises(ModelError, match="its card says"):
             read_networks(RunConfig(teacher=given))
+
+
+def test_workers_of_another_version_do_nothing(
+    model: Path, synthetic: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "code_version", lambda: "0.1+other")
+    config = RunConfig(model=model, executor="serial")
+    with pytest.raises(UsageError, match=r"worker has raypath 0\.1\+other, the driver has .*same"):
+        run_cohort(read_cohort([synthetic.path]), tmp_path / "out", config, SerialExecutor())
+    assert not (tmp_path / "out" / INFO_NAME).exists()
 
 
 def test_what_only_loading_shows_ends_the_run_before_any_slide(

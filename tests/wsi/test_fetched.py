@@ -4,10 +4,12 @@ import os
 import pickle
 import resource
 import shutil
+import socketserver
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fsspec
@@ -28,6 +30,7 @@ from wsi.identity import content_digest
 from wsi.open import open_slide
 from wsi.ref import SlideRef
 from wsi.remote import ObjectInfo, file_system, slide_path
+from wsi.source import Source, check_unchanged, look_at_source
 
 
 @pytest.fixture(autouse=True)
@@ -259,6 +262,37 @@ def test_a_busy_server_is_asked_again_a_forbidding_one_gives_up(
         with pytest.raises(UnreachableSlideError, match=str(status)):
             hold_copy(slide_path(f"{web_server.url}/a.svs"))
         assert len(web_server.asked) == asked
+
+
+@pytest.fixture(params=["refuses", "breaks off"])
+def deaf(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that gives no answer at all."""
+    server = socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+    address = f"127.0.0.1:{server.server_address[1]}"
+    if request.param == "refuses":
+        server.server_close()
+        yield address
+        return
+    with server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield address
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_does_not_answer_does_not_say_that_the_slide_is_gone(
+    deaf: str, scheme: str
+) -> None:
+    url = slide_path(f"{scheme}://{deaf}/a.svs")
+    for ask in (hold_copy, look_at_source):
+        with pytest.raises(UnreachableSlideError):
+            ask(url)
+    with pytest.raises(UnreachableSlideError):
+        check_unchanged(url, Source(size=0, ends="", modified=0))
 
 
 def test_processes_share_one_copy(web_server: Any, tmp_path: Path, scratch: Path) -> None:

@@ -66,6 +66,7 @@ def test_a_url_names_a_slide_and_travels(text: str, slide_id: str) -> None:
 
 def test_local_paths_stay_local() -> None:
     assert slide_path("file:///a%20b/c.svs") == Path("/a b/c.svs")
+    assert slide_path("file://localhost/a.svs") == Path("/a.svs")
     for path in (slide_path("a/b.svs"), slide_path(Path("/a/b.svs"))):
         assert not is_remote(path)
 
@@ -76,6 +77,10 @@ def test_local_paths_stay_local() -> None:
         ("ftp://host/a.zarr", "s3://, gs://, http://, https://, memory:// and file://"),
         ("ftp://me:secret@host/a.zarr?secret", "^ftp://host/a.zarr: slides are read from"),
         ("https://me:secret@host/a.zarr", "holds a password"),
+        ("https://secret@host/a.zarr", "holds a password or a token"),
+        ("s3://me:secret@bucket/a.zarr", "holds a password"),
+        ("file://slides/a.svs", "^file://slides/a.svs: .*from its root on"),
+        ("a\0.svs", r"'a\\x00.svs': no path holds the character NUL"),
         ("https://host/a.svs?X-Amz-Signature=secret", "^https://host/a.svs: .*holds a query"),
         ("HTTP://host/a.zarr/?secret", "download it first, or give the s3:// URL"),
         ("https://host/a.zarr#secret", "holds a query"),
@@ -86,6 +91,11 @@ def test_urls_that_are_not_read(text: str, why: str) -> None:
     with pytest.raises(UnsupportedSlideError, match=why) as caught:
         slide_path(text)
     assert "secret" not in str(caught.value)
+
+
+def test_a_scheme_in_capitals_is_the_same() -> None:
+    assert str(slide_path("HTTPS://host/A.svs")) == "https://host/A.svs"
+    assert str(slide_path("Memory://a.zarr/")) == "memory://a.zarr"
 
 
 def test_a_question_mark_may_be_part_of_an_objects_name() -> None:

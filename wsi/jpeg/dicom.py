@@ -6,6 +6,7 @@ PS3.5 A.4 (encapsulated pixel data).
 
 import struct
 import warnings
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -51,6 +52,16 @@ def series_files(path: Path) -> list[Path]:
     return [instance.path for instance in _instances(path)]
 
 
+def series_in(folder: Path) -> dict[Path, list[Path]]:
+    """Of each file of a DICOM slide in `folder` what `series_files` is, each header read once."""
+    series: dict[str, list[Path]] = defaultdict(list)
+    for file in sorted(folder.iterdir()):
+        instance = _read_neighbour(file)
+        if instance is not None:
+            series[instance.header.SeriesInstanceUID].append(file)
+    return {file: files for files in series.values() for file in files}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Instance:
     """A file of the series, its header, and where the header ends."""
@@ -84,7 +95,7 @@ def _read_neighbour(path: Path) -> _Instance | None:
 
 def _read_header(path: Path) -> _Instance | None:
     """A file's header, without its pixels; None if it is no level of a slide."""
-    if not _has_magic(path):
+    if not has_magic(path):
         return None
     import pydicom  # here, because it takes longer than copying a small slide
     from pydicom.errors import InvalidDicomError
@@ -107,7 +118,7 @@ def _read_header(path: Path) -> _Instance | None:
     return _Instance(path=path, header=header, end=end) if is_level else None
 
 
-def _has_magic(path: Path) -> bool:
+def has_magic(path: Path) -> bool:
     """Whether a file says that it is DICOM, as PS3.10 section 7.1 has it."""
     if not path.is_file():
         return False

@@ -331,6 +331,30 @@ def test_urls_that_cannot_be_read_are_refused_at_once(tmp_path: Path) -> None:
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        ("https://host/a.png", "mask https://host/a.png: masks are read from disks alone"),
+        ("https://secret@host/a.png", "https://host/a.png: the URL holds a password or a token"),
+        ("https://host/a.png?t=secret", "https://host/a.png: the URL holds a query"),
+    ],
+)
+def test_masks_behind_urls_are_refused(tmp_path: Path, mask: str, why: str) -> None:
+    said = complaint(write(tmp_path, f"path,mask\na.svs,\nb.svs,{mask}\n"))
+    assert f"row 3: {why}" in said
+    assert "secret" not in said
+
+
+def test_a_mask_beside_a_manifest_behind_a_url_is_refused(tmp_path: Path, web_server: Any) -> None:
+    write(tmp_path, "path,mask\na.svs,a.png\n")
+    with pytest.raises(ManifestError, match=r"row 2: mask http://.*/a\.png: .* from disks alone"):
+        read_cohort([f"{web_server.url}/cohort.csv"])
+
+
+def test_a_path_that_no_file_can_have_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    assert "row 3: 'b\\x00.svs': no path" in complaint(write(tmp_path, "path\na.svs\nb\0.svs\n"))
+
+
 def test_a_query_beside_a_manifest_behind_a_url_is_refused(tmp_path: Path, web_server: Any) -> None:
     write(tmp_path, "path\na.svs?token=secret\n")
     with pytest.raises(ManifestError, match=r"row 2: http://.*/a\.svs: .*a query") as caught:

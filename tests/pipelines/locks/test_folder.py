@@ -1,5 +1,6 @@
 """Who holds a run's folder, with real processes, other machines, and clocks that lie."""
 
+import errno
 import json
 import os
 import signal
@@ -188,6 +189,26 @@ def test_who_was_suspended_until_its_successor_had_finished_finds_out_too(
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(LockLostError, match=r"lock\.json is gone"):
             suspended.check()
+
+
+def test_a_disk_that_does_not_answer_takes_no_lock_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+    answers = iter([errno.ESTALE, errno.EACCES])
+
+    def fail(path: Path) -> bytes:
+        number = next(answers, None)
+        if number is not None:
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path)
+
+    with held(tmp_path) as mine:
+        monkeypatch.setattr(Path, "read_bytes", fail)
+        mine.check()
+        with pytest.raises(PermissionError):
+            mine.check()
+        mine.check()
 
 
 def test_who_gave_the_folder_up_itself_lost_nothing(tmp_path: Path) -> None:

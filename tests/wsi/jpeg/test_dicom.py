@@ -8,6 +8,7 @@ from typing import Any, Literal
 import imagecodecs
 import numpy as np
 import openslide
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset, dcmread
@@ -16,7 +17,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID, JPEGBaseline8Bit, generate_uid
 
 from wsi.errors import SlideError, SourceChangedError, UnreadableRegionError
-from wsi.identity import content_digest, stored_bytes
+from wsi.identity import content_digest, stored_bytes, stored_sizes
 from wsi.jpeg.dicom import series_files
 from wsi.jpeg.find import find_tiles
 from wsi.open import open_slide
@@ -314,6 +315,22 @@ def test_a_neighbour_that_cannot_be_read_is_none_of_the_slide(
     assert series_files(path) == [path, tmp_path / "0.dcm", tmp_path / "2.dcm"]
     with pytest.raises(PermissionError):
         series_files(tmp_path / "notes.txt")
+
+
+def test_sizes_of_the_slides_in_a_folder_take_one_look_at_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slides = [write_series(tmp_path), tmp_path / "other.dcm", tmp_path / "missing.dcm"]
+    expected = [stored_bytes(path) for path in slides]
+    read: list[str] = []
+
+    def look(file: Any, **options: Any) -> Dataset:
+        read.append(file.name)
+        return dcmread(file, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", look)
+    assert list(stored_sizes(slides)) == expected
+    assert len(read) == len(set(read)) > 4
 
 
 def test_the_helper_writes_what_it_says(tmp_path: Path) -> None:
