@@ -12,7 +12,7 @@ from distill.errors import ResponseError
 from distill.nuclei_net import OUTPUT_STRIDE
 from wsi.slide import Pixels
 
-PREPROCESSING = 2  # raise when what happens between pixels and stored maps changes
+PREPROCESSING = 3  # raise when what happens between pixels and stored maps changes
 KEY_BYTES = 32
 
 

@@ -41,7 +41,7 @@ def teacher_of(net: nn.Module, *, scale: float = 1.0) -> Teacher:
             grid = x.shape[2] // OUTPUT_STRIDE, x.shape[3] // OUTPUT_STRIDE
         else:
             edges = [round(n * scale / MULTIPLE_PX) * MULTIPLE_PX for n in x.shape[2:]]
-            x = functional.interpolate(x, edges, mode="bicubic", align_corners=False)
+            x = functional.interpolate(x, edges, mode="bicubic", antialias=scale < 1)
         soft = reduce_soft(responses_of(net(x).float()), *grid)
         return soft[:, :, :height, :width].cpu().numpy()
 

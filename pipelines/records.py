@@ -42,7 +42,8 @@ class SlideRecord:
     prediction
         The class the model says: by its frozen operating point, or the most probable.
     score
-        Softmax output for the model's positive class, 0-1, uncalibrated; None if it has none.
+        Softmax of the logits over the head's temperature for the model's positive class, 0-1:
+        calibrated where the head's card says so; None if it has none.
     seconds
         Time by step; of blocks that several workers did, the sum.
     waited_s, worked_s

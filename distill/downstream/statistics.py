@@ -79,21 +79,21 @@ def accuracy(matrices: Floats) -> Floats:
 
 
 def balanced_accuracy(matrices: Floats) -> Floats:
-    """Mean recall, (R,), over the classes that occur in a resample."""
+    """Mean recall, (R,), over the classes that occur: see `mean_of_classes`."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    return mean_present(share(right, matrices.sum(2)))
+    return mean_of_classes(share(right, matrices.sum(2)))
 
 
 def macro_f1(matrices: Floats) -> Floats:
-    """Mean F1, (R,), over the classes that occur in truth or prediction of a resample."""
+    """Mean F1, (R,), over the classes in truth or prediction: see `mean_of_classes`."""
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    return mean_present(share(2 * right, matrices.sum(1) + matrices.sum(2)))
+    return mean_of_classes(share(2 * right, matrices.sum(1) + matrices.sum(2)))
 
 
 def mean_iou(matrices: Floats) -> Floats:
-    """Mean intersection over union, (R,), over the classes in truth or prediction of a resample."""
+    """Mean intersection over union, (R,), over the classes as in `macro_f1`."""
     both = np.diagonal(matrices, axis1=1, axis2=2)
-    return mean_present(share(both, matrices.sum(1) + matrices.sum(2) - both))
+    return mean_of_classes(share(both, matrices.sum(1) + matrices.sum(2) - both))
 
 
 def auroc(
@@ -151,7 +151,7 @@ def macro_auroc(
     n_classes = probs.shape[1]
     classes = [1] if n_classes == 2 else range(n_classes)
     each = [auroc(targets == c, probs[:, c], patients, weights) for c in classes]
-    return mean_present(np.stack(each, axis=1))
+    return mean_of_classes(np.stack(each, axis=1))
 
 
 def weighted_mean(
@@ -164,8 +164,13 @@ def weighted_mean(
 
 
 def interval(values: Floats) -> Interval:
-    """The value of row 0 with the percentile interval of the other rows."""
-    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    """The value of row 0 with the percentile interval of the other rows that are not NaN.
+
+    It is too narrow where few patients say anything, such as fewer than five of a class. The
+    bounds are NaN where every row is.
+    """
+    drawn = values[1:][np.isfinite(values[1:])]
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
     return Interval(value=float(values[0]), low=float(low), high=float(high))
 
 
@@ -201,7 +206,16 @@ def share(part: Floats, whole: Floats) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0))
 
 
+def mean_of_classes(values: Floats) -> Floats:
+    """Mean over axis 1 of (R, C), over the classes that row 0, the sample itself, has.
+
+    NaN in a row that lacks one of them: the mean of the others is another measure.
+    """
+    has = np.isfinite(values[0])
+    return share(values[:, has].sum(1), np.full(len(values), float(has.sum())))
+
+
 def mean_present(values: Floats) -> Floats:
-    """Mean over axis 1 of what is not NaN; NaN where nothing is."""
+    """Mean over axis 1, of trainings or folds, of what is not NaN; NaN where nothing is."""
     present = np.isfinite(values)
     return share(np.where(present, values, 0).sum(1), present.sum(1).astype(float))

@@ -16,7 +16,7 @@ from distill.downstream.statistics import (
     Floats,
     Interval,
     interval,
-    mean_present,
+    mean_of_classes,
     patient_weights,
     share,
     weighted_mean,
@@ -124,7 +124,8 @@ def summarise_images(
 ) -> Summary:
     """Pool the images, and resample their cases for the intervals.
 
-    Ends are NaN where fewer than two cases have a value: one tells nothing of the others.
+    Ends are NaN where fewer than two cases have a value, or a class that a mean is over: one tells
+    nothing of the others. They are too close together where fewer than five have.
     """
     names, owners = np.unique([of.case for of in scores], return_inverse=True)
     weights = patient_weights(len(names), resamples=resamples, seed=seed)
@@ -159,8 +160,8 @@ def summarise_images(
     mpps = [of.mpp for of in scores]
     scale = np.array([mpp for mpp in mpps if mpp is not None])
     return Summary(
-        miou=_estimate(mean_present(by_class), len(names)),
-        miou_foreground=_estimate(mean_present(by_class[:, 1:]), len(names)),
+        miou=_estimate(mean_of_classes(by_class), _fewest(with_class)),
+        miou_foreground=_estimate(mean_of_classes(by_class[:, 1:]), _fewest(with_class[1:])),
         iou={n: _estimate(by_class[:, i], with_class[i]) for i, n in enumerate(classes)},
         dice={n: _estimate(dices[:, i], with_class[i]) for i, n in enumerate(classes)},
         object_f1={name: f1_of(name) for name in foreground},
@@ -194,9 +195,14 @@ def _score_objects_of(image: ClassImage, predicted: NDArray[np.int32], index: in
 
 def _estimate(values: Floats, cases: int) -> Interval:
     """The value and its interval, if it is of two cases or more."""
-    if cases < 2 or not np.isfinite(values[1:]).any():
+    if cases < 2:
         return Interval(value=float(values[0]), low=float("nan"), high=float("nan"))
     return interval(values)
+
+
+def _fewest(cases: NDArray[np.integer]) -> int:
+    """Of the classes that occur, in the one with the fewest cases."""
+    return int(min(cases[cases > 0], default=0))
 
 
 def _counts(confusion: Floats) -> tuple[Floats, Floats, Floats]:

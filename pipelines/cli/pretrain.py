@@ -74,9 +74,12 @@ def pretrain(
     half: Half = False,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches a step.")] = 1,
     average: Annotated[
-        float,
-        typer.Option(help="Decay of the average of the weights that is kept; 0 for none."),
-    ] = 0.999,
+        float | None,
+        typer.Option(
+            help="Decay of the average of the weights that is kept; 0 for none.",
+            show_default="0.999 from 500 steps on, otherwise 0",
+        ),
+    ] = None,
     share: Annotated[float, typer.Option(help="Of the tiles to train on, 0-1.")] = 1.0,
     hard: Annotated[
         bool, typer.Option("--hard", help="Take the teacher's probabilities for yes or no.")

@@ -20,6 +20,18 @@ def patients_astride(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, lis
             yield _told(list(names[key])), sorted(of_patient)
 
 
+def spelt_once(patients: Iterable[str]) -> list[str]:
+    """Each id as the first that is of the same patient, in the sense of `patients_astride`.
+
+    Examples
+    --------
+    >>> spelt_once(["P1", "p2", "p1"])
+    ['P1', 'p2', 'P1']
+    """
+    first: dict[str, str] = {}
+    return [first.setdefault(_key(patient), patient) for patient in patients]
+
+
 def _key(patient: str) -> str:
     seen = "".join(c for c in normalize("NFKC", patient) if category(c) != "Cf")
     return normalize("NFKC", seen.casefold()).strip()

@@ -1,6 +1,5 @@
 """A slide as heads see it, the sides it may stand on, and what a head says of it."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import Tensor
 
+from pipelines.cohort.patients import patients_astride
 from pipelines.errors import SplitError
 from pipelines.mil.heads.head import Head
 
@@ -41,13 +41,12 @@ def check_split(bags: Sequence[Bag]) -> None:
     SplitError
         Naming every such patient.
     """
-    splits = defaultdict(set)
-    for bag in bags:
-        splits[bag.patient_id].add(bag.split)
-    astride = {patient: sorted(s) for patient, s in splits.items() if len(s) > 1}
+    owners = ((bag.patient_id, bag.split) for bag in bags)
+    astride = [
+        f"{patient} is in {', '.join(several)}" for patient, several in patients_astride(owners)
+    ]
     if astride:
-        listed = "; ".join(f"{patient} in {', '.join(s)}" for patient, s in astride.items())
-        raise SplitError(f"patients on several sides of the split: {listed}")
+        raise SplitError(f"the split leaks: {'; '.join(astride)}")
     for wanted in ("train", "tune"):
         if len({bag.target for bag in bags if bag.split == wanted}) < 2:
             raise SplitError(f"split {wanted!r} needs slides of at least two classes")

@@ -14,7 +14,8 @@ from pipelines.pretraining.sources import TileRequest
 JOB_NAME = "pretraining.json"
 # May be others when a training is resumed.
 FREE = ("device", "embed_px", "features", "half", "licence", "data")
-AVERAGED_STEPS = 500  # in a shorter training, an average would hold on to the first steps
+AVERAGE_DECAY = 0.999
+AVERAGED_STEPS = 500  # in a shorter training, that average would hold on to the first steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,8 @@ class PretrainSettings:
     features
         What the model's embedding averages; None for every stage, if the network has stages.
     average_decay
-        Of the moving average of the weights, which is kept in trainings of `AVERAGED_STEPS` and
-        more; 0 for none.
+        Of the moving average of the weights, which is kept; 0 for none, None for `AVERAGE_DECAY`
+        in trainings of `AVERAGED_STEPS` and more.
     share
         Of the tiles that are not held out, those that are trained on; a smaller share is part of
         a larger one.
@@ -58,7 +59,7 @@ class PretrainSettings:
     embed_px: int | None = None
     features: Features | None = None
     learning_rate: float = 1e-3
-    average_decay: float = 0.999
+    average_decay: float | None = None
     share: float = 1.0
     loss: ResponseLoss = field(default_factory=ResponseLoss)
     seed: int = 0
@@ -75,13 +76,15 @@ class PretrainSettings:
             raise UsageError(f"--colour {self.colour:g}: 0 to 1 is wanted")
         if not 0 < self.share <= 1:
             raise UsageError(f"--share {self.share:g}: more than 0, up to 1, is wanted")
-        if not 0 <= self.average_decay < 1:
+        if self.average_decay is not None and not 0 <= self.average_decay < 1:
             raise UsageError(f"--average {self.average_decay:g}: 0 up to below 1 is wanted")
 
     @property
     def averages(self) -> float | None:
         """The decay of the average, or None if the last weights are kept."""
-        return self.average_decay if self.steps >= AVERAGED_STEPS and self.average_decay else None
+        if self.average_decay is None:
+            return AVERAGE_DECAY if self.steps >= AVERAGED_STEPS else None
+        return self.average_decay or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ class PretrainJob:
 
     def as_attributes(self) -> dict[str, Any]:
         """What decides how the training goes, for `JOB_NAME`."""
-        settings = asdict(self.settings)
+        settings = asdict(self.settings) | {"average_decay": self.settings.averages}
         return {
             "sources": list(self.sources),
             "mpps": list(self.mpps),

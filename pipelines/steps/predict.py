@@ -116,10 +116,9 @@ def verdict_of(scores: Mapping[str, float], card: HeadCard) -> tuple[str, bool]:
     likeliest = max(others, key=others.__getitem__)
     if card.positive is None or point is None:
         return likeliest, False
-    score = scores[card.positive]
-    # A band may end at 0 or 1, beyond every slide: a score that is rounded to 1 lies within.
-    sure = float(np.clip(score, expit(-SUREST), expit(SUREST)))
-    is_uncertain = bool(point.uncertain and point.uncertain[0] < sure < point.uncertain[1])
+    # As `decisive_odds`: a band may end at 0 or 1, and a score that is rounded to 1 lies within.
+    score = float(np.clip(scores[card.positive], expit(-SUREST), expit(SUREST)))
+    is_uncertain = bool(point.uncertain and point.uncertain[0] < score < point.uncertain[1])
     return card.positive if score >= point.threshold else likeliest, is_uncertain
 
 

@@ -60,6 +60,19 @@ def test_tiles_that_are_no_multiple_of_32_are_mirrored(stride: int, edge: int) -
     np.testing.assert_allclose(maps, expected, atol=1e-6)
 
 
+def test_tiles_of_finer_resolution_are_averaged_for_a_teacher() -> None:
+    """Two light columns of every four are grey at a quarter of the size, not light."""
+    pixels = np.zeros((1, 128, 128, 3), np.uint8)
+    pixels[:, :, 1::4] = pixels[:, :, 2::4] = 255
+    saw: list[Tensor] = []
+    net = Dark(1)
+    net.register_forward_pre_hook(lambda _, given: saw.append(given[0]))
+    teacher_of(net, scale=0.25)(pixels)
+    grey = normalise(torch.full((1, 32, 32, 3), 127, dtype=torch.uint8))
+    inside = saw[0][..., 4:-4] - grey[..., 4:-4]  # at the edges there is less to average
+    assert inside.abs().max() < 0.1
+
+
 def test_a_teacher_answers_tiles_of_any_even_edge() -> None:
     pixels = np.zeros((1, 72, 72, 3), np.uint8)
     assert teacher_of(build_net("resnet10t"))(pixels).shape == (1, 3, 36, 36)

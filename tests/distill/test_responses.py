@@ -199,7 +199,7 @@ def test_other_preprocessing_is_refused(
     before = ORIGIN.key(pixels[0])
     monkeypatch.setattr(origin, "PREPROCESSING", 99)
     assert ORIGIN.key(pixels[0]) != before
-    with pytest.raises(ResponseError, match="preprocessing 2 instead of 99"):
+    with pytest.raises(ResponseError, match="preprocessing 3 instead of 99"):
         Responses(tmp_path / "r", ORIGIN, ORIGIN.keys(pixels))
 
 

@@ -9,13 +9,16 @@ from distill.downstream import statistics
 from distill.downstream.statistics import Floats, Interval, share
 from pipelines.mil.evaluation import delong
 from pipelines.mil.evaluation.estimates import (
-    NONE,
+    BOOTSTRAP,
+    Among,
     Estimate,
     bootstrapped,
     proportion,
     share_among,
 )
 from pipelines.mil.evaluation.scored import Scored
+
+SIDES: tuple[Among, Among] = (lambda s: s.truth, lambda s: ~s.truth)
 
 
 def ranking(scored: Scored, weights: Floats) -> list[Estimate]:
@@ -27,11 +30,11 @@ def ranking(scored: Scored, weights: Floats) -> list[Estimate]:
     def precision(part: Scored) -> Floats:
         return average_precision(part.truth, part.score, part.patients, weights)
 
-    resampled = bootstrapped("auroc_bootstrap", scored, area)
+    resampled = bootstrapped("auroc_bootstrap", scored, area, sides=SIDES)
     estimates = [
         auroc_estimate(scored),
         resampled,
-        bootstrapped("auprc", scored, precision),
+        bootstrapped("auprc", scored, precision, sides=SIDES),
     ]
     if len(np.unique(scored.test.folds)) > 1:
 
@@ -42,7 +45,7 @@ def ranking(scored: Scored, weights: Floats) -> list[Estimate]:
                 return np.full(len(weights), np.nan)
             return statistics.mean_present(np.stack([area(p) for p in whole], axis=1))
 
-        estimates.insert(2, bootstrapped("auroc_within_folds", scored, within))
+        estimates.insert(2, bootstrapped("auroc_within_folds", scored, within, sides=SIDES))
     return estimates
 
 
@@ -73,6 +76,7 @@ def at_the_operating_point(
         sides = part.truth.astype(np.int64), part.called.astype(np.int64)
         return statistics.confusions(*sides, part.patients, weights, n_classes=2)
 
+    measured = partial(bootstrapped, scored=scored, sides=SIDES)
     found, spared = sensitivity(scored, weights), specificity(scored, weights)
     return [
         found,
@@ -80,11 +84,9 @@ def at_the_operating_point(
         proportion("ppv", scored, lambda s: s.called, lambda s: s.truth, weights),
         proportion("npv", scored, lambda s: ~s.called, lambda s: ~s.truth, weights),
         *(at_prevalence(scored, weights, found, spared, prevalence) if prevalence else ()),
-        bootstrapped(
-            "balanced_accuracy", scored, lambda s: statistics.balanced_accuracy(matrices(s))
-        ),
-        bootstrapped("f1", scored, lambda s: f1(matrices(s))),
-        bootstrapped("kappa", scored, lambda s: kappa(matrices(s))),
+        measured("balanced_accuracy", measure=lambda s: statistics.balanced_accuracy(matrices(s))),
+        measured("f1", measure=lambda s: f1(matrices(s))),
+        measured("kappa", measure=lambda s: kappa(matrices(s))),
     ]
 
 
@@ -114,7 +116,8 @@ def at_prevalence(
     """PPV and NPV where the share of positive slides is `prevalence`.
 
     Where sensitivity or specificity is 0 or 1 a resample cannot differ, so the bounds are those
-    that both Wilson intervals give together, which is wider than needed rather than a point.
+    that both Wilson intervals give together, which is wider than needed rather than a point; and
+    so they are where a side has fewer than `estimates.FEWEST` patients.
     """
 
     def of_part(part: Scored, which: int) -> Floats:
@@ -124,10 +127,11 @@ def at_prevalence(
         )
         return predictive_values(*both, prevalence)[which]
 
+    is_at_an_end = bool({found.interval.value, spared.interval.value} & {0.0, 1.0})
     estimates = []
     for which, name in enumerate(("ppv_at_prevalence", "npv_at_prevalence")):
-        estimate = bootstrapped(name, scored, partial(of_part, which=which))
-        if estimate.method == NONE or {found.interval.value, spared.interval.value} & {0.0, 1.0}:
+        estimate = bootstrapped(name, scored, partial(of_part, which=which), sides=SIDES)
+        if estimate.method != BOOTSTRAP or is_at_an_end:
             low, high = (
                 float(predictive_values(*ends, prevalence)[which])
                 for ends in (

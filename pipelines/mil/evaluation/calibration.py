@@ -15,7 +15,7 @@ from scipy.special import softmax
 from distill.downstream.statistics import Floats, share
 
 BINS = 15
-SHARPEST = 20.0  # largest 1 / temperature that is believed; 1 / SHARPEST is the smallest
+SHARPEST = 20.0  # largest 1 / temperature that is believed
 SIMULATIONS = 500
 
 
@@ -32,8 +32,8 @@ def fit_temperature(logits: Floats, targets: NDArray[np.integer]) -> Temperature
 
     The loss is convex in 1 / temperature, so its minimum is where its slope is 0. On few slides
     there may be none: when every slide is right, ever sharper probabilities fit ever better, and
-    when logits are useless, ever flatter ones. Neither is to be believed, and the temperature
-    stays 1.
+    when logits do not point at the true class on average, none are better than equal ones.
+    Neither is to be believed, and the temperature stays 1.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def fit_temperature(logits: Floats, targets: NDArray[np.integer]) -> Temperature
         if (logits.argmax(1) == targets).all():
             return Temperature(value=1.0, note="not fitted: no tuning slide is wrong")
         return Temperature(value=1.0, note=f"not fitted: one below {1 / SHARPEST:g} would fit best")
-    if slope(1 / SHARPEST) >= 0:
+    if slope(0) >= 0:
         return Temperature(value=1.0, note="not fitted: the tuning logits do not tell the classes")
-    return Temperature(value=1 / float(brentq(slope, 1 / SHARPEST, SHARPEST)))
+    return Temperature(value=1 / float(brentq(slope, 0, SHARPEST)))
 
 
 def brier(probs: Floats, targets: NDArray[np.integer]) -> Floats:

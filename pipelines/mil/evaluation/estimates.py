@@ -4,8 +4,8 @@ Measures are averaged over seeds. A bootstrap draws patients with all their slid
 so that an interval speaks of other patients, and never narrows because there were more seeds.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import stdev
 
@@ -18,7 +18,10 @@ from pipelines.mil.evaluation.scored import Scored, over_seeds
 
 BOOTSTRAP = "bootstrap of patients"
 NONE = "none: every resample gives the same value"
+FEWEST = 5  # patients of a class below which a bootstrap is too sure
 COLLAPSED = 1e-12  # span of resampled values that is rounding
+
+Among = Callable[[Scored], NDArray[np.bool_]]  # which of the slides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,33 +51,50 @@ class Estimate:
         return stdev(values) if len(values) > 1 else float("nan")
 
 
-def bootstrapped(name: str, scored: Scored, measure: Callable[[Scored], Floats]) -> Estimate:
+def bootstrapped(
+    name: str, scored: Scored, measure: Callable[[Scored], Floats], *, sides: Sequence[Among] = ()
+) -> Estimate:
     """A measure that gives (1 + R,) values, with the percentile interval of its resamples.
 
     Where all resamples agree, as when no slide is wrong, the bootstrap knows nothing of what
-    other patients would show, and there is no interval.
+    other patients would show, and there is no interval. Nor is there one where one of `sides`, the
+    classes that are compared, has fewer than `FEWEST` patients: it would be too narrow.
     """
     values, by_seed = over_seeds(scored, measure)
     seen = values[1:][np.isfinite(values[1:])]
-    if len(seen) == 0 or not np.isfinite(values[0]) or np.ptp(seen) < COLLAPSED:
-        bounds = Interval(value=float(values[0]), low=float("nan"), high=float("nan"))
-        return Estimate(name=name, interval=bounds, method=NONE, by_seed=_floats(by_seed))
-    return Estimate(
-        name=name, interval=interval(values), method=BOOTSTRAP, by_seed=_floats(by_seed)
-    )
+    fewest = min((fewest_patients(scored, side) for side in sides), default=FEWEST)
+    bounds, method = interval(values), BOOTSTRAP
+    if fewest < FEWEST:
+        method = f"none: {too_few(fewest)}"
+    elif len(seen) == 0 or not np.isfinite(values[0]) or np.ptp(seen) < COLLAPSED:
+        method = NONE
+    if method != BOOTSTRAP:
+        bounds = replace(bounds, low=float("nan"), high=float("nan"))
+    return Estimate(name=name, interval=bounds, method=method, by_seed=_floats(by_seed))
+
+
+def fewest_patients(scored: Scored, among: Among) -> int:
+    """Patients of the slides `among`, in the seed that has the fewest."""
+    return min(len(np.unique(of_seed.patients[among(of_seed)])) for of_seed in scored.seeds())
+
+
+def too_few(count: int) -> str:
+    """Why there is no number of so many patients, below `FEWEST`."""
+    return f"too few: {count} patient{'' if count == 1 else 's'} of a class"
 
 
 def proportion(
     name: str,
     scored: Scored,
-    among: Callable[[Scored], NDArray[np.bool_]],
-    hit: Callable[[Scored], NDArray[np.bool_]],
+    among: Among,
+    hit: Among,
     weights: Floats,
 ) -> Estimate:
     """The share of the slides `among` which `hit` is true.
 
     With one seed and one slide a patient the interval is Wilson's (1927). Otherwise it is a
-    bootstrap of patients; where that collapses, at 0 and 1, Wilson's with the number of patients.
+    bootstrap of patients; where that collapses, at 0 and 1, or there are fewer than `FEWEST` of
+    them, Wilson's with the number of patients.
     """
 
     def measure(part: Scored) -> Floats:
@@ -86,7 +106,8 @@ def proportion(
     at = among(scored)
     n_patients = len(np.unique(scored.patients[at]))
     alone = one_seed and n_patients == at.sum()
-    if n_patients == 0 or not (alone or (estimate.method == NONE and value in (0.0, 1.0))):
+    collapsed = estimate.method == NONE and value in (0.0, 1.0)
+    if n_patients == 0 or not (alone or collapsed or n_patients < FEWEST):
         return estimate
     low, high = wilson(round(value * n_patients), n_patients)
     method = "Wilson" if alone else "Wilson, patients counted"

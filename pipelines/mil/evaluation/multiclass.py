@@ -1,13 +1,14 @@
 """Measures of several classes at once, each slide getting the most probable one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from distill.downstream import statistics
 from distill.downstream.statistics import Floats
 from pipelines.mil.evaluation.binary import kappa
-from pipelines.mil.evaluation.estimates import Estimate, bootstrapped
+from pipelines.mil.evaluation.estimates import Among, Estimate, bootstrapped
 from pipelines.mil.evaluation.scored import Scored
 
 
@@ -24,23 +25,30 @@ def over_classes(scored: Scored, weights: Floats, *, ordered: Sequence[int] = ()
     def matrices(part: Scored) -> Floats:
         return confusion_matrices(part, weights)
 
+    measured = partial(
+        bootstrapped, scored=scored, sides=[is_class(c) for c in np.unique(scored.test.targets)]
+    )
     estimates = [
-        bootstrapped("macro_auroc", scored, area),
-        bootstrapped(
+        measured("macro_auroc", measure=area),
+        measured(
             "accuracy_balanced_over_classes",
-            scored,
-            lambda s: statistics.balanced_accuracy(matrices(s)),
+            measure=lambda s: statistics.balanced_accuracy(matrices(s)),
         ),
-        bootstrapped("macro_f1", scored, lambda s: statistics.macro_f1(matrices(s))),
-        bootstrapped("kappa_over_classes", scored, lambda s: kappa(matrices(s))),
+        measured("macro_f1", measure=lambda s: statistics.macro_f1(matrices(s))),
+        measured("kappa_over_classes", measure=lambda s: kappa(matrices(s))),
     ]
     if ordered:
         grades = np.ix_(range(len(weights)), ordered, ordered)
-        weighted = bootstrapped(
-            "quadratic_kappa", scored, lambda s: kappa(matrices(s)[grades], quadratic=True)
+        weighted = measured(
+            "quadratic_kappa", measure=lambda s: kappa(matrices(s)[grades], quadratic=True)
         )
         estimates.append(weighted)
     return estimates
+
+
+def is_class(index: int) -> Among:
+    """Which slides are truly of a class."""
+    return lambda part: np.asarray(part.test.targets == index)
 
 
 def confusion_matrices(part: Scored, weights: Floats) -> Floats:

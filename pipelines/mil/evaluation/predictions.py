@@ -1,13 +1,14 @@
 """Predictions of slides, read back and checked before anything is computed from them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.cohort.patients import patients_astride, spelt_once
 from pipelines.errors import PredictionsError
 from pipelines.mil import predictions as written
 from pipelines.mil.predictions import PREDICTIONS_NAME
@@ -28,6 +29,8 @@ class Predictions:
     ----------
     classes
         Names, in the order of the logits.
+    patient_ids
+        (N,) ids, each patient's in one spelling.
     targets
         (N,) index of the true class.
     logits
@@ -103,7 +106,8 @@ def read_predictions(path: Path) -> Predictions:
     _refuse(path, _wrong_values(columns))
     predictions = _assemble(columns)
     _refuse(path, _wrong_split(predictions))
-    return predictions
+    owners = spelt_once(predictions.patient_ids.tolist())
+    return replace(predictions, patient_ids=np.array(owners, str))
 
 
 def _refuse(path: Path, problems: Iterator[str]) -> None:
@@ -194,18 +198,19 @@ def _wrong_split(predictions: Predictions) -> Iterator[str]:
     ids, targets = predictions.slide_ids, predictions.targets
     if len(set(zip(ids.tolist(), targets.tolist(), strict=True))) > len(set(ids.tolist())):
         yield "a slide has different targets in different rows"
-    if len(set(zip(ids.tolist(), predictions.patient_ids.tolist(), strict=True))) > len(set(ids)):
+    owners = spelt_once(predictions.patient_ids.tolist())
+    if len(set(zip(ids.tolist(), owners, strict=True))) > len(set(ids)):
         yield "a slide has different patients in different rows"
     for fold, seed in predictions.models():
         of_model = (predictions.folds == fold) & (predictions.seeds == seed)
-        sides = {side: of_model & (predictions.splits == side) for side in SPLITS}
-        for side, rows in sides.items():
-            if not rows.any():
+        model = predictions.at(of_model)
+        for side in SPLITS:
+            if side not in model.splits:
                 yield f"fold {fold}, seed {seed} has no rows of split {side!r}"
-        owners = [set(predictions.patient_ids[rows].tolist()) for rows in sides.values()]
+        sides = zip(model.patient_ids.tolist(), model.splits.tolist(), strict=True)
         yield from _listed(
-            f"patients in both tune and test of fold {fold}, seed {seed}",
-            sorted(owners[0] & owners[1]),
+            f"in both tune and test of fold {fold}, seed {seed}",
+            [patient.rstrip(",") for patient, _ in patients_astride(sides)],
         )
     for seed in np.unique(predictions.seeds):
         tested = ids[(predictions.seeds == seed) & (predictions.splits == "test")]

@@ -2,20 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distill.downstream.statistics import Floats
 from pipelines.errors import UsageError
-from pipelines.mil.evaluation.binary import auroc_estimate, sensitivity, specificity
-from pipelines.mil.evaluation.estimates import Estimate
-from pipelines.mil.evaluation.multiclass import over_classes
+from pipelines.mil.evaluation.binary import SIDES, auroc_estimate, sensitivity, specificity
+from pipelines.mil.evaluation.estimates import FEWEST, Estimate, fewest_patients, too_few
+from pipelines.mil.evaluation.multiclass import is_class, over_classes
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.evaluation.scored import Scored
-
-FEWEST = 5  # patients of a class below which no number is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,35 +73,23 @@ def by_subgroup(scored: Scored, weights: Floats, columns: Sequence[str]) -> list
 
 
 def _binary(part: Scored, weights: Floats) -> dict[str, Estimate | str]:
-    owners = [_fewest(part, lambda s: s.truth), _fewest(part, lambda s: ~s.truth)]
+    owners = [fewest_patients(part, side) for side in SIDES]
     wanted: dict[str, tuple[int, Callable[[], Estimate]]] = {
         "auroc": (min(owners), lambda: auroc_estimate(part)),
         "sensitivity": (owners[0], lambda: sensitivity(part, weights)),
         "specificity": (owners[1], lambda: specificity(part, weights)),
     }
     return {
-        name: make() if count >= FEWEST else _too_few(count)
+        name: make() if count >= FEWEST else too_few(count)
         for name, (count, make) in wanted.items()
     }
 
 
 def _over_classes(part: Scored, weights: Floats) -> dict[str, Estimate | str]:
-    fewest = min(_fewest(part, partial(_is_class, index=c)) for c in range(len(part.test.classes)))
+    sides = (is_class(c) for c in range(len(part.test.classes)))
+    fewest = min(fewest_patients(part, side) for side in sides)
     names = ("macro_auroc", "accuracy_balanced_over_classes")
     if fewest < FEWEST:
-        return dict.fromkeys(names, _too_few(fewest))
+        return dict.fromkeys(names, too_few(fewest))
     found = {e.name: e for e in over_classes(part, weights)}
     return {name: found[name] for name in names}
-
-
-def _is_class(part: Scored, *, index: int) -> NDArray[np.bool_]:
-    return np.asarray(part.test.targets == index)
-
-
-def _fewest(part: Scored, among: Callable[[Scored], NDArray[np.bool_]]) -> int:
-    """Patients of the slides `among`, in the seed that has the fewest."""
-    return min(len(np.unique(of_seed.patients[among(of_seed)])) for of_seed in part.seeds())
-
-
-def _too_few(count: int) -> str:
-    return f"too few: {count} patient{'' if count == 1 else 's'} of a class"

@@ -109,14 +109,32 @@ def test_macro_auroc_is_scikit_learns(case: dict[str, NDArray[np.generic]]) -> N
     assert found[0] == pytest.approx(metrics.roc_auc_score(one_hot, case["probs"], average="macro"))
 
 
-def test_a_class_that_a_resample_lacks_is_left_out_or_makes_it_nan() -> None:
+def test_a_resample_that_lacks_a_class_of_the_sample_is_no_number() -> None:
     targets, patients = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2])
     weights = np.array([[1.0, 1, 1], [3, 0, 0], [0, 0, 3]])
     matrices = confusions(targets, np.array([0, 1, 1, 0]), patients, weights, n_classes=2)
-    np.testing.assert_allclose(balanced_accuracy(matrices), [0.5, 1.0, 0.0])
+    np.testing.assert_allclose(balanced_accuracy(matrices), [0.5, np.nan, np.nan])
+    np.testing.assert_allclose(macro_f1(matrices), [0.5, np.nan, 0.0])  # 0: both are seen, not told
+    np.testing.assert_allclose(mean_iou(matrices[[0, 1]]), [1 / 3, np.nan])
+    # A class that the sample itself lacks is left out of every row.
+    of_two = confusions(targets, np.array([0, 1, 1, 0]), patients, weights, n_classes=3)
+    np.testing.assert_allclose(balanced_accuracy(of_two), [0.5, np.nan, np.nan])
     areas = auroc(targets == 1, np.array([0.1, 0.9, 0.8, 0.2]), patients, weights)
     assert areas[0] == pytest.approx(0.5)
     assert np.isnan(areas[1:]).all()
+
+
+def test_an_interval_holds_nothing_that_is_not_possible() -> None:
+    """A class that is never found leaves at most half of a balanced accuracy of two."""
+    targets = np.arange(20) < 2
+    arguments = (targets.astype(int), np.zeros(20, int), np.arange(20), patient_weights(20))
+    found = interval(balanced_accuracy(confusions(*arguments, n_classes=2)))
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_where_every_resample_lacks_something_there_is_no_interval() -> None:
+    found = interval(np.array([0.5, np.nan, np.nan]))
+    assert str(found) == "0.500 (no interval)"
 
 
 def test_every_patient_counts_once_and_then_as_often_as_drawn() -> None:

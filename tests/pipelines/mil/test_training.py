@@ -181,9 +181,15 @@ def test_patients_on_both_sides_are_refused_by_name() -> None:
     for refuse in (check_split, lambda b: train_head(b, positive="tumour")):
         with pytest.raises(SplitError) as caught:
             refuse(bags)
-        assert "p1 in test, train" in str(caught.value)
-        assert "p0 in train, tune" in str(caught.value)
+        assert "patient 'p1' is in test, train" in str(caught.value)
+        assert "patient 'p0' is in train, tune" in str(caught.value)
         assert "p2" not in str(caught.value)
+
+
+def test_a_patient_on_both_sides_is_refused_however_written() -> None:
+    bags = [*cohort(train=6, tune=4), make_bag(90, split="tune", patient="P0")]
+    with pytest.raises(SplitError, match="patient 'p0', also written 'P0', is in train, tune"):
+        check_split(bags)
 
 
 def test_two_slides_of_a_patient_on_one_side_are_fine() -> None:

@@ -6,8 +6,9 @@ import torch
 from scipy.special import expit, logit
 
 from distill.card import HeadCard, OperatingPoint
+from pipelines.mil.evaluation.operating_point import judge
 from pipelines.mil.heads.mean import MeanPooling
-from pipelines.steps.predict import score_tiles
+from pipelines.steps.predict import score_tiles, verdict_of
 from wsi.tilestore import TileTable
 
 
@@ -78,3 +79,13 @@ def test_a_score_within_the_band_is_uncertain(tiles: TileTable, head: MeanPoolin
     assert [answer["uncertain"] for answer in said.values()] == [True, False, True]
     assert {answer["prediction"] for answer in said.values()} == {"tumour"}
     assert not score_tiles(tiles, head, card())[0]["uncertain"]
+
+
+def test_scores_beyond_the_surest_are_judged_as_the_evaluation_judges_them() -> None:
+    logits = np.array([[0.0, -29.0], [0.0, -35.0], [0.0, -50.0]])
+    expected = judge(logits, np.array([1, 1, 1]), 1, -30.0).right
+    said = [
+        verdict_of({"normal": expit(-odds), "tumour": expit(odds)}, card(threshold=expit(-30)))[0]
+        for odds in logits[:, 1]
+    ]
+    assert [verdict == "tumour" for verdict in said] == expected.tolist() == [True] * 3

@@ -47,6 +47,18 @@ def test_no_temperature_is_made_up() -> None:
     assert fit_temperature(np.vstack([right, [[1.0, 0]]]), np.append(targets, 1)).note == ""
 
 
+@pytest.mark.parametrize("times", [1, 19, 30, 1000])
+def test_however_overconfident_logits_are_calibrated(times: float) -> None:
+    generator = np.random.default_rng(0)
+    odds = 1.5 * generator.normal(size=400)
+    targets = (generator.random(400) < 1 / (1 + np.exp(-odds))).astype(int)
+    logits = np.stack([np.zeros(400), odds], axis=1)
+    fitted = fit_temperature(times * logits, targets)
+    assert fitted.note == ""
+    assert fitted.value == pytest.approx(times * fit_temperature(logits, targets).value)
+    assert fitted.value == pytest.approx(times, rel=0.2)
+
+
 def test_brier_against_scikit_learn() -> None:
     generator = np.random.default_rng(0)
     probs = generator.dirichlet([1, 1, 1], size=50)

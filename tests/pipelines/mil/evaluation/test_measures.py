@@ -15,6 +15,7 @@ from pipelines.mil.evaluation import binary
 from pipelines.mil.evaluation.criterion import Criterion
 from pipelines.mil.evaluation.estimates import (
     BOOTSTRAP,
+    FEWEST,
     NONE,
     Estimate,
     bootstrapped,
@@ -200,6 +201,32 @@ def test_nothing_wrong_is_not_certainty(scored: Callable[..., tuple[Scored, Floa
         assert estimates[name].method == NONE
         assert np.isnan(estimates[name].interval.low)
         assert estimates[name].interval.value == 1
+
+
+def test_few_patients_of_a_class_have_no_bootstrap_interval(
+    scored: Callable[..., tuple[Scored, Floats]],
+) -> None:
+    found, weights = scored(patients=60, slides=2, signal=1.2)
+    positives = np.unique(found.patients[found.truth])
+    few, enough = (
+        found.at(~found.truth | np.isin(found.patients, positives[:n]))
+        for n in (FEWEST - 1, FEWEST)
+    )
+    for part, method in ((few, "none: too few: 4 patients of a class"), (enough, BOOTSTRAP)):
+        estimates = by_name(
+            [
+                *binary.ranking(part, weights),
+                *binary.at_the_operating_point(part, weights, prevalence=None),
+                *over_classes(part, weights),
+            ]
+        )
+        for name in ("auroc_bootstrap", "auprc", "balanced_accuracy", "f1", "macro_auroc"):
+            assert estimates[name].method == method
+            assert np.isfinite(estimates[name].interval.value)
+            assert np.isnan(estimates[name].interval.low) == (part is few)
+        wilsons = "Wilson, patients counted" if part is few else BOOTSTRAP
+        assert estimates["sensitivity"].method == wilsons
+        assert estimates["specificity"].method == BOOTSTRAP
 
 
 def test_more_seeds_do_not_narrow_an_interval(

@@ -34,6 +34,17 @@ def test_what_was_written_is_read(
     ]
 
 
+def test_patients_are_told_apart_however_written(
+    simulated: Callable[..., Rows], write_rows: Callable[[Rows], Path]
+) -> None:
+    rows = simulated(patients=12, slides=2, seeds=2)
+    expected = read_predictions(write_rows(rows))
+    loud = [row | {"patient_id": row["patient_id"].upper()} for row in rows[1:]]
+    read = read_predictions(write_rows([rows[0], *loud]))
+    assert read.patients == expected.patients == 12
+    assert len(set(read.patient_ids[read.slide_ids == "s000-0"])) == 1
+
+
 def change(rows: Rows, number: int, **values: Any) -> None:
     rows[number] = rows[number] | values
 
@@ -57,8 +68,11 @@ DAMAGES: dict[str, Callable[[Rows], object]] = {
     "values are missing in logits": lambda rows: change(rows, 0, logits=None),
     "a slide has different targets": lambda rows: change(rows, 0, target="tumour"),
     "a slide has different patients": lambda rows: change(rows, 0, patient_id="other"),
-    "patients in both tune and test of fold 0, seed 0: p000": lambda rows: rows.append(
+    "in both tune and test of fold 0, seed 0: patient 'p000'": lambda rows: rows.append(
         rows[0] | {"slide_id": "second", "split": "tune"}
+    ),
+    "fold 0, seed 0: patient 'p000', also written 'P000'": lambda rows: rows.append(
+        rows[0] | {"slide_id": "second", "split": "tune", "patient_id": "P000"}
     ),
     "slides tested more than once with seed 0: s000-0": lambda rows: rows.append(rows[0]),
     "fold 0, seed 0 has no rows of split 'tune'": lambda rows: rows.__setitem__(
