@@ -16,7 +16,7 @@ _QUALITY = {"pen": "pen ink", "dark": "too dark", "blank": "blank", "focus": "bl
 NAMES: Mapping[int, str] = dict(
     enumerate(
         (
-            "no whole tile with enough tissue",
+            "no tile with enough tissue",
             "looked at",
             *(_QUALITY[measure] for measure in MEASURES),
             "unreadable",
@@ -40,8 +40,8 @@ def looked_at(tiles: TileTable, frame: RasterFrame) -> NDArray[np.uint8]:
     """A label of `NAMES` for every cell, (rows, columns), by the tiles that cover its centre.
 
     One that was looked at goes before those left out, of which the first measure counts, and
-    these before those that did not decode. Elsewhere there is no tile: too little tissue, or the
-    slide's edge.
+    these before those that did not decode. Elsewhere there is no tile: too little tissue, where
+    what lies outside the slide counts as none.
     """
     left_out = tiles.left_out
     groups = [

@@ -146,8 +146,8 @@ def test_every_cell_without_a_value_has_its_reason() -> None:
     made = make_heatmap(np.ones((1, 1)), CHANNELS[:1], tiles)
     assert made.looked is not None
     assert [[NAMES[label] for label in row] for row in made.looked.tolist()] == [
-        ["looked at", "pen ink", "too dark", "no whole tile with enough tissue"],
-        ["blank", "blurred", "unreadable", "no whole tile with enough tissue"],
+        ["looked at", "pen ink", "too dark", "no tile with enough tissue"],
+        ["blank", "blurred", "unreadable", "no tile with enough tissue"],
     ]
     assert reasons(made.looked) == [name for name in NAMES.values() if name != "looked at"]
 
