@@ -29,9 +29,7 @@ def evaluate(
     ] = "youden",
     certain_error: Annotated[
         float,
-        typer.Option(
-            help="Share of verdicts outside the uncertain band that may be wrong on tune."
-        ),
+        typer.Option(help="Share of patients decided outside the uncertain band who may be wrong."),
     ] = 0.05,
     by: Annotated[
         list[str] | None, typer.Option(help="Column to make subgroups of; repeat for several.")

@@ -44,7 +44,8 @@ class Settings:
     prevalence
         Share of positive slides to restate PPV and NPV for, 0-1.
     certain_error
-        Share of the verdicts outside the uncertain band that may be wrong on the tuning slides.
+        Share of patients with a verdict outside the uncertain band who may have a wrong one: see
+        `pipelines.mil.evaluation.band`.
     by
         Columns to make subgroups of.
     ordered

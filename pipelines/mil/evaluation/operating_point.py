@@ -12,11 +12,11 @@ from scipy.special import expit, logsumexp
 
 from distill.downstream.statistics import Floats
 from pipelines.errors import PredictionsError
+from pipelines.mil.evaluation.band import band_width
 from pipelines.mil.evaluation.calibration import Temperature, fit_temperature
 from pipelines.mil.evaluation.criterion import Criterion, choose_threshold
 from pipelines.mil.evaluation.predictions import Predictions
 from pipelines.mil.heads.head import SUREST
-from pipelines.mil.statistics import ROUNDING
 
 
 def log_odds(logits: Floats, index: int) -> Floats:
@@ -28,40 +28,6 @@ def log_odds(logits: Floats, index: int) -> Floats:
 def decisive_odds(logits: Floats, index: int) -> Floats:
     """`log_odds` within ±`SUREST`, (N,): what verdicts depend on, here and in a run."""
     return np.clip(log_odds(logits, index), -SUREST, SUREST)
-
-
-def band_width(
-    margins: Floats, right: NDArray[np.bool_], error: float, *, unseen: int = 1
-) -> float:
-    """The least margin above which at most `error` of the slides are wrong, with some to spare.
-
-    As many slides as possible are kept above it, such that (wrong + unseen) / (kept + unseen) is
-    at most `error`: as if one more patient had been seen, all of whose slides are wrong. Conformal
-    risk control (Angelopoulos et al., ICLR 2024) counts so, and a few right slides promise
-    nothing: an error of 0.05 takes at least 19. The margin is 0 where all may be kept and infinite
-    where no number of the surest is right often enough; otherwise it lies halfway between two.
-
-    Parameters
-    ----------
-    margins
-        (N,) how far each slide is from the other verdict, >= 0.
-    right
-        (N,) whether its verdict is.
-    error
-        Share of the kept that may be wrong, 0-1.
-    unseen
-        Slides that a patient may have.
-    """
-    order = np.argsort(-margins, kind="stable")
-    ends = np.flatnonzero(np.diff(margins[order], append=-np.inf))  # equal margins stay together
-    wrong = np.cumsum(~right[order])[ends]
-    kept = np.flatnonzero(wrong + unseen <= error * (ends + 1 + unseen) + ROUNDING)
-    if len(kept) == 0:
-        return float("inf")
-    last = ends[kept[-1]]
-    if last == len(margins) - 1:
-        return 0.0
-    return float(margins[order[last]] + margins[order[last + 1]]) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +148,7 @@ def _freeze_one(
     if positive is not None:
         threshold = choose_threshold(of_side, decisive_odds(logits, positive), criterion)
     verdicts = judge(logits, tune.targets, positive, threshold)
-    most = int(np.unique(tune.patient_ids, return_counts=True)[1].max())
-    width = band_width(verdicts.margin, verdicts.right, error, unseen=most)
+    width = band_width(verdicts.margin, verdicts.right, tune.patient_ids, error)
     kept = verdicts.margin >= width
     return Frozen(
         fold=fold,

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from pipelines.mil.evaluation.band import CONFIDENCE, patients_needed
 from pipelines.mil.evaluation.curves import Curve
 from pipelines.mil.evaluation.estimates import Estimate
 from pipelines.mil.evaluation.evaluate import Evaluation
@@ -54,6 +55,7 @@ def write_page(path: Path, evaluation: Evaluation, pictures: list[str]) -> None:
             (name, CAPTIONS[name], base64.b64encode((path.parent / f"{name}.png").read_bytes()))
             for name in pictures
         ],
+        confidence=CONFIDENCE,
         coverages=_coverage_rows(evaluation.coverage),
         wrong=_surest_wrong(evaluation.scored),
     )
@@ -123,10 +125,13 @@ def _in_plain_words(e: Evaluation) -> list[str]:
         )
     certain = {m.name: m for m in e.certain}
     if certain["coverage"].interval.value == 0:
+        error = e.settings.certain_error
+        many = f"at least {patients_needed(error)}" if error else "endlessly many"
         said.append(
-            "The tuning slides are too few, or too many of them are judged wrong, to call any "
-            f"verdict certain at an error of {100 * e.settings.certain_error:.3g} %: all slides "
-            "are left to be read again."
+            "The tuning slides are too few, or some of the surest are judged wrong, to call any "
+            f"verdict certain at an error of {100 * error:.3g} %: that takes {many} patients for "
+            "each model, and their surest slides judged right. All slides are left to be read "
+            "again; a larger --certain-error takes fewer."
         )
         return said
     said.append(

@@ -46,7 +46,8 @@ def settings(**others: Any) -> Settings:
 @pytest.fixture(scope="module")
 def binary(simulated: Callable[..., Rows], read_rows: Callable[[Rows], Predictions]) -> Evaluation:
     rows = simulated(patients=240, seeds=2, signal=1.5)
-    return evaluate(read_rows(rows), settings(prevalence=0.05, by=("site", "scanner")))
+    asked = settings(prevalence=0.05, certain_error=0.1, by=("site", "scanner"))
+    return evaluate(read_rows(rows), asked)
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,7 @@ def test_slides_of_unknown_patients_are_not_called_patients(
     page = (tmp_path / "out" / "evaluation.html").read_text()
     assert "60 slides, patients unknown: each slide counts as one" in page
     assert "60 patients" not in page
+    assert "at an error of 5 %: that takes at least 45 patients for each model" in page
 
 
 def test_names_are_no_formulas(
