@@ -18,6 +18,7 @@ from pipelines.mil.evaluation.scored import Scored, over_seeds
 
 BOOTSTRAP = "bootstrap of patients"
 NONE = "none: every resample gives the same value"
+UNDEFINED = "none: the measure has no value on these slides"
 COLLAPSED = 1e-12  # span of resampled values that is rounding
 
 
@@ -52,13 +53,15 @@ def bootstrapped(name: str, scored: Scored, measure: Callable[[Scored], Floats])
     """A measure that gives (1 + R,) values, with the percentile interval of its resamples.
 
     Where all resamples agree, as when no slide is wrong, the bootstrap knows nothing of what
-    other patients would show, and there is no interval.
+    other patients would show, and there is no interval. Nor is there one where the measure has
+    no value, as a share of no slides.
     """
     values, by_seed = over_seeds(scored, measure)
     seen = values[1:][np.isfinite(values[1:])]
     if len(seen) == 0 or not np.isfinite(values[0]) or np.ptp(seen) < COLLAPSED:
         bounds = Interval(value=float(values[0]), low=float("nan"), high=float("nan"))
-        return Estimate(name=name, interval=bounds, method=NONE, by_seed=_floats(by_seed))
+        method = NONE if isfinite(values[0]) else UNDEFINED
+        return Estimate(name=name, interval=bounds, method=method, by_seed=_floats(by_seed))
     return Estimate(
         name=name, interval=interval(values), method=BOOTSTRAP, by_seed=_floats(by_seed)
     )
