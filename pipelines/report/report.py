@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from pipelines.check.compare import compare
 from pipelines.heatmaps.channels import colour_stops
+from pipelines.heatmaps.looked import QUALITY
 from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import REASON_COLOURS
@@ -73,6 +74,7 @@ def write_report(out: Path, *, size: int | None = None) -> Path:
         embedded=EMBEDDED,
         legend=_legend(out),
         colours=REASON_COLOURS,
+        measures=QUALITY,
         rows=(_row(out, r, embeds=r.slide_id in summary.urgent) for r in stream_run(out)),
     )
     target = out / REPORT_NAME
