@@ -27,6 +27,7 @@ def publish_labels(
     level0_mpp: float,
     colours: Mapping[int, Rgba],
     ours: Mapping[str, Any],
+    meanings: Mapping[int, str] | None = None,
 ) -> None:
     """Write lazy labels (H, W) as ``labels/<name>`` of an OME-Zarr image.
 
@@ -45,6 +46,7 @@ def publish_labels(
                 level0_mpp=level0_mpp,
                 count=_levels(group),
                 colours=colours,
+                meanings=meanings,
                 ours=ours,
             )
         listing = group.require_group("labels")

@@ -5,6 +5,7 @@ share of a tile and costs little beside decoding it. A tile's measures depend on
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class QualityLimits:
     max_pen: float | None = 0.25
     max_dark: float | None = 0.5
     max_blank: float | None = 0.98
-    min_focus: float | None = 0.02
+    min_focus: float | None = 0.025
 
 
 def measure_quality(pixels: Pixels, *, mpp: float) -> NDArray[np.float32]:
@@ -143,18 +144,20 @@ def _is_ink_coloured(
 def _focus(green: NDArray[np.uint8], fine: int) -> NDArray[np.float64]:
     """Focus of (B, S, S), (B,); NaN without structure, or where a tile is too small for the lags.
 
-    For the vertical differences each row that is looked at has a partner `fine` and one
-    `LAGS` x `fine` pixels below.
+    For the vertical differences each row that is looked at has a partner `LAGS` x `fine` pixels
+    below, and every fine step on the way there counts: an edge that one finds, the other does too.
     """
     coarse = LAGS * fine
     last = green.shape[1] - coarse
     if min(last, green.shape[2] - coarse) <= 0:
         return np.full(len(green), np.nan)
-    here, below, far = (
+    rows = [
         green[:, shift : last + shift : STEP * coarse].astype(np.float32)
-        for shift in (0, fine, coarse)
-    )
-    over_fine = _mean_square(below - here) + _mean_square(here[..., fine:] - here[..., :-fine])
+        for shift in range(0, coarse + 1, fine)
+    ]
+    here, far = rows[0], rows[-1]
+    over_fine = sum(_mean_square(below - above) for above, below in pairwise(rows)) / LAGS
+    over_fine += _mean_square(here[..., fine:] - here[..., :-fine])
     over_coarse = _mean_square(far - here) + _mean_square(here[..., coarse:] - here[..., :-coarse])
     over_coarse -= ROUNDING
     ratio = np.maximum(over_fine - ROUNDING, 0) / np.maximum(over_coarse, STRUCTURE)

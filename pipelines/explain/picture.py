@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from distill.explain.faithfulness import Curves
 from pipelines.explain.explanation import ExplainedBy, Explanation, mean_area
-from pipelines.heatmaps.picture import save_figure
+from pipelines.heatmaps.picture import faded, save_figure
 from pipelines.runfolder import NOTICE
 from wsi.outline import outline
 from wsi.slide import Pixels
@@ -18,7 +18,6 @@ COLUMNS = 4
 SIGNED, UNSIGNED = "RdBu_r", "magma_r"
 NUCLEUS = "#0072b2"
 CLIP = 99.0  # percentile of a map's strengths at which its colours end
-GREYED = 0.6  # how much of the tile shows under a map
 SMOOTH_SHARE = 1 / 96  # of the edge: maps are drawn with this blur, single pixels are not seen
 # Okabe and Ito's colours, apart for the colour blind too.
 COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
@@ -37,7 +36,7 @@ def write_explanation(
     axes = maps.subplots(2, COLUMNS).ravel()
     rings = _rings(explained)
     _draw_tile(axes[0], explained, rings, mpp)
-    grey = _faded(explained.pixels)
+    grey = faded(explained.pixels)
     for ax, each in zip(axes[1:], explained.by, strict=False):
         _draw_map(maps, ax, each, grey, rings, target)
     for ax in axes[1 + len(explained.by) :]:
@@ -214,10 +213,3 @@ def _draw_rings(ax: Any, rings: list[NDArray[np.float64]], *, width: float) -> N
         ax.plot(*ring.T, color="white", lw=2 * width, alpha=0.7)
         ax.plot(*ring.T, color=NUCLEUS, lw=width)
     ax.margins(0)
-
-
-def _faded(pixels: Pixels) -> Pixels:
-    """The tile in pale grey, so that the map's colours are the only ones."""
-    grey = pixels.mean(2, keepdims=True)
-    pale = 255 - (255 - grey) * GREYED
-    return np.asarray(np.repeat(pale, 3, axis=2), np.uint8)

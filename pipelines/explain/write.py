@@ -103,9 +103,12 @@ def explain_regions(question: Question, run: Path, cells: int, out: Path) -> lis
     regions = as_table(effects)
     if known := [region for region in regions if region["log_odds_change"] is not None]:
         first = known[0]
+        # The change and not what is left of the score, which often has the same first digits.
         title += (
-            f"\nWithout the region at x {first['x']:.0f}, y {first['y']:.0f}, which changes most: "
-            f"{first['score_without']:.3f} (log-odds {first['log_odds_without']:+.2f})"
+            f"\nWithout the region at x {first['x']:.0f}, y {first['y']:.0f}, which changes most, "
+            f"it {'falls' if first['log_odds_change'] > 0 else 'rises'} by "
+            f"{100 * abs(first['score_change']):.3g} percentage points "
+            f"(log-odds {abs(first['log_odds_change']):.3g})"
         )
     heatmap = as_heatmap(effects, tiles, target=target, is_calibrated=is_calibrated)
     write_picture(out, folder / IMAGE_NAME, heatmap, title=title, channels=2)

@@ -12,13 +12,13 @@ from wsi.tilestore import TileTable
 
 LABEL = "looked"  # in the heatmap's `labels`
 NO_TILE, LOOKED = 0, 1
-_QUALITY = {"pen": "pen ink", "dark": "too dark", "blank": "blank", "focus": "blurred"}
+QUALITY = {"pen": "pen ink", "dark": "too dark", "blank": "blank", "focus": "blurred"}
 NAMES: Mapping[int, str] = dict(
     enumerate(
         (
             "no tile with enough tissue",
             "looked at",
-            *(_QUALITY[measure] for measure in MEASURES),
+            *(QUALITY[measure] for measure in MEASURES),
             "unreadable",
         )
     )

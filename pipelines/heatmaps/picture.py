@@ -16,8 +16,11 @@ from wsi.atomic import replacing
 from wsi.slide import Pixels
 
 LONGEST_PX = 1400  # of the slide as it is drawn
-OPACITY = 0.55  # of what lies over a slide, in every picture
+OPACITY = 0.65  # of what lies over a slide, in every picture
 LABEL_CHARS = 20  # a line beside the colour bar
+LABEL_CHARS_INCH = 8  # along the colour bar, by the inch of the figure
+GREYED = 0.6  # how much of the tissue shows under colours
+UNDER_LEGEND = "0.8"  # grey that tissue has there on average: a legend then shows the map's colours
 NICE = (1, 2, 5)
 WITHHELD = (
     "The slide was called negative. Its map of “{title}” only compares\n"
@@ -87,6 +90,8 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:
 
     channel = heatmap.channels[number]
     limits = ax.get_xlim(), ax.get_ylim()
+    slide = ax.images[0]
+    slide.set_data(faded(slide.get_array()))
     _, rows, columns = heatmap.values.shape
     cell_mm = heatmap.cell_level0_px * heatmap.level0_mpp / 1000
     ax.imshow(
@@ -101,8 +106,9 @@ def _draw_heatmap(figure: Any, ax: Any, heatmap: Heatmap, number: int) -> None:
             ax.add_patch(Rectangle(corner, cell_mm, cell_mm, fill=False, ec="0.35", lw=0.5))
     ax.set(xlim=limits[0], ylim=limits[1])
     mappable = ScalarMappable(Normalize(channel.low, channel.high), channel.colormap)
-    bar = figure.colorbar(mappable, ax=ax, fraction=0.05, pad=0.02)
-    bar.set_label(channel.title, fontsize=10)
+    bar = figure.colorbar(mappable, ax=ax, fraction=0.05, pad=0.02, alpha=OPACITY)
+    bar.ax.set_facecolor(UNDER_LEGEND)
+    bar.set_label(fill(channel.title, int(figure.get_figheight() * LABEL_CHARS_INCH)), fontsize=10)
     ticks = channel.ticks()
     bar.set_ticks(list(ticks), labels=[_wrapped(text) for text in ticks.values()])
 
@@ -121,6 +127,13 @@ def _because(heatmap: Heatmap) -> str:
 def draw_slide(image: Path) -> Pixels:
     """The whole slide, (H, W, 3), with areas that did not decode hatched."""
     return small_picture(open_pyramid(image, version_of(image)), longest_px=LONGEST_PX)[0]
+
+
+def faded(pixels: Pixels) -> Pixels:
+    """A picture (H, W, 3) in pale grey, for what is laid over it to have the only colours."""
+    grey = pixels.mean(2, keepdims=True)
+    pale = 255 - (255 - grey) * GREYED
+    return np.asarray(np.repeat(pale, 3, axis=2), np.uint8)
 
 
 def _wrapped(text: str) -> str:

@@ -3,6 +3,7 @@
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const slides = read("slides");
 const colours = read("colours");
+const measures = read("measures");
 document.getElementById("slides").remove(); // its text is as large as all pictures
 const byId = (id) => document.getElementById(id);
 const PER_PAGE = { cards: 20, rows: 100 };
@@ -90,7 +91,7 @@ function prediction(slide) {
 function leftOut(slide) {
   const parts = [`${number(slide.n_excluded_tiles)} tile${slide.n_excluded_tiles === 1 ? "" : "s"} for quality: `];
   Object.entries(slide.excluded ?? {}).forEach(([reason, count], index) => {
-    parts.push(index ? ", " : "", make("i", { class: "swatch solid", style: `background: ${colours[reason]}` }), `${reason} ${number(count)}`);
+    parts.push(index ? ", " : "", make("i", { class: "swatch solid", style: `background: ${colours[reason]}` }), `${measures[reason] ?? reason} ${number(count)}`);
   });
   return parts;
 }

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.check.compare import compare
+from pipelines.heatmaps.looked import QUALITY
 from pipelines.heatmaps.ome_zarr import read_heatmap
 from pipelines.records import SlideRecord
 from pipelines.report.pictures import REASON_COLOURS
@@ -72,6 +73,7 @@ def write_report(out: Path, *, size: int | None = None) -> Path:
         embedded=EMBEDDED,
         legend=_legend(out),
         colours=REASON_COLOURS,
+        measures=QUALITY,
         rows=(_row(out, r, embeds=r.slide_id in summary.urgent) for r in stream_run(out)),
     )
     target = out / REPORT_NAME

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.area import in_mm2
-from pipelines.heatmaps.picture import OPACITY, draw_scale_bar, draw_slide, save_figure
+from pipelines.heatmaps.picture import OPACITY, draw_scale_bar, draw_slide, faded, save_figure
 from pipelines.segmentation.geojson import read_labels
 from pipelines.segmentation.labels import fraction_colour_of
 
@@ -38,7 +38,7 @@ def write_segmentation_picture(
     width_mm, height_mm = (n * level0_mpp / 1000 for n in dimensions)
     pixels = draw_slide(image)
     handles = [
-        Patch(color=fraction_colour_of(index), label=f"{of_class}  {in_mm2(area)}")
+        Patch(color=(*fraction_colour_of(index), OPACITY), label=f"{of_class}  {in_mm2(area)}")
         for index, (of_class, area) in enumerate(areas_mm2.items())
     ]
     columns = _columns(str(handle.get_label()) for handle in handles)
@@ -51,8 +51,8 @@ def write_segmentation_picture(
     above, below = parts
     above.suptitle(title, fontsize=12)
     axes = above.subplots(1, 2)
-    for ax in axes:
-        ax.imshow(pixels, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
+    for ax, under in zip(axes, (pixels, faded(pixels)), strict=True):
+        ax.imshow(under, extent=(0, width_mm, height_mm, 0), interpolation="antialiased")
         ax.set(xlim=(0, width_mm), ylim=(height_mm, 0), xticks=[], yticks=[])
     draw_scale_bar(axes[0], width_mm, height_mm)
     table = np.zeros((256, 4))
@@ -64,7 +64,8 @@ def write_segmentation_picture(
     axes[1].set(xlim=(0, width_mm), ylim=(height_mm, 0))
     below.legend(handles=handles, loc="upper center", ncols=columns, frameon=False, fontsize=10)
     below.supxlabel(
-        "No colour: the network did not look there. Research use only, not a medical device.",
+        "No colour and no grey veil: the network did not look there. "
+        "Research use only, not a medical device.",
         fontsize=9,
         color="0.35",
     )

@@ -127,6 +127,7 @@ def _write_labels(
     for block in plan.blocks:
         of.do(block)
     labels = lazy_labels(of, plan.blocks, tissue)
+    meanings = dict(enumerate(card.classes, start=1))
     publish_labels(
         folder / IMAGE_NAME,
         card.name,
@@ -134,10 +135,11 @@ def _write_labels(
         downsample=of.frame.scale,
         level0_mpp=of.level0_mpp,
         colours={n + 1: (*colour_of(n), OPACITY) for n in range(len(card.classes))},
+        meanings=meanings,
         ours={
             "segmenter_sha256": of.sha256,
             "labels": {"0": "not looked at"}
-            | {str(n + 1): name for n, name in enumerate(card.classes)},
+            | {str(value): name for value, name in meanings.items()},
         },
     )
     with dask.config.set(scheduler="synchronous"):

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pipelines.heatmaps.looked import NAMES
+from pipelines.heatmaps.looked import NAMES, QUALITY
 from pipelines.heatmaps.ome_zarr import Heatmap
 from pipelines.nuclei.geojson import CELL_PX
 from pipelines.pixels import TILE_PX, Pyramid, open_pyramid, version_of, version_of_file
@@ -136,6 +136,7 @@ class Library:
             "nuclei": None,
             "segmentation": None,
             "prediction_file": {},
+            "measures": QUALITY,
         }
         folder = run.slide_folder(slide_id)
         if folder is None:

@@ -83,6 +83,7 @@ def write_tissue(
         level0_mpp=level0_mpp,
         count=len(plan.sizes),
         colours={1: TISSUE_GREEN},
+        meanings={1: "tissue"},
         ours={"flags": list(tissue.flags)},
         chunk_px=plan.options.chunk_px,
         version=plan.options.ngff,

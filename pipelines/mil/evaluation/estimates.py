@@ -19,6 +19,7 @@ from pipelines.mil.evaluation.scored import Scored, over_seeds
 BOOTSTRAP = "bootstrap of patients"
 NONE = "none: every resample gives the same value"
 FEWEST = 5  # patients of a class below which a bootstrap is too sure
+UNDEFINED = "none: the measure has no value on these slides"
 COLLAPSED = 1e-12  # span of resampled values that is rounding
 
 Among = Callable[[Scored], NDArray[np.bool_]]  # which of the slides
@@ -58,7 +59,8 @@ def bootstrapped(
 
     Where all resamples agree, as when no slide is wrong, the bootstrap knows nothing of what
     other patients would show, and there is no interval. Nor is there one where one of `sides`, the
-    classes that are compared, has fewer than `FEWEST` patients: it would be too narrow.
+    classes that are compared, has fewer than `FEWEST` patients: it would be too narrow; or where
+    the measure has no value, as a share of no slides.
     """
     values, by_seed = over_seeds(scored, measure)
     seen = values[1:][np.isfinite(values[1:])]
@@ -66,7 +68,9 @@ def bootstrapped(
     bounds, method = interval(values), BOOTSTRAP
     if fewest < FEWEST:
         method = f"none: {too_few(fewest)}"
-    elif len(seen) == 0 or not np.isfinite(values[0]) or np.ptp(seen) < COLLAPSED:
+    elif not np.isfinite(values[0]):
+        method = UNDEFINED
+    elif len(seen) == 0 or np.ptp(seen) < COLLAPSED:
         method = NONE
     if method != BOOTSTRAP:
         bounds = replace(bounds, low=float("nan"), high=float("nan"))

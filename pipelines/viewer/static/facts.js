@@ -31,8 +31,8 @@ export function facts(slide) {
   return rows.length ? element("section", {}, element("h3", {}, "Slide"), list) : null;
 }
 
-function leftOut({ n_excluded_tiles: count, excluded }) {
-  const reasons = Object.entries(excluded).map(([reason, n]) => `${words(reason)} ${whole(n)}`);
+function leftOut({ n_excluded_tiles: count, excluded, measures }) {
+  const reasons = Object.entries(excluded).map(([of, n]) => `${measures[of] ?? words(of)} ${whole(n)}`);
   const tiles = `${whole(count)} ${count === 1 ? "tile" : "tiles"}`;
   return [`${tiles} left out for quality`, reasons.join(", ")].filter(Boolean).join(": ");
 }

@@ -18,6 +18,7 @@ export class Overlay {
 
   clear() {
     this.canvas.width = 0; // nothing of one slide may stay over another
+    this.slideSize = [0, 0];
     this.cells = null; // the heatmap, a pixel a cell
     this.cellPx = 0;
     this.labels = null; // the classes of a segmentation
@@ -36,11 +37,21 @@ export class Overlay {
     const view = { x: origin.x * ratio, y: origin.y * ratio, scale: scale * ratio, w, h };
     this.context.setTransform(1, 0, 0, 1, 0, 0);
     this.context.clearRect(0, 0, w, h);
+    this.context.save();
+    this.clip(view); // the last cells reach over the slide's edge
     if (this.isShown && this.cells) this.drawCells(view);
     if (this.segmentation.isShown && this.labels) this.drawLabels(view);
     if (this.unreadable.cells.length) this.drawUnreadable(view, ratio);
+    this.context.restore();
     if (this.areNucleiShown && this.nuclei) this.drawNuclei(view, ratio);
     if (this.isOutlineShown && this.outline) this.drawLine(this.outline, OUTLINE, 1.75, view, ratio);
+  }
+
+  clip({ x, y, scale }) {
+    const [width, height] = this.slideSize;
+    this.context.beginPath();
+    this.context.rect(x, y, width * scale, height * scale);
+    this.context.clip();
   }
 
   drawCells({ x, y, scale, w, h }) {

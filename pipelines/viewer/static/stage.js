@@ -76,6 +76,7 @@ export class Stage {
     this.viewer.navigator.element.hidden = true;
     for (const id of ["zoom-text", "cursor-text", "value-text"]) byId(id).textContent = "";
     if (!this.slide) return;
+    [this.overlay.slideSize] = slide.image.levels;
     this.overlay.unreadable = slide.image.unreadable;
     const then = { onChange: () => this.redraw(), onError: () => this.tellErrors() };
     if (slide.segmentation) this.overlay.labels = new Labels(slide, then);

@@ -458,7 +458,9 @@ def test_the_card_counts_and_shows_what_was_left_out(made_run: Any, tmp_path: Pa
         left_out=left_out_at((300, 300), (400, 300), (500, 300), reason="focus"),
     )
     write_tiles(out / "slides" / made_run.positive / "tiles.h5", table)
-    slides = slides_of(write_report(out))
+    page = write_report(out)
+    slides = slides_of(page)
     assert slides[made_run.positive]["excluded"] == {"pen": 1, "focus": 2}
+    assert '"focus": "blurred"' in page.read_text(encoding="utf-8")  # what the page calls it
     assert slides[made_run.positive]["panels"] == ["slide", "heatmap", "quality"]
     assert sum("quality" in row.get("panels", ()) for row in slides.values()) == 1

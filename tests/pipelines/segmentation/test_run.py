@@ -166,7 +166,10 @@ def test_the_labels_are_a_valid_label_image_of_the_pyramid(
     (scale, translation) = label.attributes.ome.multiscales[0].datasets[0].coordinateTransformations
     assert scale.scale == pytest.approx([1.0, 1.0])
     assert translation.translation == pytest.approx([0.25, 0.25])
+    ome: Any = group.attrs["ome"]
     ours: Any = group.attrs["raypath"]
+    said = ome["image-label"]["properties"]
+    assert {each["label-value"]: each["name"] for each in said} == {1: "stroma", 2: "gland"}
     assert ours["labels"] == {"0": "not looked at", "1": "stroma", "2": "gland"}
 
 

@@ -23,11 +23,12 @@ def test_tiles_left_out_for_quality_are_told(
     made_run: Any, tmp_path: Path, open_page: Callable[..., Any]
 ) -> None:
     out = shutil.copytree(made_run.path, tmp_path / "run")
-    left_out = {"n_excluded_tiles": 4, "excluded": {"pen": 3, "blurred": 1}}
+    left_out = {"n_excluded_tiles": 4, "excluded": {"pen": 3, "focus": 1}}
     change_record(out, made_run.positive, **left_out)
     with served(out) as url:
         page = open_page(f"{url}#{quote(made_run.positive)}")
-        page.wait_for_selector(".facts:has-text('4 tiles left out for quality: pen 3, blurred 1')")
+        said = "4 tiles left out for quality: pen ink 3, blurred 1"
+        page.wait_for_selector(f".facts:has-text('{said}')")
         page = open_page(f"{url}#{quote(made_run.negative)}")
         page.wait_for_selector(".facts")
         assert "quality" not in page.inner_text(".facts")

@@ -170,6 +170,7 @@ def test_the_tissue_is_a_label_over_the_image(written: Path) -> None:
         shape = tuple(-(-n // 2**level) for n in (163, 188))
         assert label[dataset["path"]].shape == shape  # type: ignore[union-attr]
     assert ome["image-label"]["source"] == {"image": "../../"}
+    assert ome["image-label"]["properties"] == [{"label-value": 1, "name": "tissue"}]
     assert label.attrs["raypath"] == {"flags": ["pen_marks"]}
 
 

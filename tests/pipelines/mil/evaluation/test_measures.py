@@ -17,6 +17,7 @@ from pipelines.mil.evaluation.estimates import (
     BOOTSTRAP,
     FEWEST,
     NONE,
+    UNDEFINED,
     Estimate,
     bootstrapped,
     proportion,
@@ -253,4 +254,4 @@ def test_a_proportion_of_nothing_is_no_number(
     found, weights = scored(patients=30)
     none = proportion("error", found, lambda s: np.zeros_like(s.right), lambda s: ~s.right, weights)
     assert np.isnan(none.interval.value)
-    assert none.method == NONE
+    assert none.method == UNDEFINED
