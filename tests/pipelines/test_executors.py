@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from pipelines.cli.main import cli
 from pipelines.cohort.manifest import read_cohort
 from pipelines.errors import UsageError
-from pipelines.executors import conversion_executor, make_executor, nuclei_executor
+from pipelines.executors import conversion_executor, make_executor, network_executor
 from wsi.pyramid.options import PyramidOptions
 
 
@@ -38,7 +38,7 @@ def test_workers_in_this_process(executor: str, workers: int | None, expected: i
 def test_slides_behind_urls_are_left_to_the_workers(web_server: Any) -> None:
     entries = read_cohort([f"{web_server.url}/a.svs"])
     assert conversion_executor(entries, PyramidOptions()) == "ray"
-    assert nuclei_executor(entries) == "ray"
+    assert network_executor(entries) == "ray"
     assert web_server.asked == []
 
 
