@@ -14,6 +14,7 @@ from pipelines.check.check import check_cohort
 from pipelines.check.largest import KEPT, Largest
 from pipelines.check.look import Checked, Work
 from pipelines.check.measure import MeasureTask, measure
+from pipelines.code_version import code_version
 from pipelines.cohort.manifest import Entry
 from pipelines.demo.alignment import write_colour_model
 from pipelines.settings.config import RunConfig
@@ -98,8 +99,11 @@ class Small(SerialExecutor):
         tiles = {"few": 10, "many": 2 * 10**8, "dies": 3}
         for item in items:
             name = getattr(getattr(item, "entry", None), "ref", None)
-            result, failure = None, None
-            if isinstance(item, MeasureTask) and name is None:
+            result: Any = None
+            failure = None
+            if isinstance(item, RunConfig):
+                result = code_version()
+            elif isinstance(item, MeasureTask) and name is None:
                 result = replace(FIXED, held_bytes=GIB)
             elif isinstance(item, MeasureTask) and name.slide_id == "dies":
                 failure = Failure(kind="out_of_memory", message="its process held 3.1 GiB")
