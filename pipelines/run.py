@@ -20,15 +20,15 @@ from pipelines.networks import Networks, load_networks, read_networks
 from pipelines.output import GO_ON, check_folder, check_local, explained_output, stop_if_full
 from pipelines.receipts import RECEIPT_NAME, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
+from pipelines.remote.driver_files import kept_at
 from pipelines.remote.for_report import gather_for_report
-from pipelines.remote.kept import kept_at
-from pipelines.remote.near import leave, slide_names
+from pipelines.remote.local_copy import leave, slide_names
 from pipelines.remote.store import check_store
 from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME, image_path
 from pipelines.settings.config import RunConfig
 from pipelines.settings.stride import check_stride
-from pipelines.spread import Spread, do, is_verdict
 from pipelines.status.progress import Progress
+from pipelines.tasks import Spread, do, is_verdict
 from wsi.atomic import replacing
 from wsi.identity import stored_sizes
 from wsi.remote import is_remote

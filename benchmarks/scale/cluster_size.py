@@ -29,7 +29,7 @@ from pipelines.cohort.manifest import Entry
 from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.records import SlideRecord
 from pipelines.settings.config import RunConfig
-from pipelines.spread import Done, Spread, Task, is_verdict
+from pipelines.tasks import Done, Spread, Task, is_verdict
 from wsi.ref import SlideRef
 
 STORE_BYTES = 80 << 20

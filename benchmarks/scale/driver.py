@@ -30,7 +30,7 @@ from pipelines.report.pictures import encode_webp
 from pipelines.report.preview import INDEX_NAME, PANEL_BYTES, PREVIEW_NAME, Preview, data_uri
 from pipelines.runfolder import REPORT_NAME
 from pipelines.settings.config import load_config
-from pipelines.spread import Done, Task
+from pipelines.tasks import Done, Task
 
 STUB_BYTES = 1000  # of a slide's file
 
@@ -104,7 +104,7 @@ def write_manifest(folder: Path, count: int) -> Path:
 
 
 def stub(task: Task) -> Done:
-    """What is done in place of `pipelines.spread.do`."""
+    """What is done in place of `pipelines.tasks.do`."""
     assert isinstance(task, SlideJob)
     preview = task.folder / PREVIEW_NAME
     preview.mkdir(parents=True)

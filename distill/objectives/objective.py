@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from distill import augment, views
+from distill.collapse import measure_spread
 from distill.encoders import normalise
 from distill.errors import ModelError
 from distill.fidelity import measure_fidelity
@@ -18,7 +19,6 @@ from distill.objectives.barlow import BarlowTwins, barlow_loss
 from distill.objectives.moco import MomentumContrast, info_nce, queue_length
 from distill.objectives.response_loss import ResponseLoss
 from distill.pooling import PooledFeatures
-from distill.spread import measure_spread
 from distill.student_net import StudentNet
 from distill.tileset import TileSet
 from distill.train import Batch

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.check.compare import CHECK_NAME, duration
 from pipelines.check.look import Work
 from pipelines.check.measure import Fixed, Rates
-from pipelines.remote.near import leave
+from pipelines.remote.local_copy import leave
 
 WORDS_PER_TILE = 3  # copies of its embedding that a slide's bag has in memory at the same time
 

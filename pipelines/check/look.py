@@ -9,7 +9,7 @@ from distill.segmentation.card import read_segmenter_card
 from distill.teachers.card import read_teacher_card
 from pipelines.area import in_mm2
 from pipelines.blockwise.frame import lay_frame
-from pipelines.check.drawn import drawn_tissue
+from pipelines.check.tissue import drawn_tissue
 from pipelines.cohort.manifest import Entry
 from pipelines.settings.config import RunConfig
 from pipelines.steps.look import Look, look

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from cluster.serial import SerialExecutor
-from pipelines.check.drawn import drawn_tissue
 from pipelines.check.measure import Fixed, Rates
+from pipelines.check.tissue import drawn_tissue
 from pipelines.cohort.manifest import Entry
 from pipelines.embedding.embedders import load_embedders
 from pipelines.model import load_model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipelines.cli.bar import progress_bar
-from pipelines.cli.teacher_said import say_teacher
+from pipelines.cli.teacher_messages import say_teacher
 
 if TYPE_CHECKING:
     from pipelines.pretraining.job import PretrainJob

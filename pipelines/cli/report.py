@@ -8,7 +8,7 @@ from pipelines.cli.options import RunFolder
 def report(out: RunFolder) -> None:
     """Write a run's report.html anew, also of a run that is under way or was killed."""
     from pipelines.remote.for_report import gather_for_report, store_report
-    from pipelines.remote.near import own_files
+    from pipelines.remote.local_copy import own_files
     from pipelines.report.report import write_report
     from pipelines.runfolder import REPORT_NAME
 

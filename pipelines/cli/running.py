@@ -28,8 +28,8 @@ def run_slides(
     from pipelines.run import prepare, run_cohort
     from pipelines.settings.limits import task_limits
     from pipelines.settings.resources import task_needs
-    from pipelines.spread import slide_of, step_of
     from pipelines.status.metrics import metered
+    from pipelines.tasks import slide_of, step_of
 
     prepare(entries, out, settings)  # before Ray is started for nothing
     with (

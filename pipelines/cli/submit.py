@@ -46,7 +46,7 @@ def submit(
     Submit the same again to go on after a stop: finished steps are not done twice.
     """
     from cluster.jobs import submit_job
-    from pipelines.check.visible import check_visible
+    from pipelines.check.request import check_visible
     from pipelines.cli.program import program
     from pipelines.errors import UsageError
 

@@ -25,7 +25,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.running import run_network
 from pipelines.cli.teacher_evaluate import evaluate
-from pipelines.cli.teacher_said import say_teacher
+from pipelines.cli.teacher_messages import say_teacher
 from pipelines.cli.teacher_train import train
 
 teacher = typer.Typer(no_args_is_help=True)

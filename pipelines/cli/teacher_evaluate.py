@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import LEAST_MPP, MOST_MPP, Device
-from pipelines.cli.teacher_said import say_assumed, say_teacher
+from pipelines.cli.teacher_messages import say_assumed, say_teacher
 
 
 def evaluate(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.cli.options import LEAST_MPP, MOST_MPP, Device, Half, ImageMpp, one_each
-from pipelines.cli.teacher_said import say_assumed
+from pipelines.cli.teacher_messages import say_assumed
 from pipelines.cli.training import (
     BatchSize,
     CropPx,

@@ -25,12 +25,12 @@ from pipelines.code_version import code_version
 from pipelines.locks.folder import held
 from pipelines.memory import measured_peak
 from pipelines.mil.bags import bag_logits
+from pipelines.mil.checkpoints import Finished, Kept
 from pipelines.mil.cohort import Cohort, read_cohort
 from pipelines.mil.division import TRAIN, Division
 from pipelines.mil.embedded_by import model_of
 from pipelines.mil.heads.registry import create_head
 from pipelines.mil.job import MilJob
-from pipelines.mil.kept import Finished, Kept
 from pipelines.mil.predictions import PREDICTIONS_NAME, Prediction, write_predictions
 from pipelines.mil.training import TrainedHead, train_head
 from pipelines.model import Model, save_head, save_model

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.check.compare import CHECK_NAME
 from pipelines.receipts import RECEIPT_NAME, renew_seal
-from pipelines.remote.near import slide_names
+from pipelines.remote.local_copy import slide_names
 from pipelines.remote.store import fetch_objects, list_each, read_object, store_files
 from pipelines.report.preview import PREVIEW_NAME
 from pipelines.runfolder import (

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.remote.trouble import explained_store, lacks_bucket, patiently
+from pipelines.remote.errors import explained_store, lacks_bucket, patiently
 from pipelines.runfolder import UnsafeNameError
 from wsi.remote import ObjectInfo, file_system, object_version
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pipelines.processes import is_alive, process_space
-from pipelines.status.said import Said
+from pipelines.status.progress_file import Said
 
 SILENT_S = 30.0  # without a new beat for so long, a driver on another machine is taken for dead
 LOOK_S = 1.0  # between two looks while we wait for one

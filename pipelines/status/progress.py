@@ -18,7 +18,7 @@ from typing import Self
 from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.processes import process_space, start_of
 from pipelines.records import SlideRecord
-from pipelines.status.said import PROGRESS_NAME, Said
+from pipelines.status.progress_file import PROGRESS_NAME, Said
 from wsi.atomic import replacing
 
 BEAT_S = 2.0

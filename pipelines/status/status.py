@@ -8,10 +8,10 @@ from typing import Any
 
 from pipelines.journal import JOURNAL_NAME, read_journal
 from pipelines.records import SlideRecord
-from pipelines.remote.near import own_files
+from pipelines.remote.local_copy import own_files
 from pipelines.runfolder import NotARunError
 from pipelines.status.life import Life
-from pipelines.status.said import PROGRESS_NAME, Said, read_said
+from pipelines.status.progress_file import PROGRESS_NAME, Said, read_said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from cluster.executor import Executor
 from pipelines.journal import JOURNAL_NAME
 from pipelines.receipts import RECEIPT_NAME, read_receipts
 from pipelines.records import SlideRecord
-from pipelines.remote.near import drop, own_files, slide_names
+from pipelines.remote.local_copy import drop, own_files, slide_names
 from pipelines.runfolder import (
     RECORDS_NAME,
     SLIDES_NAME,

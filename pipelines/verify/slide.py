@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.receipts import RECEIPT_NAME, read_receipts
 from pipelines.records import SlideRecord
-from pipelines.remote.near import slide_at_hand
+from pipelines.remote.local_copy import slide_at_hand
 from pipelines.runfolder import RECORDS_NAME, TISSUE_NAME, UNFINISHED
 from pipelines.verify.contents import Facts, read_contents
 from pipelines.verify.problem import Problem, Verified

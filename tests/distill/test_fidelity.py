@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from distill.collapse import measure_spread, spread_of
 from distill.fidelity import count_nuclei, measure_fidelity
 from distill.losses import fidelity
-from distill.spread import measure_spread, spread_of
 from distill.targets import nuclei_maps, reduce_maps
 from wsi.testing import nuclei_crops
 

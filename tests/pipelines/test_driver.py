@@ -25,7 +25,7 @@ from cluster.executor import Outcome
 from cluster.ray_executor import RayExecutor
 from pipelines.cli.run import run
 from pipelines.run import prepare
-from pipelines.spread import Spread, step_of
+from pipelines.tasks import Spread, step_of
 
 folder = Path(sys.argv[1])
 job, handed_out = pickle.loads((folder / "sent").read_bytes())

@@ -17,7 +17,7 @@ from pipelines.check.look import LookTask, look_at
 from pipelines.cohort.manifest import Entry
 from pipelines.output import output_path
 from pipelines.records import read_records
-from pipelines.remote.near import leave
+from pipelines.remote.local_copy import leave
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME, TISSUE_NAME
 from pipelines.settings.config import RunConfig

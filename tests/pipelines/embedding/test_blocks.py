@@ -24,10 +24,10 @@ from pipelines.records import read_records
 from pipelines.run import run_cohort
 from pipelines.runfolder import RECORDS_NAME
 from pipelines.settings.config import RunConfig
-from pipelines.spread import step_of
 from pipelines.status import progress
-from pipelines.status.said import PROGRESS_NAME
+from pipelines.status.progress_file import PROGRESS_NAME
 from pipelines.status.status import RunStatus, RunWatch
+from pipelines.tasks import step_of
 from wsi.atomic import digest
 from wsi.plan import TileSpec
 from wsi.ref import SlideRef

@@ -7,7 +7,7 @@ import pytest
 import s3fs
 
 from pipelines.demo.alignment import write_colour_model
-from pipelines.remote import trouble, workplace
+from pipelines.remote import errors, workplace
 from tests.pipelines.remote.runs import FIRST, SECOND
 from wsi.plan import TileSpec
 from wsi.testing import Specimen, write_slide
@@ -36,4 +36,4 @@ def new_machine(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing on the local disk, no known server; one that does not answer is not waited for."""
     s3fs.S3FileSystem.clear_instance_cache()
     workplace._workplace.cache_clear()
-    monkeypatch.setattr(trouble, "wait_s", lambda kind, tries: 0.0 if tries < 3 else None)
+    monkeypatch.setattr(errors, "wait_s", lambda kind, tries: 0.0 if tries < 3 else None)

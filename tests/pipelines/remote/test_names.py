@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.records import SlideRecord, write_records
 from pipelines.remote.for_report import gather_for_report
-from pipelines.remote.near import slide_names
+from pipelines.remote.local_copy import slide_names
 from pipelines.remote.store import fetch_objects, list_folders, list_objects, write_object
 from pipelines.remote.task import LAID_OUT, _AtHand
 from pipelines.runfolder import UnsafeNameError

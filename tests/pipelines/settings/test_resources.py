@@ -15,8 +15,8 @@ from pipelines.nuclei.work import NucleiWork
 from pipelines.segmentation.work import SegmentationWork
 from pipelines.settings.config import load_config
 from pipelines.settings.resources import ResourcesConfig, task_needs
-from pipelines.spread import Task, step_of
 from pipelines.steps.pyramid import PyramidWork
+from pipelines.tasks import Task, step_of
 from wsi.ref import SlideRef
 
 GIB = 1 << 30

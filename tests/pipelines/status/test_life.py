@@ -11,7 +11,7 @@ import pytest
 from pipelines.processes import process_space, start_of
 from pipelines.status import life
 from pipelines.status.life import LOOK_S, SILENT_S, Life
-from pipelines.status.said import Said
+from pipelines.status.progress_file import Said
 
 NOW = 1_000_000.0
 BEATS_S = 2.0

@@ -22,7 +22,7 @@ from pipelines.runfolder import NotARunError
 from pipelines.settings.config import RunConfig
 from pipelines.status import progress as progress_module
 from pipelines.status.progress import NAMED, Progress
-from pipelines.status.said import PROGRESS_NAME, Said, read_said
+from pipelines.status.progress_file import PROGRESS_NAME, Said, read_said
 from pipelines.status.status import RunStatus, RunWatch
 from wsi.ref import SlideRef
 

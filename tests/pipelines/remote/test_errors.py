@@ -9,7 +9,7 @@ import pytest
 from fsspec.exceptions import FSTimeoutError
 
 from pipelines.output import output_path
-from pipelines.remote import trouble
+from pipelines.remote import errors
 from tests.pipelines.remote.runs import URL
 from wsi.errors import UnreachableOutputError
 from wsi.remote import is_of_storage
@@ -24,7 +24,7 @@ def test_a_defect_of_ours_is_no_silence_of_the_storage(bucket: Any, defect: Exce
         raise defect
 
     with pytest.raises(type(defect)) as raised:
-        trouble.patiently(output_path(URL), ask)
+        errors.patiently(output_path(URL), ask)
     assert raised.value is defect
     assert len(asked) == 1
 
@@ -50,10 +50,10 @@ def test_what_clients_raise_is_tried_again(bucket: Any, error: Exception) -> Non
             raise error
         return "there"
 
-    assert trouble.patiently(output_path(URL), ask) == "there"
+    assert errors.patiently(output_path(URL), ask) == "there"
     with (
         pytest.raises(UnreachableOutputError, match=type(error).__name__),
-        trouble.explained_store(output_path(URL)),
+        errors.explained_store(output_path(URL)),
     ):
         raise error
 

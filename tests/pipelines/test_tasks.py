@@ -14,7 +14,7 @@ from pipelines.cohort.manifest import Entry
 from pipelines.job import BlockDone, HandedOut, SlideJob
 from pipelines.memory import Held
 from pipelines.settings.config import RunConfig
-from pipelines.spread import HANDED_OUT, Done, Spread, Task
+from pipelines.tasks import HANDED_OUT, Done, Spread, Task
 from wsi.ref import SlideRef
 
 REF = SlideRef(path=Path("s.svs"), slide_id="s")

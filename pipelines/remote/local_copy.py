@@ -23,7 +23,7 @@ from pipelines.runfolder import (
     is_folder_name,
     not_a_run,
 )
-from pipelines.status.said import PROGRESS_NAME
+from pipelines.status.progress_file import PROGRESS_NAME
 from wsi.atomic import remove, replacing
 from wsi.remote import is_remote
 

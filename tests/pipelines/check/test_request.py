@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from distill.errors import ModelError
-from pipelines.check.visible import check_visible
+from pipelines.check.request import check_visible
 from pipelines.errors import ConfigError, ManifestError, UsageError
 from pipelines.output import output_path
 
