@@ -1,9 +1,7 @@
 """The pieces that `measure` tries; apart, because they load the networks' libraries."""
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from pipelines.check.measure import Fixed, Rates
 from pipelines.check.tissue import drawn_tissue
 from pipelines.cohort.manifest import Entry
 from pipelines.embedding.embedders import load_embedders
+from pipelines.embedding.tiles import part_of
 from pipelines.model import load_model
 from pipelines.records import read_records
 from pipelines.report.report import write_report
@@ -134,7 +133,7 @@ def try_slide(folder: Path, config: RunConfig, entry: Entry, results: Path | Non
 def _try_tiles(
     folder: Path, slide: Slide, config: RunConfig, entry: Entry, seen: Look
 ) -> tuple[float, float]:
-    """Seconds and bytes a tile, of some tiles evenly over the slide."""
+    """Seconds and bytes a tile, of some tiles in the middle of the slide's."""
     embedders = load_embedders(config)
     if not embedders:
         return 0.0, 0.0
@@ -143,21 +142,18 @@ def _try_tiles(
         slide=slide, ref=entry.ref, look=seen, config=config, folder=folder, source="tried"
     )
     for count in (WARM_TILES, TRIED_TILES):
-        chosen = _spread(len(grid.coords), count)
-        few = replace(
-            grid, coords=grid.coords[chosen], tissue_fraction=grid.tissue_fraction[chosen]
-        )
+        few = part_of(grid, _in_the_middle(len(grid.coords), count))
         started = time.perf_counter()
         embedded = embed_grid(opened, few, embedders, Timing())
         for embedder in embedders:
             embedded.write(embedder)
         seconds = time.perf_counter() - started
     size = sum((folder / embedder.file).stat().st_size for embedder in embedders)
-    return seconds / len(chosen), size / len(chosen)
+    return seconds / len(few.coords), size / len(few.coords)
 
 
-def _spread(n: int, count: int) -> Sequence[int]:
-    """At most `count` of `n` numbers, in runs of neighbours, as a run reads them."""
+def _in_the_middle(n: int, count: int) -> slice:
+    """At most `count` of `n` numbers, neighbours as a run reads them."""
     count = min(count, n)
     start = (n - count) // 2
-    return range(start, start + count)
+    return slice(start, start + count)
