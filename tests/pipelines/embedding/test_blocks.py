@@ -47,7 +47,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slide")
-    return write_slide(folder / "s.svs", Specimen(seed=7, width=2600, height=2300, pen=True))
+    made = Specimen(seed=7, width=2600, height=2300, pen=True, blur=True)
+    return write_slide(folder / "s.svs", made)
 
 
 @pytest.fixture(scope="module")
