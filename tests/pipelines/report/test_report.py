@@ -82,7 +82,7 @@ def test_what_a_slide_is_called_is_never_markup(report: Path, made_run: Any) -> 
     page = report.read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page
     assert "<b>give" not in page
-    assert page.count("</script>") == 3  # ours
+    assert page.count("</script>") == 4  # ours
     failed = slides_of(report)[made_run.failed]
     assert failed["slide_id"] == made_run.failed
     assert "<b>give" in failed["message"]
