@@ -353,6 +353,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
         monkeypatch.setenv("RAYPATH_SCRATCH", str(tmp_path / "scratch"))
+        s3fs.S3FileSystem.clear_instance_cache()  # those of another test's server
         files = s3fs.S3FileSystem(skip_instance_cache=True)
         files.mkdir("cohort")
         yield files

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
 from pipelines.demo.alignment import write_colour_model
 from pipelines.remote import errors, workplace
@@ -33,7 +32,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def new_machine(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing on the local disk, no known server; one that does not answer is not waited for."""
-    s3fs.S3FileSystem.clear_instance_cache()
+    """Nothing on the local disk; a server that does not answer is not waited for."""
     workplace._workplace.cache_clear()
     monkeypatch.setattr(errors, "wait_s", lambda kind, tries: 0.0 if tries < 3 else None)
