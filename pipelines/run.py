@@ -22,9 +22,16 @@ from pipelines.receipts import RECEIPT_NAME, seal
 from pipelines.records import VERDICTS, SlideRecord, write_records
 from pipelines.remote.driver_files import kept_at
 from pipelines.remote.for_report import gather_for_report
-from pipelines.remote.local_copy import leave, slide_names
+from pipelines.remote.local_copy import drop, leave, slide_names
 from pipelines.remote.store import check_store
-from pipelines.runfolder import INFO_NAME, RECORDS_NAME, REPORT_NAME, SLIDES_NAME, image_path
+from pipelines.runfolder import (
+    INFO_NAME,
+    RECORDS_NAME,
+    REPORT_NAME,
+    SLIDES_NAME,
+    TRACEBACK_NAME,
+    image_path,
+)
 from pipelines.settings.config import RunConfig
 from pipelines.settings.stride import check_stride
 from pipelines.status.progress import Progress
@@ -136,6 +143,8 @@ def _run_held(
             stop_if_full(outcome.failure)
             done = outcome.result
             record = done or _failed(outcome.item, outcome.failure)
+            if record.slide_id in begun and not record.is_reused and record.reason != "unexpected":
+                drop(outcome.item.folder / TRACEBACK_NAME)  # of an earlier failure
             journal.append(record)
             progress.finished(record)
             counts[record.verdict] += 1
@@ -175,7 +184,7 @@ def _failed(job: SlideJob, failure: Failure | None) -> SlideRecord:
     assert failure is not None  # an outcome has a result or a failure
     if failure.kind == "unexpected":
         # Kept for the person who has to find the defect; the verdict holds only one line.
-        leave(job.folder / "traceback.txt", failure.trace)
+        leave(job.folder / TRACEBACK_NAME, failure.trace)
     return SlideRecord(
         slide_id=entry.ref.slide_id,
         path=str(entry.ref.path),

@@ -28,6 +28,7 @@ NUCLEI_GEOJSON_NAME = "nuclei.geojson"
 SEGMENTATION_NAME = "segmentation.json"
 SEGMENTATION_GEOJSON_NAME = "segmentation.geojson"
 SEGMENTATION_PICTURE_NAME = "segmentation.png"
+TRACEBACK_NAME = "traceback.txt"
 UNFINISHED = "unfinished"  # the verdict of a slide that a run is not through with
 NOTICE = "Research use only. Not a medical device."
 

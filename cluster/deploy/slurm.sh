@@ -51,7 +51,15 @@ fi
 
 on_node "$head" ray start --head --block --port="$port" --include-dashboard=false \
     "${share[@]}" --disable-usage-stats &
-until on_node "$head" ray health-check --address "$head:$port" > /dev/null 2>&1; do sleep 2; done
+head_pid=$!
+until on_node "$head" ray health-check --address "$head:$port" > /dev/null 2>&1; do
+    if ! kill -0 "$head_pid" 2> /dev/null; then
+        echo "Ray did not start on $head: see what it said above" >&2
+        wait "$head_pid" || exit
+        exit 1
+    fi
+    sleep 2
+done
 
 for node in "${nodes[@]:1}"; do
     on_node "$node" ray start --block --address="$head:$port" \

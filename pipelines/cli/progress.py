@@ -1,6 +1,7 @@
 """What a person sees while slides are worked on: a bar on a terminal, plain lines elsewhere."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,13 +34,17 @@ def slide_progress(total: int, *, as_json: bool, unit: str) -> Iterator[Callable
 
     On a terminal: a bar with slides, `unit` per second and the time left, and a line
     for each slide that is not ok. Otherwise one line a slide; with `as_json`, one JSON object a
-    slide.
+    slide, as long as somebody reads them.
     """
     if as_json:
 
         def print_json(record: Record) -> None:
-            sys.stdout.write(json.dumps(record.as_dict()) + "\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(json.dumps(record.as_dict()) + "\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # Nobody reads on, as after `| head`; the slides are wanted all the same.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
         yield print_json
         return

@@ -82,12 +82,16 @@ def slide_at_hand(folder: Path) -> Iterator[Path]:
 
 
 def leave(path: Path, text: str) -> None:
-    """Write a text, whole or not at all; its folder is made."""
+    """Write a text, whole or not at all; its folder is made.
+
+    What of a name is no text, as of a file on a disk, is written as the numbers of its bytes.
+    """
+    content = text.encode(errors="backslashreplace")
     if is_remote(path):
-        write_object(path, text.encode())
+        write_object(path, content)
         return
     with replacing(path) as tmp:
-        tmp.write_text(text)
+        tmp.write_bytes(content)
 
 
 def drop(path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,41 @@ STARTED = 'until [[ $(grep -c "^ray start" "$LOG") == 2 ]]; do sleep 0.1; done'
 STORE = f"--object-store-memory={256 << 20}"
 
 
+def start_slurm_script(
+    tmp_path: Path, stand_ins: dict[str, str], granted: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Begin it in a session of its own; what it runs is in the file ``log``."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, body in stand_ins.items():
+        script = folder / name
+        script.write_text(f"#!/bin/bash\n{body}\n")
+        script.chmod(0o755)
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "LOG": str(tmp_path / "log"),
+        "FIRST": "node1",
+        "SLURM_JOB_ID": "41234",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+    } | granted
+    words = ["bash", str(DEPLOY / "slurm.sh"), "/d/manifest.csv", "/d/out", "/d/run.toml"]
+    return subprocess.Popen(words, env=environment, start_new_session=True)
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_the_slurm_script_ends_where_ray_does_not_start(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], code: int
+) -> None:
+    stand_ins = STAND_INS | {"ray": f"[[ $1 == start ]] && exit {code}; exit 1"}
+    process = start_slurm_script(tmp_path, stand_ins, {"SLURM_CPUS_PER_TASK": "8"})
+    try:
+        assert process.wait(timeout=100) == (code or 1)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+    assert "Ray did not start on node1" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("granted", "flags", "code"),
     [
@@ -139,28 +175,13 @@ def test_the_slurm_script_starts_ray_on_every_node_and_ends_as_the_run_does(
     tmp_path: Path, granted: dict[str, str], flags: list[str], code: int
 ) -> None:
     """With stand-ins for SLURM and Ray: what is run where, in which order, with what exit code."""
-    folder, log = tmp_path / "bin", tmp_path / "log"
-    folder.mkdir()
-    for name, body in (
-        STAND_INS | {"raypath": f'{STARTED}; echo raypath "$@" >> "$LOG"; exit {code}'}
-    ).items():
-        script = folder / name
-        script.write_text(f"#!/bin/bash\n{body}\n")
-        script.chmod(0o755)
-    environment = {
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "LOG": str(log),
-        "FIRST": "node1",
-        "SLURM_JOB_ID": "41234",
-        "SLURM_JOB_NODELIST": "node[1-2]",
-    } | granted
-    words = ["bash", str(DEPLOY / "slurm.sh"), "/d/manifest.csv", "/d/out", "/d/run.toml"]
-    process = subprocess.Popen(words, env=environment, start_new_session=True)
+    raypath = f'{STARTED}; echo raypath "$@" >> "$LOG"; exit {code}'
+    process = start_slurm_script(tmp_path, STAND_INS | {"raypath": raypath}, granted)
     try:
         assert process.wait(timeout=100) == code
     finally:
         os.killpg(process.pid, 9)  # the stand-ins of Ray, which SLURM would end
-    lines = log.read_text().splitlines()
+    lines = (tmp_path / "log").read_text().splitlines()
     (head,) = [line for line in lines if "--head" in line]
     (worker,) = [line for line in lines if line.startswith("ray start") and "--head" not in line]
     assert "--port=21234" in head

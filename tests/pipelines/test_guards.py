@@ -155,6 +155,25 @@ def test_a_run_that_waits_for_another_machines_says_so(
     assert [line.partition(": ")[2][:7] for line in said] == ["waiting"]
 
 
+def test_the_traceback_of_a_defect_is_there_until_the_slide_comes_to_another_end(
+    slides: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = tmp_path / os.fsdecode(b"slides\xff")  # no text
+    copies.mkdir()
+    shutil.copy(slides / "s1.svs", copies)
+    trace = tmp_path / "out" / "slides" / "s1" / "traceback.txt"
+
+    def fail(job: SlideJob) -> SlideRecord:
+        raise RuntimeError(f"a defect, with {job.entry.ref.path}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unchanged, "run_slide", fail)
+        assert run(copies, tmp_path / "out", model)["s1"].reason == "unexpected"
+    assert r"slides\udcff/s1.svs" in trace.read_text()
+    assert run(copies, tmp_path / "out", model)["s1"].verdict == "ok"
+    assert not trace.exists()
+
+
 def test_the_second_run_in_a_folder_does_nothing(slides: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(slides, out, model)
