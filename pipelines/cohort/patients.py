@@ -41,4 +41,4 @@ def _told(names: list[str]) -> str:
     """Several spellings in ASCII, since they may look the same."""
     if len(names) == 1:
         return f"patient {names[0]!r}"
-    return f"patient {names[0]!a}, also written {', '.join(map(ascii, names[1:]))},"
+    return f"patient {names[0]!a} (also written {', '.join(map(ascii, names[1:]))})"

@@ -210,7 +210,7 @@ def _wrong_split(predictions: Predictions) -> Iterator[str]:
         sides = zip(model.patient_ids.tolist(), model.splits.tolist(), strict=True)
         yield from _listed(
             f"in both tune and test of fold {fold}, seed {seed}",
-            [patient.rstrip(",") for patient, _ in patients_astride(sides)],
+            [patient for patient, _ in patients_astride(sides)],
         )
     for seed in np.unique(predictions.seeds):
         tested = ids[(predictions.seeds == seed) & (predictions.splits == "test")]

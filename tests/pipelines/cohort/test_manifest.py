@@ -257,7 +257,7 @@ def test_a_patient_in_two_splits_is_refused_by_name(tmp_path: Path) -> None:
 def test_one_patient_in_two_spellings_is_refused_by_both(tmp_path: Path) -> None:
     text = "path,patient_id,split\na.svs,M\u00fcller,train\nb.svs,mu\u0308ller,test\n"
     said = complaint(write(tmp_path, text))
-    assert r"patient 'M\xfcller', also written 'mu\u0308ller', is in splits test, train" in said
+    assert r"patient 'M\xfcller' (also written 'mu\u0308ller') is in splits test, train" in said
 
 
 def test_one_file_in_two_splits_is_refused(tmp_path: Path) -> None:

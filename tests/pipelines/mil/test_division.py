@@ -125,7 +125,7 @@ def test_one_patient_in_two_spellings_is_refused_by_both(other: str) -> None:
     ]
     with pytest.raises(SplitError) as caught:
         audit(rows, [Division(fold=0, sides=("train", "test"))], digests(rows))
-    assert f"patient '\\u1e55 A', also written {other!a}, is in test, train" in str(caught.value)
+    assert f"patient '\\u1e55 A' (also written {other!a}) is in test, train" in str(caught.value)
 
 
 def test_one_slide_under_two_names_is_refused() -> None:

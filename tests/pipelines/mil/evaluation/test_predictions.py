@@ -71,7 +71,7 @@ DAMAGES: dict[str, Callable[[Rows], object]] = {
     "in both tune and test of fold 0, seed 0: patient 'p000'": lambda rows: rows.append(
         rows[0] | {"slide_id": "second", "split": "tune"}
     ),
-    "fold 0, seed 0: patient 'p000', also written 'P000'": lambda rows: rows.append(
+    r"fold 0, seed 0: patient 'p000' \(also written 'P000'\)": lambda rows: rows.append(
         rows[0] | {"slide_id": "second", "split": "tune", "patient_id": "P000"}
     ),
     "slides tested more than once with seed 0: s000-0": lambda rows: rows.append(rows[0]),
